@@ -1,0 +1,94 @@
+#pragma once
+// Plain data about workers, queues and what can be run.
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "opscore/model/task.h"
+
+namespace opscore {
+
+// What a worker says of itself with every renewal: the only thing that doctor and api know of it.
+struct SessionReport {
+  std::string state = "starting";  // starting connecting consuming draining stopped
+  std::vector<std::string> queues;
+  std::vector<std::string> types;
+  int slots = 0;
+  int busy = 0;
+  int abandoned = 0;  // slots whose actor did not stop
+  int unstarted = 0;  // claimed, waiting for a slot
+  std::optional<TimePoint> oldest_unstarted_at;
+  std::map<std::string, TimePoint> loops;  // name -> last progress
+  struct Running {
+    TaskKey key;
+    int attempt = 0;
+    int slot = 0;
+    TimePoint started_at{};
+  };
+  std::vector<Running> running;
+};
+std::string encode_report(const SessionReport& report);
+SessionReport decode_report(std::string_view text);
+
+struct Session {
+  SessionId id;
+  std::string name;     // "host:pid", for people
+  std::string context;  // JSON: executable, argv, pid, host, user, cwd, build, ...
+  TimePoint started_at{};
+  TimePoint renewed_at{};
+  uint64_t renewals = 0;  // the leader watches this, not the times
+  std::optional<TimePoint> ended_at;
+  std::string last_words;  // why it ended
+  SessionReport report;
+};
+
+// What renew() answers.
+struct RenewReply {
+  bool lost = false;           // the session was ended by somebody else: drop everything
+  std::vector<Lease> cancels;  // attempts of this session to be stopped
+  std::vector<std::string> commands;  // "drain", "stop", "log-level debug"
+};
+
+// One actor that workers of this installation can run.
+struct CatalogueEntry {
+  std::string type;
+  std::string kind;   // native, exec, agent
+  std::string queue = "default";  // where its tasks go unless the submitter says otherwise
+  std::string version;
+  std::string description;
+  std::string input_schema;  // JSON Schema (draft 7), or empty
+  std::optional<Duration> timeout;
+  std::optional<int> max_attempts;
+  std::optional<RetryPolicy> retry;
+  std::vector<std::string> aliases;  // other names under which tasks of it may be submitted
+  TimePoint seen_at{};  // last announced by a worker
+};
+std::string encode_entry(const CatalogueEntry& entry);
+CatalogueEntry decode_entry(std::string_view text);
+
+struct QueueStats {
+  std::string name;
+  int64_t pending = 0, scheduled = 0, running = 0, waiting = 0;
+  int64_t dead = 0;  // failed
+  int64_t completed = 0, cancelled = 0;
+  std::optional<TimePoint> oldest_pending_at;  // when the oldest due task became due
+  bool paused = false;
+};
+
+// Who ended a session, and what was running in it. What is not in `entered` was only claimed.
+struct LostSession {
+  SessionId session;
+  enum class Cause : uint8_t {
+    gone,     // killed by an operator, host loss, renewal stopped
+    crashed,  // died of a crash signal or the OOM killer
+    drained,  // left in good order; whatever it still holds was not run
+  } cause = Cause::gone;
+  bool entered_known = false;   // false: take every claimed task as entered
+  std::vector<Lease> entered;
+  std::optional<Lease> blamed;  // the attempt whose thread crashed, when the crash handler saw it
+  std::string words;            // "worker host:123 died of SIGSEGV"
+};
+
+}  // namespace opscore

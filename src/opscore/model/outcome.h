@@ -1,0 +1,41 @@
+#pragma once
+// What one run of an actor came to: the value every Actor::run returns.
+
+#include <optional>
+#include <string>
+
+#include "opscore/model/task.h"
+
+namespace opscore {
+
+struct Outcome {
+  enum class Kind : uint8_t {
+    completed,
+    failed,
+    snoozed,      // run me again after `delay`; not charged
+    timed_out,    // set by the runner
+    stopped,      // ended because a cancel was asked for; set by the runner
+    handed_back,  // not run, or stopped for a drain; not charged; set by the runner
+    lost,         // the slot was abandoned; set by the runner
+  };
+  Kind kind = Kind::completed;
+  std::string result = "null";    // JSON, when completed
+  ErrorInfo error;                // otherwise
+  bool retryable = true;          // when failed
+  std::optional<Duration> delay;  // when failed: wins over the backoff; when snoozed: how long
+
+  static Outcome complete(std::string result_json) {
+    Outcome outcome;
+    outcome.result = std::move(result_json);
+    return outcome;
+  }
+  static Outcome fail(ErrorInfo error, bool retryable = true,
+                      std::optional<Duration> retry_after = {}) {
+    return {Kind::failed, {}, std::move(error), retryable, retry_after};
+  }
+  static Outcome snooze(Duration delay, std::string why = {}) {
+    return {Kind::snoozed, {}, {"snoozed", std::move(why), {}}, true, delay};
+  }
+};
+
+}  // namespace opscore

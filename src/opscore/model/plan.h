@@ -1,0 +1,59 @@
+#pragma once
+// A decided change of one task. decide() makes it, TaskStore::apply writes it, guarded: it applies
+// only while the task is still in `expected` state at attempt number `attempt`, so a lost race
+// changes nothing.
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "opscore/model/task.h"
+
+namespace opscore {
+
+// One row that the relay delivers after the commit that wrote it.
+struct OutboxRow {
+  enum class Kind : uint8_t { token = 0, amqp = 1, effect = 2 };
+  int64_t id = 0;
+  Kind kind = Kind::token;
+  std::string destination;  // token: the queue
+  std::string body;         // token: how many tasks became due, as decimal text
+  std::string properties;   // JSON, or empty
+  TimePoint not_before{};
+};
+
+struct Plan {
+  TaskKey key;
+  State expected = State::running;
+  int attempt = 0;
+
+  State next = State::completed;
+  Live live;  // the new row, when `next` is not terminal; else charged and edits are kept from it
+
+  // When a cancel was requested meanwhile, this plan ends the task cancelled instead of `next`.
+  bool yields_to_cancel = false;
+
+  std::string result;       // JSON, when completed
+  ErrorInfo error;          // why, when failed or cancelled
+  std::optional<std::string> edited_input;  // retry with another input
+
+  // The attempt that ends with this plan, if one does. When `next` is terminal it is kept in the
+  // outcome, else as a row of the history.
+  std::optional<AttemptEnd> ended;
+  bool charged = false;
+  SessionId worker;
+  TimePoint claimed_at{};
+  TimePoint started_at{};  // zero: never entered
+  TimePoint at{};          // of the decision
+
+  std::vector<TaskEvent> events;   // only the unusual; numbered by the store
+  std::vector<OutboxRow> outbox;
+};
+
+enum class Applied : uint8_t {
+  applied,
+  already_applied,  // this very finish is on record: the caller's first try had committed
+  lease_lost,       // the guard did not hold: somebody else was first
+};
+
+}  // namespace opscore

@@ -1,0 +1,39 @@
+#pragma once
+// Submitting: items, uniqueness keys, results.
+
+#include <string>
+#include <vector>
+
+#include "opscore/model/task.h"
+
+namespace opscore {
+
+// One claim to a unique name. A row of the `keys` table; only tasks that have one pay for it.
+struct UniqueKey {
+  enum class Kind : uint8_t { task_id = 0, idempotency = 1, message_id = 2 };
+  Kind kind = Kind::task_id;
+  std::string scope;  // idempotency: the type
+  std::string key;
+};
+
+struct InsertItem {
+  TaskSpec spec;
+  std::vector<UniqueKey> keys;
+  std::string request_hash;  // of type, queue, input and options; compared on a replay
+  enum class OnConflict : uint8_t {
+    replay,     // same hash: answer the first task; another hash: conflict
+    refuse,     // any existing key is a conflict
+    derive_id,  // adoption: a taken task_id yields to one derived from the message id
+  } on_conflict = OnConflict::replay;
+  std::string message_id;  // of the foreign message this came from, or empty
+  std::string origin;      // that message's raw bytes, or empty
+};
+
+struct InsertResult {
+  enum class Kind : uint8_t { inserted, replayed, conflict } kind = Kind::inserted;
+  TaskKey key;  // of the new task, or of the one in the way
+  State state = State::pending;
+  UniqueKey conflicting;  // when conflict
+};
+
+}  // namespace opscore

@@ -1,0 +1,120 @@
+#pragma once
+// The verbs that clients use, for every edge alike. Checks, resolves defaults, decides, and has the
+// store apply. Safe for concurrent use; each call blocks until its effect is durable. Throws Error;
+// field() names what is wrong by its REST name ("priority", "tasks[3].input_data").
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "opscore/base/log.h"
+#include "opscore/base/metrics.h"
+#include "opscore/model/limits.h"
+#include "opscore/store/store.h"
+
+namespace opscore {
+
+// As a client says it; nothing is resolved yet.
+struct SubmitRequest {
+  std::string type;
+  std::optional<std::string> queue;
+  std::string input = "null";  // JSON text, already checked by the edge (check_json / JsonReader)
+  int priority = 0;
+  std::optional<TimePoint> run_at;
+  std::optional<Duration> delay;  // from the store's now; not together with run_at
+  std::optional<int> max_attempts;  // 0: unlimited
+  std::optional<RetryPolicy> retry;
+  std::optional<Duration> timeout;
+  std::optional<TimePoint> deadline;
+  std::string idempotency_key;
+  std::string task_id;
+  std::string name;
+  std::vector<std::pair<std::string, std::string>> labels;
+  std::string metadata;  // JSON object text, or empty
+};
+
+struct Submitted {
+  std::string id;
+  TaskKey key;
+  std::string type;
+  std::string queue;
+  State state = State::pending;
+  bool replayed = false;              // an earlier request with the same key; nothing new was made
+  std::vector<std::string> warnings;  // "no live worker runs ..."
+  std::optional<Error> refused;       // per_item mode only
+};
+
+struct QueueView {
+  QueueStats stats;
+  std::optional<Duration> oldest_pending_age;
+  int sessions = 0;  // live ones that consume it
+  int slots = 0;     // theirs together
+};
+
+struct Readiness {
+  bool ready = false;
+  std::vector<std::string> reasons;  // why not
+};
+
+struct ServiceOptions {
+  size_t input_bytes_max = limits::kPayloadBytes;
+  size_t batch_tasks_max = limits::kBatchTasks;
+  // Types that are known although no worker has announced them, with their defaults.
+  std::vector<CatalogueEntry> declared;
+};
+
+class Service {
+ public:
+  // All must outlive the service.
+  Service(Store& store, const Clock& clock, Random& random, Log& log, Metrics& metrics,
+          ServiceOptions options);
+  ~Service();
+
+  Submitted submit(SubmitRequest request);
+  // all_or_nothing: throws for the first item that is wrong, with its place. per_item: a wrong item
+  // carries its Error in `refused`.
+  std::vector<Submitted> submit_many(std::vector<SubmitRequest> requests, InsertMode mode);
+
+  Task get(std::string_view id);  // throws not_found
+  Task get(TaskKey key);          // throws not_found
+  TaskPage list(const TaskFilter& filter, const std::string& cursor, size_t limit);
+  std::string cursor_of(TaskKey key) const;
+  Task cancel(std::string_view id);
+  Task retry(std::string_view id, std::optional<std::string> edited_input);
+  void remove(std::string_view id);
+
+  std::vector<Attempt> attempts(const Task& task);
+  // The whole history: what rows imply and the stored, unusual events, numbered from 1.
+  std::vector<TaskEvent> events(const Task& task);
+  std::vector<Step> steps(const Task& task);
+  std::vector<std::string> inputs(const Task& task);
+
+  std::vector<QueueView> queues();
+  QueueView queue(const std::string& name);  // throws not_found
+  void set_paused(const std::string& queue, bool paused);
+  size_t purge(const std::string& queue);
+  std::vector<Session> workers(Duration ended_within = Duration(0));
+  std::vector<CatalogueEntry> actors();
+  Readiness readiness();
+  // One short clause on why an unfinished task is not done: "due later", "all slots busy", ...
+  std::string reason(const Task& task);
+
+  std::string id_of(const Task& task) const { return store_.id_of(task); }
+  std::string worker_name(SessionId session);  // "worker-12"
+  Store& store() { return store_; }
+  const Clock& clock() const { return clock_; }
+  const ServiceOptions& options() const { return options_; }
+
+ private:
+  struct Catalogue;
+  Store& store_;
+  const Clock& clock_;
+  Random& random_;
+  Log& log_;
+  Metrics& metrics_;
+  ServiceOptions options_;
+  std::unique_ptr<Catalogue> catalogue_;
+};
+
+}  // namespace opscore

@@ -10,6 +10,9 @@
 
 #include "opscore/base/log.h"
 #include "opscore/base/metrics.h"
+#include "opscore/base/random.h"
+#include "opscore/engine/catalogue.h"
+#include "opscore/engine/diagnosis.h"
 #include "opscore/model/limits.h"
 #include "opscore/store/store.h"
 
@@ -27,6 +30,7 @@ struct SubmitRequest {
   std::optional<RetryPolicy> retry;
   std::optional<Duration> timeout;
   std::optional<TimePoint> deadline;
+  std::optional<Duration> deadline_in;  // from now, instead of deadline
   std::string idempotency_key;
   std::string task_id;
   std::string name;
@@ -97,7 +101,7 @@ class Service {
   std::vector<Session> workers(Duration ended_within = Duration(0));
   std::vector<CatalogueEntry> actors();
   Readiness readiness();
-  // One short clause on why an unfinished task is not done: "due later", "all slots busy", ...
+  // One sentence on why an unfinished task is not done.
   std::string reason(const Task& task);
 
   std::string id_of(const Task& task) const { return store_.id_of(task); }
@@ -107,14 +111,18 @@ class Service {
   const ServiceOptions& options() const { return options_; }
 
  private:
-  struct Catalogue;
+  struct Counters;
+  InsertItem prepare(SubmitRequest request, std::vector<std::string>& warnings);
+  Facts facts_of(const Task& task);
+
   Store& store_;
   const Clock& clock_;
   Random& random_;
   Log& log_;
   Metrics& metrics_;
   ServiceOptions options_;
-  std::unique_ptr<Catalogue> catalogue_;
+  Catalogue catalogue_;
+  std::unique_ptr<Counters> counters_;
 };
 
 }  // namespace opscore

@@ -1,0 +1,56 @@
+#include "opscore/engine/catalogue.h"
+
+#include "opscore/engine/diagnosis.h"
+#include "opscore/model/limits.h"
+
+namespace opscore {
+
+const Catalogue::Known* Catalogue::Snapshot::find(std::string_view type) const {
+  auto known = by_name.find(type);
+  return known == by_name.end() ? nullptr : &known->second;
+}
+
+std::vector<std::string> Catalogue::Snapshot::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, known] : by_name) names.push_back(name);
+  return names;
+}
+
+std::shared_ptr<const Catalogue::Snapshot> Catalogue::view() {
+  std::lock_guard lock(mutex_);
+  if (!snapshot_ || clock_.steady() - snapshot_->taken_at > kFreshFor) snapshot_ = load();
+  return snapshot_;
+}
+
+std::shared_ptr<const Catalogue::Snapshot> Catalogue::fresh_view() {
+  std::lock_guard lock(mutex_);
+  // A flood of unknown types must not become a flood of reads.
+  if (!snapshot_ || clock_.steady() - snapshot_->taken_at > kFreshFor / 20) snapshot_ = load();
+  return snapshot_;
+}
+
+std::shared_ptr<const Catalogue::Snapshot> Catalogue::load() {
+  auto snapshot = std::make_shared<Snapshot>();
+  snapshot->taken_at = clock_.steady();
+  TimePoint now = clock_.now();
+  auto add = [&](const CatalogueEntry& entry) {
+    Known known{entry, nullptr};
+    const Known* before = snapshot_ ? snapshot_->find(entry.type) : nullptr;
+    if (before && before->entry.input_schema == entry.input_schema)
+      known.schema = before->schema;
+    else if (!entry.input_schema.empty())
+      known.schema = std::make_shared<InputSchema>(entry.input_schema);
+    snapshot->by_name.insert_or_assign(entry.type, known);
+    for (const std::string& alias : entry.aliases)
+      snapshot->by_name.insert_or_assign(alias, known);
+  };
+  for (const CatalogueEntry& entry : declared_) add(entry);
+  for (const CatalogueEntry& entry : fleet_.catalogue())
+    if (now - entry.seen_at <= limits::kActorSeen) add(entry);
+  for (const Session& session : fleet_.sessions(Duration(0)))
+    if (is_live(session, now))
+      snapshot->live_types.insert(session.report.types.begin(), session.report.types.end());
+  return snapshot;
+}
+
+}  // namespace opscore

@@ -1,0 +1,49 @@
+#pragma once
+// A cached view of what the installation can run: the store's catalogue and what is declared in
+// configuration, with compiled input schemas. Safe for concurrent use; at most kFreshFor old.
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+
+#include "opscore/engine/input_schema.h"
+#include "opscore/store/store.h"
+
+namespace opscore {
+
+class Catalogue {
+ public:
+  static constexpr Duration kFreshFor{1000};
+
+  struct Known {
+    CatalogueEntry entry;
+    std::shared_ptr<const InputSchema> schema;  // null: any input
+  };
+  struct Snapshot {
+    std::map<std::string, Known, std::less<>> by_name;  // types and aliases
+    std::set<std::string, std::less<>> live_types;      // that a live session can run
+    SteadyPoint taken_at;
+    const Known* find(std::string_view type) const;
+    std::vector<std::string> names() const;
+  };
+
+  Catalogue(Fleet& fleet, const Clock& clock, std::vector<CatalogueEntry> declared)
+      : fleet_(fleet), clock_(clock), declared_(std::move(declared)) {}
+
+  std::shared_ptr<const Snapshot> view();
+  // For a name that view() does not have: it may have been announced a moment ago.
+  std::shared_ptr<const Snapshot> fresh_view();
+
+ private:
+  std::shared_ptr<const Snapshot> load();
+
+  Fleet& fleet_;
+  const Clock& clock_;
+  const std::vector<CatalogueEntry> declared_;
+  std::mutex mutex_;
+  std::shared_ptr<const Snapshot> snapshot_;  // guarded by mutex_
+};
+
+}  // namespace opscore

@@ -1,0 +1,146 @@
+#include "opscore/engine/diagnosis.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "opscore/base/error.h"
+#include "opscore/model/limits.h"
+
+namespace opscore {
+namespace {
+
+constexpr std::array kWords{
+    "completed",   "failed",    "cancelled", "due_later",       "waiting_for_retry", "snoozed",
+    "waiting",     "queue_paused", "server_down", "no_worker",  "no_actor",  "slots_busy",
+    "suspect_waiting", "about_to_start", "not_started", "stopping", "lease_lost", "running"};
+
+bool contains(const std::vector<std::string>& list, const std::string& word) {
+  return std::find(list.begin(), list.end(), word) != list.end();
+}
+
+std::string in(Duration wait) { return to_text(std::max(wait, Duration(0))); }
+
+Diagnosis diagnose_finished(const Task& task) {
+  if (task.state() == State::completed)
+    return {Verdict::completed, "It completed; there is a result.", std::nullopt};
+  Verdict verdict = task.state() == State::failed ? Verdict::failed : Verdict::cancelled;
+  return {verdict,
+          fmt::format("It ended {} after {} charged attempt{}: {}: {}", to_string(task.state()),
+                      task.live.charged, task.live.charged == 1 ? "" : "s", task.error.kind,
+                      task.error.message),
+          verdict == Verdict::failed ? std::optional<std::string>("attempt") : std::nullopt};
+}
+
+Diagnosis diagnose_scheduled(const Facts& facts) {
+  const Task& task = facts.task;
+  std::string due = fmt::format("{} (in {})", to_rfc3339(task.live.run_at),
+                                in(task.live.run_at - facts.now));
+  if (facts.attempts.empty())
+    return {Verdict::due_later, "It is scheduled for " + due + ".", "record"};
+  const Attempt& last = facts.attempts.back();
+  if (last.end == AttemptEnd::snoozed)
+    return {Verdict::snoozed,
+            fmt::format("Its actor asked to be run again at {}{}{}.", due,
+                        last.error.message.empty() ? "" : ": ", last.error.message),
+            "attempt"};
+  return {Verdict::waiting_for_retry,
+          fmt::format("Attempt {} ended with {} ({}); the next is due at {}.", last.number,
+                      last.error.kind, last.error.message, due),
+          "attempt"};
+}
+
+// Pending: follow queue -> session -> slot until something is missing.
+Diagnosis diagnose_pending(const Facts& facts) {
+  const Task& task = facts.task;
+  if (facts.queue && facts.queue->paused)
+    return {Verdict::queue_paused, fmt::format("Queue '{}' is paused.", task.queue), "queue"};
+  if (facts.server_down)
+    return {Verdict::server_down, "No server answers, so nothing takes tasks.", "session"};
+  int serving = 0, able = 0, slots = 0, busy = 0;
+  for (const Session& session : facts.sessions) {
+    if (!is_live(session, facts.now) || !serves(session, task.queue)) continue;
+    ++serving;
+    if (!runs(session, task.type)) continue;
+    ++able;
+    slots += session.report.slots;
+    busy += std::min(session.report.busy, session.report.slots);
+  }
+  if (serving == 0)
+    return {Verdict::no_worker,
+            fmt::format("No live worker session serves queue '{}'.", task.queue), "session"};
+  if (able == 0)
+    return {Verdict::no_actor,
+            fmt::format("{} session{} queue '{}', but none can run type '{}'.", serving,
+                        serving == 1 ? " serves" : "s serve", task.queue, task.type),
+            "session"};
+  if (busy >= slots)
+    return {Verdict::slots_busy,
+            fmt::format("All {} slots of the {} worker session{} that could run it are busy.",
+                        slots, able, able == 1 ? "" : "s"),
+            "slot"};
+  if (task.live.suspect)
+    return {Verdict::suspect_waiting,
+            "A worker died while it ran, so it runs alone of its kind and waits for its turn.",
+            "slot"};
+  return {Verdict::about_to_start, "It is due and a slot is free; it should start now.",
+          std::nullopt};
+}
+
+Diagnosis diagnose_running(const Facts& facts) {
+  const Task& task = facts.task;
+  auto owner = std::find_if(facts.sessions.begin(), facts.sessions.end(),
+                            [&](const Session& s) { return s.id == task.live.session; });
+  if (owner == facts.sessions.end() || !is_live(*owner, facts.now) || facts.server_down) {
+    std::string who = owner == facts.sessions.end() ? "unknown" : owner->name;
+    return {Verdict::lease_lost,
+            fmt::format("Attempt {} is leased to session {} ({}), which is gone; it will be given "
+                        "back when that is certain.",
+                        task.live.attempt, task.live.session.value, who),
+            "session"};
+  }
+  if (task.live.cancel_requested)
+    return {Verdict::stopping, "It was asked to stop and has not ended yet.", std::nullopt};
+  if (!task.started_at && facts.now - task.live.claimed_at > limits::kUnstarted)
+    return {Verdict::not_started,
+            fmt::format("Session {} claimed it {} ago and has not started it.", owner->name,
+                        in(facts.now - task.live.claimed_at)),
+            "slot"};
+  return {Verdict::running,
+          fmt::format("Attempt {} runs on {} since {}.", task.live.attempt, owner->name,
+                      to_rfc3339(task.started_at.value_or(task.live.claimed_at))),
+          std::nullopt};
+}
+
+}  // namespace
+
+std::string_view to_string(Verdict verdict) { return kWords[static_cast<size_t>(verdict)]; }
+
+bool is_live(const Session& session, TimePoint now) {
+  return !session.ended_at && now - session.renewed_at <= limits::kSessionTtl;
+}
+
+bool serves(const Session& session, const std::string& queue) {
+  return contains(session.report.queues, queue) || contains(session.report.queues, "*");
+}
+
+bool runs(const Session& session, const std::string& type) {
+  return contains(session.report.types, type);
+}
+
+Diagnosis diagnose(const Facts& facts) {
+  switch (facts.task.state()) {
+    case State::completed:
+    case State::failed:
+    case State::cancelled: return diagnose_finished(facts.task);
+    case State::scheduled: return diagnose_scheduled(facts);
+    case State::waiting:
+      return {Verdict::waiting, "It waits for other tasks or for a person.", "record"};
+    case State::pending: return diagnose_pending(facts);
+    case State::running: return diagnose_running(facts);
+  }
+  OPSCORE_ASSERT(false, "a state without a diagnosis");
+}
+
+}  // namespace opscore

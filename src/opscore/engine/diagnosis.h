@@ -1,0 +1,60 @@
+#pragma once
+// Why a task is where it is, decided from facts: the one place that `explain` and the `reason` of a
+// task in the API come from. Pure.
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "opscore/model/fleet.h"
+
+namespace opscore {
+
+struct Facts {
+  Task task;
+  std::vector<Attempt> attempts;
+  std::optional<QueueStats> queue;
+  std::vector<Session> sessions;  // that have not ended, and the task's own whatever it is
+  TimePoint now{};
+  bool server_down = false;       // read from the file, without a server
+};
+
+// Stable words: each is documented in docs/troubleshooting.md and has a test that creates it.
+enum class Verdict : uint8_t {
+  completed,
+  failed,
+  cancelled,
+  due_later,          // scheduled by its submitter
+  waiting_for_retry,  // an attempt failed; the next is due later
+  snoozed,            // its actor asked to be run later
+  waiting,            // for other tasks or a person
+  queue_paused,
+  server_down,        // nothing is running that could take it
+  no_worker,          // no live session serves its queue
+  no_actor,           // sessions serve the queue, but none can run the type
+  slots_busy,
+  suspect_waiting,    // it may have crashed a worker and runs alone
+  about_to_start,
+  not_started,        // claimed, waiting for its slot
+  stopping,           // a cancel was asked for
+  lease_lost,         // its session is gone; rescue will give it back
+  running,
+};
+
+struct Diagnosis {
+  Verdict verdict = Verdict::running;
+  std::string sentence;  // one, for people
+  // Which link of record, queue, session, slot, attempt broke; nothing when none did.
+  std::optional<std::string> broken_hop;
+};
+
+std::string_view to_string(Verdict verdict);
+Diagnosis diagnose(const Facts& facts);
+
+// A session that has not renewed for longer than its TTL counts as lost.
+bool is_live(const Session& session, TimePoint now);
+// Does the session consume this queue; can it run this type.
+bool serves(const Session& session, const std::string& queue);
+bool runs(const Session& session, const std::string& type);
+
+}  // namespace opscore

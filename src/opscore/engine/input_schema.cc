@@ -1,0 +1,101 @@
+#include "opscore/engine/input_schema.h"
+
+#include <fmt/format.h>
+
+#include <valijson/adapters/nlohmann_json_adapter.hpp>
+#include <valijson/schema.hpp>
+#include <valijson/schema_parser.hpp>
+#include <valijson/validation_results.hpp>
+#include <valijson/validator.hpp>
+
+#include "opscore/base/error.h"
+#include "opscore/base/json.h"
+
+namespace opscore {
+namespace {
+
+// valijson writes places as "<root>[a][b]"; people write "a.b".
+std::string place(const std::vector<std::string>& context) {
+  std::string path;
+  for (const std::string& part : context) {
+    if (part == "<root>" || part.size() < 2) continue;
+    std::string name = part.substr(1, part.size() - 2);
+    bool is_index = name.find_first_not_of("0123456789") == std::string::npos;
+    if (is_index)
+      path += "[" + name + "]";
+    else
+      path += (path.empty() ? "" : ".") + name;
+  }
+  return path;
+}
+
+// The value and the schema's node at a dotted place; null where the path leaves either.
+const Json* descend(const Json* node, const std::vector<std::string>& context, bool in_schema) {
+  for (const std::string& part : context) {
+    if (part == "<root>" || part.size() < 2) continue;
+    std::string name = part.substr(1, part.size() - 2);
+    if (in_schema) {
+      auto properties = node->find("properties");
+      if (properties == node->end() || !properties->contains(name)) return nullptr;
+      node = &(*properties)[name];
+    } else {
+      if (!node->is_object() || !node->contains(name)) return nullptr;
+      node = &(*node)[name];
+    }
+  }
+  return node;
+}
+
+}  // namespace
+
+struct InputSchema::Impl {
+  Json document;
+  valijson::Schema schema;
+
+  // What is wrong with a value that is not in its enum, in better words than "failed".
+  std::optional<std::string> explain_enum(const Json& input,
+                                          const std::vector<std::string>& context) const {
+    const Json* rule = descend(&document, context, true);
+    const Json* value = descend(&input, context, false);
+    if (!rule || !value || !rule->contains("enum")) return std::nullopt;
+    for (const Json& allowed : (*rule)["enum"])
+      if (allowed == *value) return std::nullopt;
+    if (value->is_string() && rule->contains("x-opscore-reasons")) {
+      const Json& reasons = (*rule)["x-opscore-reasons"];
+      auto reason = reasons.find(value->get<std::string>());
+      if (reason != reasons.end()) return reason->get<std::string>();
+    }
+    return fmt::format("must be one of {}, not {}", (*rule)["enum"].dump(), value->dump());
+  }
+};
+
+InputSchema::InputSchema(std::string_view schema_json) : impl_(std::make_unique<Impl>()) {
+  impl_->document = parse_json(schema_json);
+  try {
+    valijson::SchemaParser parser;
+    valijson::adapters::NlohmannJsonAdapter adapter(impl_->document);
+    parser.populateSchema(adapter, impl_->schema);
+  } catch (const std::exception& error) {
+    throw Error(Errc::invalid, fmt::format("not a JSON Schema: {}", error.what()));
+  }
+}
+
+InputSchema::~InputSchema() = default;
+
+std::optional<SchemaProblem> InputSchema::check(std::string_view input_json) const {
+  Json input = parse_json(input_json);
+  valijson::Validator validator;
+  valijson::ValidationResults results;
+  valijson::adapters::NlohmannJsonAdapter adapter(input);
+  if (validator.validate(impl_->schema, adapter, &results)) return std::nullopt;
+  // The deepest place says most; valijson reports it first.
+  valijson::ValidationResults::Error deepest, next;
+  while (results.popError(next)) {
+    if (auto better = impl_->explain_enum(input, next.context))
+      return SchemaProblem{place(next.context), *better};
+    if (next.context.size() > deepest.context.size()) deepest = next;
+  }
+  return SchemaProblem{place(deepest.context), deepest.description};
+}
+
+}  // namespace opscore

@@ -1,0 +1,31 @@
+#pragma once
+// A compiled JSON Schema (draft 7) of an actor's input. Immutable, safe for concurrent use.
+// Extension: an enum that fails may be explained by "x-opscore-reasons": {"value": "why not"} beside
+// it, so that "provider 'openai' has no key" reaches the submitter instead of "not in enum".
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace opscore {
+
+struct SchemaProblem {
+  std::string path;     // "agent_config.provider"; empty: the whole input
+  std::string message;  // "must be one of ..., not ..."
+};
+
+class InputSchema {
+ public:
+  // Throws Error{invalid} when the text is not a schema.
+  explicit InputSchema(std::string_view schema_json);
+  ~InputSchema();
+
+  std::optional<SchemaProblem> check(std::string_view input_json) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace opscore

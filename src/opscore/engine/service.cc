@@ -1,0 +1,333 @@
+#include "opscore/engine/service.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "opscore/engine/history.h"
+#include "opscore/engine/submission.h"
+#include "opscore/model/decide.h"
+#include "opscore/model/names.h"
+
+namespace opscore {
+namespace {
+
+// A change that loses its race is decided again from what is there now.
+constexpr int kTries = 8;
+constexpr size_t kPurgeStep = 1000;
+
+Error conflict_error(Store& store, const InsertItem& item, const InsertResult& result) {
+  std::string holder = store.ids().encode(result.key);
+  if (auto task = store.reader().find(result.key)) holder = store.id_of(*task);
+  bool own_id = result.conflicting.kind == UniqueKey::Kind::task_id;
+  return Error(Errc::conflict,
+               fmt::format("submit '{}': {} '{}' belongs to task {}, which was submitted with "
+                           "another input or other options; use another {}",
+                           item.spec.type, own_id ? "task_id" : "idempotency_key",
+                           result.conflicting.key, holder, own_id ? "id" : "key"))
+      .at(own_id ? "task_id" : "idempotency_key");
+}
+
+Error in_item(const Error& error, size_t index, bool many) {
+  if (!many) return error;
+  Error placed(error.code(), fmt::format("tasks[{}]: {}", index, error.what()), error.retryable());
+  return placed.at(error.field().empty() ? fmt::format("tasks[{}]", index)
+                                         : fmt::format("tasks[{}].{}", index, error.field()));
+}
+
+}  // namespace
+
+struct Service::Counters {
+  explicit Counters(Metrics& metrics)
+      : submitted(metrics.counter("opscore_tasks_submitted_total", "Tasks accepted.")),
+        replayed(metrics.counter("opscore_tasks_replayed_total",
+                                 "Submits answered with an earlier task.")),
+        refused(metrics.counter("opscore_tasks_refused_total", "Tasks refused at submit.")) {}
+  Counter& submitted;
+  Counter& replayed;
+  Counter& refused;
+};
+
+Service::Service(Store& store, const Clock& clock, Random& random, Log& log, Metrics& metrics,
+                 ServiceOptions options)
+    : store_(store),
+      clock_(clock),
+      random_(random),
+      log_(log),
+      metrics_(metrics),
+      options_(std::move(options)),
+      catalogue_(store.fleet(), clock, options_.declared),
+      counters_(std::make_unique<Counters>(metrics)) {}
+
+Service::~Service() = default;
+
+InsertItem Service::prepare(SubmitRequest request, std::vector<std::string>& warnings) {
+  TimePoint now = clock_.now();
+  check_request(request, options_, now);
+  auto catalogue = catalogue_.view();
+  const Catalogue::Known* known = catalogue->find(request.type);
+  if (!known) {
+    catalogue = catalogue_.fresh_view();
+    known = catalogue->find(request.type);
+  }
+  if (!known) {
+    auto nearest = nearest_names(request.type, catalogue->names());
+    std::string hint = nearest.empty() ? "run 'opscore actors' to see what there is"
+                                       : fmt::format("did you mean {}?", fmt::join(nearest, ", "));
+    throw Error(Errc::invalid,
+                fmt::format("task_type: no actor '{}' is known; {}", request.type, hint))
+        .at("task_type");
+  }
+  if (known->schema) {
+    if (auto problem = known->schema->check(request.input)) {
+      std::string field = "input_data" + (problem->path.empty() ? "" : "." + problem->path);
+      throw Error(Errc::invalid, field + ": " + problem->message).at(field);
+    }
+  }
+  if (!catalogue->live_types.contains(request.type))
+    warnings.push_back(fmt::format("no live worker runs '{}'; the task waits for one",
+                                   request.type));
+  return to_item(std::move(request), &known->entry, now);
+}
+
+Submitted Service::submit(SubmitRequest request) {
+  std::vector<SubmitRequest> one;
+  one.push_back(std::move(request));
+  return std::move(submit_many(std::move(one), InsertMode::all_or_nothing)[0]);
+}
+
+std::vector<Submitted> Service::submit_many(std::vector<SubmitRequest> requests, InsertMode mode) {
+  if (requests.size() > options_.batch_tasks_max)
+    throw Error(Errc::too_large, fmt::format("submit: {} tasks in one request; at most {}",
+                                             requests.size(), options_.batch_tasks_max));
+  const bool many = requests.size() > 1;
+  std::vector<Submitted> answers(requests.size());
+  std::vector<InsertItem> items;
+  std::vector<size_t> places;  // of each item in `answers`
+  items.reserve(requests.size());
+  places.reserve(requests.size());
+  for (size_t i = 0; i < requests.size(); ++i) {
+    try {
+      items.push_back(prepare(std::move(requests[i]), answers[i].warnings));
+      places.push_back(i);
+    } catch (const Error& error) {
+      counters_->refused.add();
+      if (mode == InsertMode::all_or_nothing) throw in_item(error, i, many);
+      answers[i].refused = error;
+    }
+  }
+  std::vector<TaskSpec> specs;  // what the answers say of each; inputs are moved to the store
+  specs.reserve(items.size());
+  for (const InsertItem& item : items) {
+    TaskSpec& spec = specs.emplace_back();
+    spec.type = item.spec.type;
+    spec.queue = item.spec.queue;
+    spec.options.id = item.spec.options.id;
+    spec.options.idempotency_key = item.spec.options.idempotency_key;
+    spec.input.clear();
+  }
+  auto results = store_.tasks().insert(std::move(items), mode);
+  for (size_t n = 0; n < results.size(); ++n) {
+    if (results[n].kind != InsertResult::Kind::conflict) continue;
+    InsertItem said;
+    said.spec = specs[n];
+    Error error = conflict_error(store_, said, results[n]);
+    counters_->refused.add();
+    if (mode == InsertMode::all_or_nothing) throw in_item(error, places[n], many);
+    answers[places[n]].refused = error;
+  }
+  size_t inserted = 0;
+  for (size_t n = 0; n < results.size(); ++n) {
+    Submitted& answer = answers[places[n]];
+    answer.key = results[n].key;
+    answer.type = std::move(specs[n].type);
+    answer.queue = std::move(specs[n].queue);
+    answer.state = results[n].state;
+    answer.replayed = results[n].kind == InsertResult::Kind::replayed;
+    answer.id = specs[n].options.id.empty() ? store_.ids().encode(answer.key)
+                                            : std::move(specs[n].options.id);
+    if (results[n].kind == InsertResult::Kind::inserted) ++inserted;
+    if (!answer.replayed) continue;
+    counters_->replayed.add();
+    // The first task may carry an id of its own.
+    if (auto task = store_.reader().find(answer.key)) answer.id = store_.id_of(*task);
+  }
+  counters_->submitted.add(static_cast<double>(inserted));
+  return answers;
+}
+
+Task Service::get(std::string_view id) {
+  auto key = store_.reader().resolve(id);
+  auto task = key ? store_.reader().find(*key) : std::nullopt;
+  if (!task)
+    throw Error(Errc::not_found,
+                fmt::format("no task '{}'; it may have been deleted, or its retention is over",
+                            id.substr(0, 140)));
+  return std::move(*task);
+}
+
+Task Service::get(TaskKey key) {
+  auto task = store_.reader().find(key);
+  if (!task) throw Error(Errc::not_found, "no such task; it was deleted");
+  return std::move(*task);
+}
+
+TaskPage Service::list(const TaskFilter& filter, const std::string& cursor, size_t limit) {
+  std::optional<TaskKey> before;
+  if (!cursor.empty()) {
+    int64_t value = 0;
+    auto [end, code] = std::from_chars(cursor.data(), cursor.data() + cursor.size(), value, 36);
+    if (code != std::errc() || end != cursor.data() + cursor.size() || value <= 0)
+      throw Error(Errc::invalid, "cursor: is not one that a list has returned").at("cursor");
+    before = TaskKey{value};
+  }
+  return store_.reader().list(filter, before, limit);
+}
+
+std::string Service::cursor_of(TaskKey key) const {
+  char text[16];
+  auto [end, code] = std::to_chars(text, text + sizeof text, key.value, 36);
+  return std::string(text, end);
+}
+
+Task Service::cancel(std::string_view id) {
+  for (int tries = 0; tries < kTries; ++tries) {
+    Task task = get(id);
+    auto plan = decide_cancel(task, clock_.now());
+    if (!plan) throw plan.error().with_context(fmt::format("task {}", id));
+    if (store_.tasks().apply({*plan})[0] != Applied::lease_lost) return get(task.key);
+  }
+  throw Error(Errc::conflict, fmt::format("cancel task {}: it keeps changing; try again", id));
+}
+
+Task Service::retry(std::string_view id, std::optional<std::string> edited_input) {
+  for (int tries = 0; tries < kTries; ++tries) {
+    Task task = get(id);
+    if (edited_input) {
+      SubmitRequest edited;  // the same checks as a submit
+      edited.type = task.type;
+      edited.queue = task.queue;
+      edited.input = *edited_input;
+      std::vector<std::string> warnings;
+      prepare(std::move(edited), warnings);
+    }
+    auto plan = decide_retry(task, edited_input, clock_.now());
+    if (!plan) throw plan.error().with_context(fmt::format("task {}", id));
+    if (store_.tasks().apply({*plan})[0] != Applied::lease_lost) return get(task.key);
+  }
+  throw Error(Errc::conflict, fmt::format("retry task {}: it keeps changing; try again", id));
+}
+
+void Service::remove(std::string_view id) {
+  for (int tries = 0; tries < kTries; ++tries) {
+    Task task = get(id);
+    if (auto allowed = decide_remove(task); !allowed)
+      throw allowed.error().with_context(fmt::format("task {}", id));
+    if (store_.tasks().remove(std::span(&task.key, 1)) == 1) return;
+  }
+  throw Error(Errc::conflict, fmt::format("delete task {}: it keeps changing; try again", id));
+}
+
+std::vector<Attempt> Service::attempts(const Task& task) {
+  return store_.reader().attempts(task.key);
+}
+
+std::vector<TaskEvent> Service::events(const Task& task) {
+  return history(task, store_.reader().attempts(task.key), store_.reader().events(task.key));
+}
+
+std::vector<Step> Service::steps(const Task& task) { return store_.reader().steps(task.key); }
+
+std::vector<std::string> Service::inputs(const Task& task) {
+  return store_.reader().inputs(task.key);
+}
+
+std::vector<QueueView> Service::queues() {
+  TimePoint now = clock_.now();
+  auto sessions = store_.fleet().sessions(Duration(0));
+  std::vector<QueueView> views;
+  for (QueueStats& stats : store_.reader().queues()) {
+    QueueView view;
+    if (stats.oldest_pending_at)
+      view.oldest_pending_age = std::max(now - *stats.oldest_pending_at, Duration(0));
+    for (const Session& session : sessions) {
+      if (!is_live(session, now) || !serves(session, stats.name)) continue;
+      ++view.sessions;
+      view.slots += session.report.slots;
+    }
+    view.stats = std::move(stats);
+    views.push_back(std::move(view));
+  }
+  return views;
+}
+
+QueueView Service::queue(const std::string& name) {
+  for (QueueView& view : queues())
+    if (view.stats.name == name) return std::move(view);
+  throw Error(Errc::not_found,
+              fmt::format("no queue '{}'; a queue appears with its first task", name));
+}
+
+void Service::set_paused(const std::string& queue, bool paused) {
+  if (auto problem = queue_name_problem(queue))
+    throw Error(Errc::invalid, fmt::format("queue: '{}' {}", queue, *problem)).at("queue");
+  store_.tasks().set_paused(queue, paused);
+}
+
+size_t Service::purge(const std::string& name) {
+  queue(name);  // refuses an unknown one
+  size_t total = 0;
+  for (size_t step = kPurgeStep; step == kPurgeStep; total += step)
+    step = store_.tasks().purge(name, kPurgeStep);
+  return total;
+}
+
+std::vector<Session> Service::workers(Duration ended_within) {
+  return store_.fleet().sessions(ended_within);
+}
+
+std::vector<CatalogueEntry> Service::actors() {
+  std::vector<CatalogueEntry> entries;
+  for (const auto& [name, known] : catalogue_.view()->by_name)
+    if (name == known.entry.type) entries.push_back(known.entry);
+  return entries;
+}
+
+Readiness Service::readiness() {
+  Readiness readiness;
+  try {
+    TimePoint now = clock_.now();
+    auto sessions = store_.fleet().sessions(Duration(0));
+    bool consuming = std::any_of(sessions.begin(), sessions.end(), [&](const Session& session) {
+      return is_live(session, now) && session.report.state == "consuming";
+    });
+    if (!consuming) readiness.reasons.push_back("no worker session is consuming");
+  } catch (const Error& error) {
+    readiness.reasons.push_back(fmt::format("store: {}", error.what()));
+  }
+  readiness.ready = readiness.reasons.empty();
+  return readiness;
+}
+
+Facts Service::facts_of(const Task& task) {
+  Facts facts;
+  facts.task = task;
+  facts.attempts = store_.reader().attempts(task.key);
+  for (QueueStats& stats : store_.reader().queues())
+    if (stats.name == task.queue) facts.queue = std::move(stats);
+  facts.sessions = store_.fleet().sessions(Duration(0));
+  facts.now = clock_.now();
+  return facts;
+}
+
+std::string Service::reason(const Task& task) {
+  return is_terminal(task.state()) ? std::string() : diagnose(facts_of(task)).sentence;
+}
+
+std::string Service::worker_name(SessionId session) {
+  return session ? fmt::format("worker-{}", session.value) : std::string();
+}
+
+}  // namespace opscore

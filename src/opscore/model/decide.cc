@@ -288,6 +288,17 @@ Plan decide_expire(TaskKey key, const Live& live, TimePoint deadline, TimePoint 
   return checked(std::move(plan), Event::expire);
 }
 
+Plan yield_to_cancel(Plan plan) {
+  OPSCORE_ASSERT(plan.yields_to_cancel && plan.expected == State::running, "plan does not yield");
+  if (plan.next == State::cancelled && !plan.error.kind.empty()) return plan;
+  std::string detail;
+  if (!plan.error.kind.empty()) detail = plan.error.kind + ": " + plan.error.message;
+  if (!plan.error.detail.empty()) detail += "\n" + plan.error.detail;
+  plan.next = State::cancelled;
+  plan.error = {error_kind::kCancelled, "cancelled while it ran", std::move(detail)};
+  return plan;
+}
+
 Duration backoff(const RetryPolicy& policy, int charged, Random& random) {
   double grown = static_cast<double>(policy.min.count()) *
                  std::pow(policy.factor, std::min(std::max(charged - 1, 0), 1000));

@@ -42,6 +42,10 @@ std::expected<void, Error> decide_remove(const Task& task);
 Plan decide_promote(TaskKey key, const Live& live, TimePoint now);
 Plan decide_expire(TaskKey key, const Live& live, TimePoint deadline, TimePoint now);
 
+// What a plan with yields_to_cancel becomes when a cancel was requested meanwhile: the task ends
+// cancelled. How the attempt itself ended stays as it was; its words move to the error's detail.
+Plan yield_to_cancel(Plan plan);
+
 // Before attempt `charged + 1`, after `charged` charged attempts.
 Duration backoff(const RetryPolicy& policy, int charged, Random& random);
 

@@ -2,6 +2,7 @@
 // Submitting: items, uniqueness keys, results.
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "opscore/model/task.h"
@@ -28,6 +29,9 @@ struct InsertItem {
   std::string message_id;  // of the foreign message this came from, or empty
   std::string origin;      // that message's raw bytes, or empty
 };
+
+// The id of an adopted message whose own id is taken; always a valid task id, the same every time.
+std::string derived_task_id(std::string_view message_id);
 
 struct InsertResult {
   enum class Kind : uint8_t { inserted, replayed, conflict } kind = Kind::inserted;

@@ -1,7 +1,9 @@
 #pragma once
 // A pull reader over JSON text: validates strictly while it walks, and hands out slices of the
-// original bytes, so that a payload is moved and never re-encoded. No allocation but for strings
-// that contain escapes. Grammar: RFC 8259; bounds: depth 128.
+// original bytes, so that a payload is moved and never re-encoded. Grammar: RFC 8259; bounds: 128
+// levels that are read, and 128 more inside each raw() value, so that the same payload is accepted
+// alone and in a batch. A repeated name is refused in objects that are read with object(), not
+// inside raw() values.
 //
 //   JsonReader in(body);
 //   in.object([&](std::string_view name) {
@@ -12,14 +14,19 @@
 //   in.end();
 //
 // Every method throws Error: `malformed` with line and column when the text is not JSON, `invalid`
-// with field() when it is JSON of another type. Not thread-safe.
+// with field() when it is JSON of another type. `malformed` wins: it is also thrown in place of
+// `invalid` when the text turns out not to be JSON further on. After a throw the reader is of no
+// further use. Not thread-safe; the text must outlive the reader and what it handed out.
 
 #include <cstdint>
+#include <forward_list>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "opscore/base/error.h"
+#include "opscore/base/json_cursor.h"
 
 namespace opscore {
 
@@ -27,11 +34,12 @@ class JsonReader {
  public:
   enum class Type { object, array, string, number, boolean, null };
 
-  explicit JsonReader(std::string_view text) : text_(text) {}
+  explicit JsonReader(std::string_view text) : cursor_(text) {}
+  JsonReader(const JsonReader&) = delete;
 
   Type peek();
-  // Calls `member(name)` for each member; it must consume the value. `name` lives until the next
-  // member. A repeated name is malformed.
+  // Calls `member(name)` for each member; it must consume the value. `name` lives until the object
+  // ends. A repeated name is malformed.
   template <class F>
   void object(F&& member) {
     begin_object();
@@ -46,7 +54,7 @@ class JsonReader {
   }
   std::string string();
   bool boolean();
-  int64_t integer();
+  int64_t integer();  // without fraction and exponent
   double number();
   bool null_or_skip_null();  // consumes a null and says whether there was one
   // The value's exact bytes, validated, without surrounding white space.
@@ -57,33 +65,36 @@ class JsonReader {
   // The place for messages: "tasks[3].priority".
   std::string path() const;
   [[noreturn]] void fail(Errc code, const std::string& message) const;
-  size_t offset() const { return at_; }
+  size_t offset() const { return cursor_.offset(); }
 
  private:
   struct Level {
     std::string_view name;  // of the member being read
     size_t index = 0;       // of the element being read
+    size_t first_seen = 0;  // where this object's names start in seen_
     bool is_object = false;
-    bool first = true;
-    std::string unescaped;              // backs `name` when it had escapes
-    std::vector<std::string> seen;      // names so far, to refuse repetitions
+    bool started = false;                  // a member or element has been read
+    std::set<std::string_view> more_seen;  // names beyond those in seen_: never quadratic
   };
   void begin_object();
   bool next_member(std::string_view& name);
   void begin_array();
   bool next_element(size_t index);
-  void skip_space();
-  void expect(char c);
-  void skip_value(int depth);
-  void skip_string();
-  void skip_number();
-  void skip_word(std::string_view word);
-  [[noreturn]] void fail_syntax(const std::string& message) const;
-  [[noreturn]] void fail_type(std::string_view wanted);
+  void begin_level(Type type);
+  // Steps over a separator to the next item, or over the closing bracket.
+  bool next_item(Level& level, char closer, const char* problem);
+  bool is_repeated(Level& level, std::string_view name);
+  void expect(Type wanted);
+  void check(bool step) const {
+    if (!step) fail_syntax();
+  }
+  [[noreturn]] void fail_syntax() const;
+  [[noreturn]] void fail_type(std::string_view wanted, Type found) const;
 
-  std::string_view text_;
-  size_t at_ = 0;
+  JsonCursor cursor_;
   std::vector<Level> levels_;
+  std::vector<std::string_view> seen_;        // the first names of all open objects
+  std::forward_list<std::string> unescaped_;  // back names that had escapes
 };
 
 // Line and column (from 1, column in bytes) of an offset.

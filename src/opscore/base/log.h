@@ -1,7 +1,10 @@
 #pragma once
-// Logging: never blocks a caller. Lines go through a bounded queue to one writer thread; when the
-// queue is full lines are dropped, counted, and the count is logged. Text on a terminal, one JSON
-// object a line otherwise. Safe for concurrent use; lines still queued are lost with kill -9.
+// Logging: never blocks a caller. Lines go through a bounded queue (8,192 lines, 8 MiB) to one
+// writer thread, which starts with the first line; when the queue is full the newest lines are
+// dropped, counted, and the count is logged. Text on a terminal, one JSON object a line otherwise.
+// Safe for concurrent use; lines still queued are lost with kill -9. A reader that has gone away or
+// stands still costs lines, never the process: no SIGPIPE, and the end waits for it a second. A
+// forked child makes a Log of its own.
 
 #include <fmt/format.h>
 
@@ -10,10 +13,6 @@
 #include <string_view>
 
 #include "opscore/base/error.h"
-
-namespace spdlog {
-class logger;
-}
 
 namespace opscore {
 
@@ -25,6 +24,7 @@ struct LogOptions {
 
 class Log {
  public:
+  // Throws Error{invalid} when the file cannot be opened.
   explicit Log(const LogOptions& options);
   ~Log();
   Log(const Log&) = delete;
@@ -32,7 +32,7 @@ class Log {
   bool enabled(LogLevel level) const;
   void set_level(LogLevel level);
   void write(LogLevel level, std::string_view message);
-  // Lines that were dropped because the sink was slower than the writers.
+  // Lines that were lost because the sink was slower than the writers, or refused them.
   uint64_t dropped() const;
   // Waits until what is queued has been handed to the sink, at most a second.
   void flush();
@@ -60,7 +60,7 @@ class Log {
     if (enabled(level)) write(level, fmt::format(text, std::forward<Args>(args)...));
   }
   struct Impl;
-  std::unique_ptr<Impl> impl_;
+  std::shared_ptr<Impl> impl_;
 };
 
 // Parses "debug", "info", ... ; throws Error{invalid} naming the choices.

@@ -1,8 +1,8 @@
 #pragma once
 // Metrics, in Prometheus' vocabulary. A Metrics object owns all series of a process; counters and
-// histograms are looked up once and then kept by reference: updating one is an atomic add, without
-// a lock. Label values come from closed or bounded sets only (queues, types, states). Safe for
-// concurrent use.
+// histograms are looked up once and then kept by reference: adding to a counter is an atomic add,
+// observing takes the short lock of that one histogram. Label values come from closed or bounded
+// sets only (queues, types, states). Safe for concurrent use.
 
 #include <functional>
 #include <map>

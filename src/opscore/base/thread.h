@@ -2,6 +2,7 @@
 // Owned threads. A Loop runs one tick function on one named thread until stopped; it is one of the
 // five places that catch: a failing tick is logged and tried again with backoff.
 
+#include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <mutex>

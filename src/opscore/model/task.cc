@@ -1,0 +1,94 @@
+#include "opscore/model/task.h"
+
+#include <array>
+
+#include "opscore/model/stored_json.h"
+
+namespace opscore {
+namespace {
+
+constexpr std::array<std::string_view, 9> kAttemptEnds{"completed", "error",     "fatal",
+                                                       "timeout",   "cancelled", "lost",
+                                                       "crashed",   "snoozed",   "handed_back"};
+
+std::string encode_labels(const TaskOptions& options) {
+  ObjectWriter out;
+  for (const auto& [name, value] : options.labels) out.json(name, quote_json(value));
+  return out.take();
+}
+
+}  // namespace
+
+std::string_view to_string(AttemptEnd end) {
+  return kAttemptEnds[static_cast<size_t>(end)];
+}
+
+std::optional<AttemptEnd> attempt_end_from(std::string_view word) {
+  for (size_t i = 0; i < kAttemptEnds.size(); ++i)
+    if (kAttemptEnds[i] == word) return static_cast<AttemptEnd>(i);
+  return std::nullopt;
+}
+
+std::string encode_options(const TaskOptions& options) {
+  if (options.empty()) return {};
+  ObjectWriter out;
+  out.text("id", options.id);
+  out.text("name", options.name);
+  out.json("labels", encode_labels(options));
+  out.json("metadata", options.metadata);
+  if (options.retry) out.json("retry", encode_retry(*options.retry));
+  out.duration("timeout_ms", options.timeout);
+  out.time("deadline_ms", options.deadline);
+  out.text("idempotency_key", options.idempotency_key);
+  return out.take();
+}
+
+TaskOptions decode_options(std::string_view text) {
+  TaskOptions options;
+  read_stored("task options", text, [&](JsonReader& in, std::string_view name) {
+    if (name == "id")
+      options.id = in.string();
+    else if (name == "name")
+      options.name = in.string();
+    else if (name == "labels")
+      in.object([&](std::string_view label) { options.labels.emplace_back(label, in.string()); });
+    else if (name == "metadata")
+      options.metadata = in.raw();
+    else if (name == "retry")
+      options.retry = read_retry(in);
+    else if (name == "timeout_ms")
+      options.timeout = read_duration(in);
+    else if (name == "deadline_ms")
+      options.deadline = read_time(in);
+    else if (name == "idempotency_key")
+      options.idempotency_key = in.string();
+    else  // to ignore an option would be to run the task otherwise than was asked
+      in.fail(Errc::corrupt, "unknown option, perhaps written by a newer version");
+  });
+  return options;
+}
+
+std::string encode_error(const ErrorInfo& error) {
+  ObjectWriter out;
+  out.text("kind", error.kind);
+  out.text("message", error.message);
+  out.text("detail", error.detail);
+  return out.take();
+}
+
+ErrorInfo decode_error(std::string_view text) {
+  ErrorInfo error;
+  read_stored("task error", text, [&](JsonReader& in, std::string_view name) {
+    if (name == "kind")
+      error.kind = in.string();
+    else if (name == "message")
+      error.message = in.string();
+    else if (name == "detail")
+      error.detail = in.string();
+    else
+      in.raw();
+  });
+  return error;
+}
+
+}  // namespace opscore

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Proves the README on a machine that has nothing: a minimal Debian in a temporary folder, a clone
+# of HEAD in it, the README's commands run there by tools/fresh_inside.sh. Needs root. All mounts
+# and processes live in namespaces of their own and end with this script, however it ends.
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")/.."
+
+die() {
+  printf 'fresh: %s\n' "$*" >&2
+  exit 1
+}
+
+release=${1:-}
+shift || true
+[[ $release == bookworm || $release == trixie ]] || die "say which Debian: bookworm or trixie"
+for argument in "$@"; do
+  [[ $argument == --test ]] || die "unknown argument '$argument'; only --test exists"
+done
+[[ $EUID -eq 0 ]] || die "debootstrap and chroot need root; run: sudo ./dev fresh $release $*"
+if (exec 3<>/dev/tcp/127.0.0.1/8000) 2>/dev/null; then
+  die "port 8000 is in use on this machine, and the README's commands use it; free it first"
+fi
+[[ -z $(git status --porcelain --untracked-files=no) ]] ||
+  echo "fresh: there are uncommitted changes; what is tested is HEAD, $(git rev-parse --short HEAD)"
+
+folder=$(mktemp -d "${TMPDIR:-/var/tmp}/opscore-fresh-XXXXXX")
+root=$folder/root
+trap 'rm -rf --one-file-system "$folder"' EXIT
+
+# The mirror this machine uses, so that proxies and caches of its network apply.
+mirror_of() {  # WORD DEFAULT: the first URI of the host's apt sources that ends in /WORD
+  grep -rhoE "https?://[^ ]+/$1/?( |\$)" /etc/apt/sources.list /etc/apt/sources.list.d \
+    --include='*.list' --include='*.sources' --include=sources.list 2>/dev/null |
+    tr -d ' ' | grep -v snapshot | head -n 1 | grep . || echo "$2"
+}
+mirror=$(mirror_of debian http://deb.debian.org/debian)
+security=$(mirror_of debian-security http://deb.debian.org/debian-security)
+
+echo "== minimal Debian $release from $mirror"
+began=$SECONDS
+debootstrap --variant=minbase --include=git,ca-certificates "$release" "$root" "$mirror" \
+  >"$folder/debootstrap.log" 2>&1 || {
+  tail -n 20 "$folder/debootstrap.log" >&2
+  die "debootstrap failed"
+}
+cat >"$root/etc/apt/sources.list" <<TXT
+deb $mirror $release main
+deb $mirror $release-updates main
+deb $security $release-security main
+TXT
+# How this machine reaches the network: apt's proxy and checks, name servers, its own authorities.
+apt-config dump | grep -E '^Acquire::(http|https|Check|Retries|ForceIPv4)' \
+  >"$root/etc/apt/apt.conf.d/99-of-the-host" || true
+cp /etc/resolv.conf /etc/hosts "$root/etc/"
+if compgen -G '/usr/local/share/ca-certificates/*.crt' >/dev/null; then
+  cp /usr/local/share/ca-certificates/*.crt "$root/usr/local/share/ca-certificates/"
+  chroot "$root" update-ca-certificates >/dev/null 2>&1
+fi
+git clone --quiet "file://$PWD" "$root/root/opscore"
+echo "== minimal Debian $release: $((SECONDS - began)) s"
+
+# shellcheck disable=SC2016  # the inner shell expands it
+unshare --mount --pid --fork --kill-child --propagation private bash -euc '
+  root=$1
+  shift
+  mount -t proc proc "$root/proc"
+  mount -t sysfs -o ro sysfs "$root/sys"
+  mount --rbind /dev "$root/dev"
+  exec chroot "$root" env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin CI=true \
+    bash /root/opscore/tools/fresh_inside.sh "$@"
+' inside "$root" "$@" </dev/null

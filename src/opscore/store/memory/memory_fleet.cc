@@ -1,0 +1,58 @@
+#include "opscore/store/memory/memory_state.h"
+
+namespace opscore {
+
+SessionId MemoryFleet::open_session(const std::string& name, const std::string& context) {
+  std::lock_guard lock(state_.mutex);
+  return state_.sessions.open(name, context, state_.clock.now());
+}
+
+RenewReply MemoryFleet::renew(SessionId session, const SessionReport& report) {
+  std::lock_guard lock(state_.mutex);
+  RenewReply reply;
+  reply.lost = !state_.sessions.renew(session, report, state_.clock.now());
+  if (reply.lost) return reply;
+  Effects effects;
+  for (const auto& running : report.running) {
+    TaskRow* row = state_.tasks.find_running({running.key, running.attempt});
+    if (!row || row->live.session != session || row->live.started_at != TimePoint{}) continue;
+    row->live.started_at = running.started_at;
+    effects.change.tasks.push_back(row->key);
+  }
+  for (TaskKey key : state_.tasks.held_by(session)) {
+    const Live& live = state_.tasks.find(key)->live;
+    if (live.cancel_requested) reply.cancels.push_back({key, live.attempt});
+  }
+  reply.commands = state_.sessions.take_commands(session);
+  state_.commit(std::move(effects));
+  return reply;
+}
+
+std::vector<Session> MemoryFleet::sessions(Duration ended_within) {
+  std::lock_guard lock(state_.mutex);
+  return state_.sessions.list(ended_within, state_.clock.now());
+}
+
+void MemoryFleet::command(SessionId session, const std::string& command) {
+  std::lock_guard lock(state_.mutex);
+  Effects effects;
+  if (state_.sessions.command(session, command)) effects.change.sessions.push_back(session);
+  state_.commit(std::move(effects));
+}
+
+void MemoryFleet::announce_actors(const std::vector<CatalogueEntry>& entries) {
+  std::lock_guard lock(state_.mutex);
+  state_.sessions.announce(entries, state_.clock.now());
+}
+
+std::vector<CatalogueEntry> MemoryFleet::catalogue() {
+  std::lock_guard lock(state_.mutex);
+  return state_.sessions.catalogue();
+}
+
+bool MemoryFleet::lead(SessionId session) {
+  std::lock_guard lock(state_.mutex);
+  return state_.sessions.lead(session);
+}
+
+}  // namespace opscore

@@ -1,0 +1,135 @@
+#include <algorithm>
+#include <limits>
+
+#include "opscore/model/limits.h"
+#include "opscore/store/memory/memory_state.h"
+
+namespace opscore {
+namespace {
+
+bool matches(const TaskFilter& filter, const TaskRow& row) {
+  const auto& labels = row.spec.options.labels;
+  return (filter.states.empty() || filter.states.has(row.live.state)) &&
+         (filter.type.empty() || filter.type == row.spec.type) &&
+         (filter.queue.empty() || filter.queue == row.spec.queue) &&
+         std::all_of(filter.labels.begin(), filter.labels.end(), [&](const auto& wanted) {
+           return std::find(labels.begin(), labels.end(), wanted) != labels.end();
+         });
+}
+
+// The keys that are asked for: [first, end).
+struct KeyRange {
+  TaskKey first{};
+  TaskKey end{std::numeric_limits<int64_t>::max()};
+};
+
+KeyRange range_of(const TaskFilter& filter, std::optional<TaskKey> before) {
+  KeyRange range;
+  if (before) range.end = *before;
+  if (filter.created_before)
+    range.end = std::min(range.end, TaskKey::first_at(*filter.created_before));
+  if (filter.created_since) range.first = TaskKey::first_at(*filter.created_since);
+  return range;
+}
+
+void count(QueueStats& stats, const TaskRow& row, TimePoint now) {
+  switch (row.live.state) {
+    case State::scheduled:
+      ++stats.scheduled;
+      break;
+    case State::waiting:
+      ++stats.waiting;
+      break;
+    case State::pending:
+      ++stats.pending;
+      break;
+    case State::running:
+      ++stats.running;
+      break;
+    case State::completed:
+      ++stats.completed;
+      break;
+    case State::failed:
+      ++stats.dead;
+      break;
+    case State::cancelled:
+      ++stats.cancelled;
+      break;
+  }
+  if (row.due(now))
+    stats.oldest_pending_at = std::min(stats.oldest_pending_at.value_or(now), row.live.run_at);
+}
+
+}  // namespace
+
+std::optional<TaskKey> MemoryReader::resolve(std::string_view id) {
+  if (auto key = ids_.decode(id)) return key;
+  std::lock_guard lock(state_.mutex);
+  return state_.tasks.find_id(std::string(id));
+}
+
+std::optional<Task> MemoryReader::find(TaskKey key) {
+  std::lock_guard lock(state_.mutex);
+  const TaskRow* row = state_.tasks.find(key);
+  return row ? std::optional(row->task()) : std::nullopt;
+}
+
+TaskPage MemoryReader::list(const TaskFilter& filter, std::optional<TaskKey> before, size_t limit) {
+  std::lock_guard lock(state_.mutex);
+  auto& rows = state_.tasks.rows();
+  KeyRange range = range_of(filter, before);
+  TaskPage page;
+  size_t looked = 0;
+  auto row = rows.lower_bound(range.end);
+  while (row != rows.begin() && std::prev(row)->first >= range.first) {
+    if (page.tasks.size() == limit || looked == limits::kListWalk) {
+      page.partial = page.tasks.size() < limit;
+      page.next = row == rows.end() ? range.end : row->first;
+      break;
+    }
+    --row, ++looked;
+    if (matches(filter, row->second)) page.tasks.push_back(row->second.task());
+  }
+  return page;
+}
+
+std::vector<Attempt> MemoryReader::attempts(TaskKey key) {
+  std::lock_guard lock(state_.mutex);
+  const TaskRow* row = state_.tasks.find(key);
+  return row ? row->attempts() : std::vector<Attempt>{};
+}
+
+std::vector<TaskEvent> MemoryReader::events(TaskKey key) {
+  std::lock_guard lock(state_.mutex);
+  const TaskRow* row = state_.tasks.find(key);
+  return row ? row->events : std::vector<TaskEvent>{};
+}
+
+std::vector<Step> MemoryReader::steps(TaskKey key) {
+  std::lock_guard lock(state_.mutex);
+  const TaskRow* row = state_.tasks.find(key);
+  return row ? row->steps : std::vector<Step>{};
+}
+
+std::vector<std::string> MemoryReader::inputs(TaskKey key) {
+  std::lock_guard lock(state_.mutex);
+  const TaskRow* row = state_.tasks.find(key);
+  return row ? row->inputs : std::vector<std::string>{};
+}
+
+std::vector<QueueStats> MemoryReader::queues() {
+  std::lock_guard lock(state_.mutex);
+  std::map<std::string, QueueStats> stats;
+  for (const std::string& queue : state_.seen_queues) stats[queue].paused = false;
+  for (const std::string& queue : state_.paused_queues) stats[queue].paused = true;
+  TimePoint now = state_.clock.now();
+  for (const auto& [key, row] : state_.tasks.rows()) count(stats[row.spec.queue], row, now);
+  std::vector<QueueStats> listed;
+  for (auto& [name, queue] : stats) {
+    queue.name = name;
+    listed.push_back(std::move(queue));
+  }
+  return listed;
+}
+
+}  // namespace opscore

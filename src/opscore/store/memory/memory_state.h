@@ -1,0 +1,102 @@
+#pragma once
+// What the parts of the memory store share: all state, under one mutex. A transaction is a lock of
+// that mutex that ends with commit().
+
+#include <map>
+#include <mutex>
+#include <set>
+#include <string>
+
+#include "opscore/base/random.h"
+#include "opscore/store/memory/session_table.h"
+#include "opscore/store/memory/task_table.h"
+
+namespace opscore {
+
+struct MemoryState {
+  MemoryState(const Clock& clock_in, Random& random_in, bool announce_in)
+      : clock(clock_in), random(random_in), announce(announce_in) {}
+
+  // Writes the outbox rows and tells the change feed. Call it with the mutex held, last.
+  void commit(Effects effects);
+
+  const Clock& clock;
+  Random& random;
+  const bool announce;  // token rows for queues with new due tasks
+  ChangeFeed feed;
+
+  std::mutex mutex;
+  // Everything below is guarded by mutex.
+  TaskTable tasks;
+  SessionTable sessions;
+  std::map<int64_t, OutboxRow> outbox;
+  int64_t last_outbox_id = 0;
+  std::set<std::string> seen_queues;  // that have or had tasks
+  std::set<std::string> paused_queues;
+  TaskKey pruned_up_to;  // where the next prune() goes on
+};
+
+class MemoryTasks final : public TaskStore {
+ public:
+  explicit MemoryTasks(MemoryState& state) : state_(state) {}
+  std::vector<InsertResult> insert(std::vector<InsertItem> items, InsertMode mode) override;
+  ClaimResult claim(const ClaimRequest& request) override;
+  std::vector<Applied> apply(std::vector<Plan> plans) override;
+  Promoted promote(size_t limit) override;
+  size_t expire(size_t limit) override;
+  size_t rescue(const LostSession& lost) override;
+  size_t prune(const Retention& retention, size_t limit) override;
+  void record_progress(std::vector<ProgressUpdate> updates) override;
+  Applied append_step(const Lease& lease, const Step& step) override;
+  size_t remove(std::span<const TaskKey> keys) override;
+  size_t purge(const std::string& queue, size_t limit) override;
+  void set_paused(const std::string& queue, bool paused) override;
+
+ private:
+  MemoryState& state_;
+};
+
+class MemoryReader final : public TaskReader {
+ public:
+  MemoryReader(MemoryState& state, const IdCodec& ids) : state_(state), ids_(ids) {}
+  std::optional<TaskKey> resolve(std::string_view id) override;
+  std::optional<Task> find(TaskKey key) override;
+  TaskPage list(const TaskFilter& filter, std::optional<TaskKey> before, size_t limit) override;
+  std::vector<Attempt> attempts(TaskKey key) override;
+  std::vector<TaskEvent> events(TaskKey key) override;
+  std::vector<Step> steps(TaskKey key) override;
+  std::vector<std::string> inputs(TaskKey key) override;
+  std::vector<QueueStats> queues() override;
+
+ private:
+  MemoryState& state_;
+  const IdCodec& ids_;
+};
+
+class MemoryFleet final : public Fleet {
+ public:
+  explicit MemoryFleet(MemoryState& state) : state_(state) {}
+  SessionId open_session(const std::string& name, const std::string& context) override;
+  RenewReply renew(SessionId session, const SessionReport& report) override;
+  std::vector<Session> sessions(Duration ended_within) override;
+  void command(SessionId session, const std::string& command) override;
+  void announce_actors(const std::vector<CatalogueEntry>& entries) override;
+  std::vector<CatalogueEntry> catalogue() override;
+  bool lead(SessionId session) override;
+
+ private:
+  MemoryState& state_;
+};
+
+class MemoryOutbox final : public Outbox {
+ public:
+  explicit MemoryOutbox(MemoryState& state) : state_(state) {}
+  std::vector<OutboxRow> due(size_t limit) override;
+  void settle(std::span<const int64_t> delivered) override;
+  void postpone(std::span<const int64_t> ids, Duration delay) override;
+
+ private:
+  MemoryState& state_;
+};
+
+}  // namespace opscore

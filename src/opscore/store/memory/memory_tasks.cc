@@ -1,0 +1,277 @@
+#include <algorithm>
+#include <set>
+
+#include "opscore/model/decide.h"
+#include "opscore/store/memory/memory_state.h"
+
+namespace opscore {
+namespace {
+
+// One claim: what has been taken so far, and what may still be.
+class Claiming {
+ public:
+  Claiming(const ClaimRequest& request, TimePoint now) : request_(request), now_(now) {
+    if (request.types) types_.insert(request.types->begin(), request.types->end());
+    for (const auto& [type, room] : request.room) room_[type] = room;
+    suspects_ = request.suspects;
+  }
+
+  bool wants(const TaskRow& row) {
+    if (!row.due(now_) || row.past_deadline(now_)) return false;
+    if (!types_.contains(row.spec.type)) {
+      skipped_.insert(row.spec.type);
+      return false;
+    }
+    auto room = room_.find(row.spec.type);
+    return (room == room_.end() || room->second > 0) && (!row.live.suspect || suspects_ > 0);
+  }
+
+  void take(TaskTable& table, TaskRow& row) {
+    if (auto room = room_.find(row.spec.type); room != room_.end()) --room->second;
+    if (row.live.suspect) --suspects_;
+    table.claim(row, request_.session, now_);
+    result.tasks.push_back({row.key, row.spec.type, row.spec.queue, row.inputs.back(),
+                            row.spec.priority, row.spec.options, row.live});
+  }
+
+  std::vector<std::string> skipped() const { return {skipped_.begin(), skipped_.end()}; }
+
+  ClaimResult result;
+
+ private:
+  const ClaimRequest& request_;
+  const TimePoint now_;
+  std::set<std::string> types_;
+  std::set<std::string> skipped_;
+  std::map<std::string, size_t> room_;
+  size_t suspects_ = 0;
+};
+
+void claim_from(TaskTable& table, const ClaimRequest::FromQueue& from, Claiming& claiming) {
+  size_t taken = 0;
+  const auto& open = table.open(from.queue);
+  for (auto place = open.begin(); place != open.end();) {
+    TaskRow& row = *table.find((place++)->key);  // taking the row ends its place
+    if (!claiming.wants(row)) continue;
+    if (taken == from.max) {
+      claiming.result.more = true;
+      return;
+    }
+    claiming.take(table, row);
+    ++taken;
+  }
+}
+
+Loss loss_of(const LostSession& lost, const Lease& lease) {
+  if (lost.cause == LostSession::Cause::drained) return Loss::not_entered;
+  bool blamed = lost.blamed == lease;
+  bool entered = !lost.entered_known || blamed ||
+                 std::find(lost.entered.begin(), lost.entered.end(), lease) != lost.entered.end();
+  if (!entered) return Loss::not_entered;
+  if (lost.cause == LostSession::Cause::gone) return Loss::host;
+  return blamed || !lost.blamed ? Loss::crash : Loss::bystander;
+}
+
+Duration retention_of(const Retention& retention, const TaskRow& row) {
+  if (row.live.state != State::completed) return retention.failed;
+  for (const auto& [type, keep] : retention.completed_by_type)
+    if (type == row.spec.type) return keep;
+  return retention.completed;
+}
+
+}  // namespace
+
+std::vector<InsertResult> MemoryTasks::insert(std::vector<InsertItem> items, InsertMode mode) {
+  std::lock_guard lock(state_.mutex);
+  Effects effects;
+  std::vector<InsertResult> results;
+  std::set<TaskKey> inserted;
+  bool conflict = false;
+  for (InsertItem& item : items) {
+    results.push_back(state_.tasks.insert(std::move(item), state_.clock.now(), effects));
+    if (results.back().kind == InsertResult::Kind::inserted) inserted.insert(results.back().key);
+    conflict |= results.back().kind == InsertResult::Kind::conflict;
+  }
+  if (conflict && mode == InsertMode::all_or_nothing) {
+    Effects nobody_saw;
+    for (TaskKey key : inserted) state_.tasks.erase(key, nobody_saw);
+    for (InsertResult& result : results)
+      if (inserted.contains(result.key)) result.key = TaskKey{};
+    return results;
+  }
+  for (TaskKey key : inserted) state_.seen_queues.insert(state_.tasks.find(key)->spec.queue);
+  state_.commit(std::move(effects));
+  return results;
+}
+
+ClaimResult MemoryTasks::claim(const ClaimRequest& request) {
+  std::lock_guard lock(state_.mutex);
+  // An ended session must not get work: nobody would rescue it from there.
+  if (!state_.sessions.alive(request.session)) return {};
+  TimePoint now = state_.clock.now();
+  Claiming claiming(request, now);
+  std::set<std::string> served;
+  for (const auto& from : request.queues) {
+    if (state_.paused_queues.contains(from.queue)) continue;
+    claim_from(state_.tasks, from, claiming);
+    served.insert(from.queue);
+  }
+  for (const auto& [run_at, key] : state_.tasks.scheduled()) {
+    if (run_at <= now || !served.contains(state_.tasks.find(key)->spec.queue)) continue;
+    claiming.result.next_due_at = run_at;
+    break;
+  }
+  claiming.result.skipped_types = claiming.skipped();
+  return std::move(claiming.result);
+}
+
+std::vector<Applied> MemoryTasks::apply(std::vector<Plan> plans) {
+  std::lock_guard lock(state_.mutex);
+  Effects effects;
+  std::vector<Applied> results;
+  for (Plan& plan : plans) results.push_back(state_.tasks.apply(std::move(plan), effects));
+  state_.commit(std::move(effects));
+  return results;
+}
+
+Promoted MemoryTasks::promote(size_t limit) {
+  std::lock_guard lock(state_.mutex);
+  TimePoint now = state_.clock.now();
+  Effects effects;
+  Promoted promoted;
+  const auto& scheduled = state_.tasks.scheduled();
+  while (promoted.tasks < limit && !scheduled.empty() && scheduled.begin()->run_at <= now) {
+    const TaskRow& row = *state_.tasks.find(scheduled.begin()->key);
+    state_.tasks.apply(decide_promote(row.key, row.live, now), effects);
+    ++promoted.tasks;
+  }
+  if (!scheduled.empty()) promoted.next_due_at = scheduled.begin()->run_at;
+  state_.commit(std::move(effects));
+  return promoted;
+}
+
+size_t MemoryTasks::expire(size_t limit) {
+  std::lock_guard lock(state_.mutex);
+  TimePoint now = state_.clock.now();
+  Effects effects;
+  size_t expired = 0;
+  for (auto& [key, row] : state_.tasks.rows()) {
+    if (expired == limit) break;
+    if (!row.past_deadline(now) || successors(row.live.state, Event::expire).empty()) continue;
+    state_.tasks.apply(decide_expire(key, row.live, *row.spec.options.deadline, now), effects);
+    ++expired;
+  }
+  state_.commit(std::move(effects));
+  return expired;
+}
+
+size_t MemoryTasks::rescue(const LostSession& lost) {
+  std::lock_guard lock(state_.mutex);
+  TimePoint now = state_.clock.now();
+  Effects effects;
+  if (state_.sessions.end(lost.session, lost.words, now))
+    effects.change.sessions.push_back(lost.session);
+  std::set<TaskKey> held = state_.tasks.held_by(lost.session);
+  for (TaskKey key : held) {
+    const TaskRow& row = *state_.tasks.find(key);
+    Loss loss = loss_of(lost, {key, row.live.attempt});
+    state_.tasks.apply(
+        decide_loss(key, row.live, row.spec.options, loss, lost.words, now, state_.random),
+        effects);
+  }
+  state_.commit(std::move(effects));
+  return held.size();
+}
+
+size_t MemoryTasks::prune(const Retention& retention, size_t limit) {
+  std::lock_guard lock(state_.mutex);
+  TimePoint now = state_.clock.now();
+  Effects effects;
+  auto& rows = state_.tasks.rows();
+  size_t pruned = 0;
+  for (size_t looks = std::min(limit, rows.size()); looks > 0; --looks) {
+    auto next = rows.upper_bound(state_.pruned_up_to);
+    if (next == rows.end()) next = rows.begin();  // a new round
+    const TaskRow& row = next->second;
+    state_.pruned_up_to = row.key;
+    if (!row.finished_at || now - *row.finished_at < retention_of(retention, row)) continue;
+    state_.tasks.erase(row.key, effects);
+    ++pruned;
+  }
+  state_.commit(std::move(effects));
+  return pruned;
+}
+
+void MemoryTasks::record_progress(std::vector<ProgressUpdate> updates) {
+  std::lock_guard lock(state_.mutex);
+  Effects effects;
+  for (ProgressUpdate& update : updates) {
+    TaskRow* row = state_.tasks.find_running(update.lease);
+    if (!row) continue;
+    row->progress = std::move(update.progress);
+    effects.change.tasks.push_back(row->key);
+  }
+  state_.commit(std::move(effects));
+}
+
+Applied MemoryTasks::append_step(const Lease& lease, const Step& step) {
+  std::lock_guard lock(state_.mutex);
+  TaskRow* row = state_.tasks.find_running(lease);
+  if (!row) return Applied::lease_lost;
+  for (const Step& taken : row->steps)
+    if (taken.number == step.number)
+      return taken.attempt == lease.attempt ? Applied::already_applied : Applied::lease_lost;
+  Step recorded = step;
+  recorded.attempt = lease.attempt;
+  auto after =
+      std::upper_bound(row->steps.begin(), row->steps.end(), step.number,
+                       [](int number, const Step& other) { return number < other.number; });
+  row->steps.insert(after, std::move(recorded));
+  return Applied::applied;
+}
+
+size_t MemoryTasks::remove(std::span<const TaskKey> keys) {
+  std::lock_guard lock(state_.mutex);
+  Effects effects;
+  size_t removed = 0;
+  for (TaskKey key : keys) {
+    const TaskRow* row = state_.tasks.find(key);
+    if (!row || successors(row->live.state, Event::remove).empty()) continue;
+    state_.tasks.erase(key, effects);
+    ++removed;
+  }
+  state_.commit(std::move(effects));
+  return removed;
+}
+
+size_t MemoryTasks::purge(const std::string& queue, size_t limit) {
+  std::lock_guard lock(state_.mutex);
+  std::vector<TaskKey> doomed;
+  for (const auto& [key, row] : state_.tasks.rows()) {
+    if (doomed.size() == limit) break;
+    State state = row.live.state;
+    if (row.spec.queue == queue && !is_terminal(state) && state != State::running)
+      doomed.push_back(key);
+  }
+  Effects effects;
+  for (TaskKey key : doomed) state_.tasks.erase(key, effects);
+  state_.commit(std::move(effects));
+  return doomed.size();
+}
+
+void MemoryTasks::set_paused(const std::string& queue, bool paused) {
+  std::lock_guard lock(state_.mutex);
+  if (paused) {
+    state_.paused_queues.insert(queue);
+    return;
+  }
+  if (state_.paused_queues.erase(queue) == 0) return;
+  Effects effects;
+  TimePoint now = state_.clock.now();
+  for (const auto& place : state_.tasks.open(queue))
+    if (state_.tasks.find(place.key)->due(now)) ++effects.due[queue];
+  effects.change.queues.push_back(queue);
+  state_.commit(std::move(effects));
+}
+
+}  // namespace opscore

@@ -49,11 +49,24 @@ struct LlmUsage {
 };
 
 struct LlmResponse {
-  LlmMessage message;  // role assistant
+  LlmMessage message;         // role assistant
   std::string finish_reason;  // stop, length, tool_calls, content_filter, or the provider's word
   LlmUsage usage;
   std::string model;       // as the provider names it
   std::string request_id;  // the provider's, for support
+};
+
+// What complete() throws: an Error that may know when the provider wants to be asked again.
+class LlmError : public Error {
+ public:
+  LlmError(Errc code, const std::string& message, bool retryable,
+           std::optional<Duration> retry_after = {})
+      : Error(code, message, retryable), retry_after_(retry_after) {}
+  // The provider's own word (Retry-After), already counted from now.
+  std::optional<Duration> retry_after() const { return retry_after_; }
+
+ private:
+  std::optional<Duration> retry_after_;
 };
 
 // Safe for concurrent use.
@@ -62,10 +75,10 @@ class LlmClient {
   virtual ~LlmClient() = default;
   // The name for results and logs: "openai", "scripted".
   virtual std::string provider() const = 0;
-  // One turn. Throws Error with the provider's own words: unauthenticated, forbidden, not_found,
+  // One turn. Throws LlmError with the provider's own words: unauthenticated, forbidden, not_found,
   // invalid (the provider refuses the request), queue_full (rate or money limit; retryable says
   // which), unavailable (connection, 5xx, a stream that ended early), timeout, cancelled, malformed
-  // (an answer that is not one). Retries what is worth it, within the deadline.
+  // (an answer that is not one), too_large. Retries what is worth it, within the deadline.
   virtual LlmResponse complete(const LlmRequest& request, std::stop_token stop,
                                Deadline deadline) = 0;
 };

@@ -8,6 +8,7 @@
 // The key is row key, order and cursor. The uuid is computed from it and back, so there is no uuid
 // index, ids cannot be guessed, and a forged or mistyped one is refused without a read.
 
+#include <algorithm>
 #include <compare>
 #include <cstdint>
 #include <functional>
@@ -24,8 +25,12 @@ struct TaskKey {
   int64_t value = 0;
   auto operator<=>(const TaskKey&) const = default;
   TimePoint created_at() const { return from_ms(value >> 20); }
-  // The smallest key that could be made at `at`; for "created since" filters.
-  static TaskKey first_at(TimePoint at) { return TaskKey{to_ms(at) << 20}; }
+  // The smallest key that could be made at `at`; for "created since" filters. A time that no key
+  // can have (before 1970, after 2248) gives the nearest one.
+  static TaskKey first_at(TimePoint at) {
+    constexpr int64_t kMsMax = (int64_t{1} << 43) - 1;
+    return TaskKey{std::clamp<int64_t>(to_ms(at), 0, kMsMax) << 20};
+  }
 };
 
 // Makes strictly growing keys, also when the clock stands still or steps back. Not thread-safe: it

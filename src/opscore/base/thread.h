@@ -29,6 +29,7 @@ class Loop {
 
   void start();
   void stop();
+  // Waits between two ticks may be cut short often; several wakes make one tick.
   void wake();
   // Ticks that ended, successfully or not: what a watchdog looks at.
   uint64_t ticks() const { return ticks_.load(std::memory_order_relaxed); }

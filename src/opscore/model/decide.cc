@@ -302,6 +302,8 @@ Plan yield_to_cancel(Plan plan) {
 Duration backoff(const RetryPolicy& policy, int charged, Random& random) {
   double grown = static_cast<double>(policy.min.count()) *
                  std::pow(policy.factor, std::min(std::max(charged - 1, 0), 1000));
+  // Nothing times infinity is not a number: a policy that starts at nothing stays there.
+  if (policy.min <= Duration(0)) grown = 0;
   double bound = std::min(grown, static_cast<double>(policy.max.count()));
   double jitter = policy.jitter_low + (policy.jitter_high - policy.jitter_low) * random.unit();
   return Duration(std::llround(bound * jitter));

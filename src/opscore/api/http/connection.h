@@ -1,0 +1,97 @@
+#pragma once
+// One client connection: reads a request, has it handled, writes the answer, and again. A coroutine
+// on the edge thread, which is the only one to touch it. Kept alive by its coroutine.
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <deque>
+#include <functional>
+#include <optional>
+
+#include "opscore/api/http/http_server.h"
+#include "opscore/api/http/request_parser.h"
+
+namespace opscore {
+
+// What all connections of a server share.
+struct Edge {
+  HttpHandler& handler;
+  Log& log;
+  const HttpServerOptions options;
+  std::string date;         // now, as a header value
+  size_t bodies_bytes = 0;  // held by requests that are being read
+  bool draining = false;    // every answer closes its connection
+};
+
+class Connection {
+ public:
+  Connection(Edge& edge, boost::asio::ip::tcp::socket socket, ExchangeId id);
+  ~Connection();
+  Connection(const Connection&) = delete;
+
+  // Returns when the connection is closed.
+  boost::asio::awaitable<void> run();
+
+  void answer(Response response);
+  void open_stream(std::string content_type);
+  void push(std::string bytes, bool last);
+
+  // Enforces the time-outs and notices clients that left; called every second or so.
+  void sweep(SteadyPoint now);
+  // Closes when no request has begun.
+  void close_if_idle();
+  void cut();
+
+ private:
+  enum class Phase { idle, head, body, handling, streaming, writing, lingering };
+  template <class T>
+  using Awaitable = boost::asio::awaitable<T>;
+
+  Awaitable<bool> read_request();
+  Awaitable<bool> read_more();
+  Awaitable<bool> say_continue();
+  Awaitable<void> exchange();
+  Awaitable<bool> write_answer();
+  Awaitable<void> write_stream();
+  Awaitable<void> linger();
+  Awaitable<void> wait_for_wake();
+
+  void enter(Phase phase, Duration timeout);
+  bool check_head();
+  void refuse(Response response);
+  void refuse_bytes(const boost::system::error_code& code);
+  void track_body();
+  bool client_left();
+  void leave();
+  void wake();
+  void build_head(const Response& response, bool open_length);
+
+  Edge& edge_;
+  boost::asio::ip::tcp::socket socket_;
+  const ExchangeId id_;
+  Phase phase_ = Phase::idle;
+  SteadyPoint entered_at_{};
+  SteadyPoint deadline_ = SteadyPoint::max();
+  bool timed_out_ = false;
+  bool left_ = false;   // the client is gone, or was cut off
+  bool close_ = false;  // after this answer
+
+  std::vector<char> buffer_;  // bytes [begin_, end_) are not parsed yet
+  size_t begin_ = 0, end_ = 0;
+  std::optional<RequestParser> parser_;
+  bool admitted_ = false;
+  size_t body_tracked_ = 0;   // of edge_.bodies_bytes
+  bool head_only_ = false;    // HEAD: no body in the answer
+  bool keep_alive_1_0_ = false;
+
+  std::optional<Response> answer_;
+  std::string head_;  // of the answer being written
+  bool streaming_ = false;
+  bool stream_ended_ = false;
+  std::string unsent_;
+  std::string sending_;
+  std::move_only_function<void()> resume_;
+};
+
+}  // namespace opscore

@@ -1,0 +1,67 @@
+#pragma once
+// What the edge and the routes exchange: one request, and what is to be done about it. Plain data.
+
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "opscore/base/task_key.h"
+#include "opscore/base/time.h"
+
+namespace opscore {
+
+struct Route;
+
+// One HTTP request with the header fields that opscore looks at.
+struct ApiRequest {
+  std::string method;  // as sent, upper case for the known ones
+  std::string path;    // the target up to '?', still percent-encoded
+  std::string query;   // after '?', still percent-encoded
+  std::string host, origin, authorization, content_type, accept;
+  std::string idempotency_key, last_event_id;
+  std::string body;
+  const Route* route = nullptr;  // found once, when the request line is known
+  SteadyPoint received_at{};
+};
+
+struct Response {
+  int status = 200;
+  std::string content_type = "application/json";
+  std::string body;
+  std::vector<std::pair<std::string, std::string>> headers;
+  bool close = false;  // the connection cannot be used any further
+};
+
+// Answer when the task is finished, or at `until` with whatever it is then. Holds no thread.
+struct Wait {
+  TaskKey key;
+  SteadyPoint until;
+  std::vector<std::string> warnings;  // of the submit that waits
+};
+
+// Follow the task's events, from the one after `last_event`.
+struct Stream {
+  TaskKey key;
+  int last_event = 0;
+};
+
+using Reply = std::variant<Response, Wait, Stream>;
+
+// The connection whose request waits for its answer; each has one at a time. Never reused.
+struct ExchangeId {
+  uint64_t value = 0;
+  bool operator==(const ExchangeId&) const = default;
+};
+
+struct Answer {
+  ExchangeId to;
+  Response response;
+};
+
+}  // namespace opscore
+
+template <>
+struct std::hash<opscore::ExchangeId> {
+  size_t operator()(opscore::ExchangeId id) const noexcept { return id.value; }
+};

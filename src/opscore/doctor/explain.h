@@ -22,14 +22,15 @@ struct Explanation {
   std::string task_id;
   std::string state;
   std::vector<Hop> hops;     // up to and including the first broken one
-  std::string verdict;       // a stable word: done, no_worker, queue_paused, slots_busy, due_later,
-                             // waiting_for_retry, lease_lost, not_started, running, failed, ...
+  std::string verdict;       // a stable word of engine/diagnosis.h
   std::string sentence;      // for people
   std::string next_command;  // what to run now
 };
 
+// `server_down`: the store is read without a server, so nothing is running whatever it says.
 // Throws Error{not_found}.
-Explanation explain(Store& store, const Clock& clock, std::string_view task_id);
+Explanation explain(Store& store, const Clock& clock, std::string_view task_id,
+                    bool server_down = false);
 Json to_json(const Explanation& explanation);
 std::string to_text(const Explanation& explanation);
 

@@ -1,0 +1,156 @@
+#include "opscore/doctor/explain.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "opscore/engine/diagnosis.h"
+
+namespace opscore {
+namespace {
+
+Facts gather(Store& store, const Clock& clock, std::string_view task_id, bool server_down) {
+  auto key = store.reader().resolve(task_id);
+  auto task = key ? store.reader().find(*key) : std::nullopt;
+  if (!task)
+    throw Error(Errc::not_found,
+                fmt::format("explain: no task '{}'; it may have been deleted, or its retention is "
+                            "over. 'opscore tasks list' shows what there is",
+                            task_id));
+  Facts facts;
+  facts.task = std::move(*task);
+  facts.attempts = store.reader().attempts(facts.task.key);
+  for (QueueStats& stats : store.reader().queues())
+    if (stats.name == facts.task.queue) facts.queue = std::move(stats);
+  // Long enough to still know the session that a running task was leased to.
+  facts.sessions = store.fleet().sessions(std::chrono::hours(24));
+  facts.now = clock.now();
+  facts.server_down = server_down;
+  return facts;
+}
+
+Hop record_hop(const Facts& facts) {
+  const Task& task = facts.task;
+  std::string evidence = fmt::format("type {}, queue {}, {} since {}", task.type, task.queue,
+                                     to_string(task.state()), to_rfc3339(task.updated_at));
+  if (task.state() == State::scheduled)
+    evidence += fmt::format(", due {}", to_rfc3339(task.live.run_at));
+  return {"record", true, evidence};
+}
+
+Hop queue_hop(const Facts& facts) {
+  if (!facts.queue) return {"queue", true, fmt::format("{}: no counts", facts.task.queue)};
+  const QueueStats& queue = *facts.queue;
+  return {"queue", true,
+          fmt::format("{}: {} pending, {} scheduled, {} running, {} dead{}", queue.name,
+                      queue.pending, queue.scheduled, queue.running, queue.dead,
+                      queue.paused ? "; paused" : "")};
+}
+
+Hop session_hop(const Facts& facts) {
+  const Task& task = facts.task;
+  SessionId owner = task.live.session ? task.live.session : task.worker;
+  std::string evidence;
+  for (const Session& session : facts.sessions) {
+    bool own = owner && session.id == owner;
+    if (!own && session.ended_at) continue;
+    if (!evidence.empty()) evidence += "; ";
+    evidence += fmt::format("{} ({}): {}, renewed {} ago, {}{}", session.id.value, session.name,
+                            session.ended_at ? "ended: " + session.last_words
+                                             : session.report.state,
+                            to_text(std::max(facts.now - session.renewed_at, Duration(0))),
+                            serves(session, task.queue) ? "serves the queue"
+                                                        : "does not serve the queue",
+                            runs(session, task.type) ? "" : ", cannot run the type");
+  }
+  return {"session", true, evidence.empty() ? "none" : evidence};
+}
+
+Hop slot_hop(const Facts& facts) {
+  std::string evidence;
+  for (const Session& session : facts.sessions) {
+    if (!is_live(session, facts.now) || !runs(session, facts.task.type)) continue;
+    if (!evidence.empty()) evidence += "; ";
+    evidence += fmt::format("{}: {} of {} busy, {} claimed and waiting", session.name,
+                            session.report.busy, session.report.slots, session.report.unstarted);
+    if (session.report.abandoned > 0)
+      evidence += fmt::format(", {} abandoned", session.report.abandoned);
+  }
+  return {"slot", true, evidence.empty() ? "none" : evidence};
+}
+
+Hop attempt_hop(const Facts& facts) {
+  if (facts.attempts.empty()) return {"attempt", true, "none yet"};
+  const Attempt& last = facts.attempts.back();
+  std::string evidence =
+      fmt::format("{} of {}: ", facts.task.live.charged,
+                  facts.task.live.budget > 0 ? std::to_string(facts.task.live.budget)
+                  : facts.task.max_attempts > 0 ? std::to_string(facts.task.max_attempts)
+                                                : std::string("unlimited"));
+  evidence = "charged " + evidence + fmt::format("number {}", last.number);
+  if (last.started_at) evidence += fmt::format(", started {}", to_rfc3339(*last.started_at));
+  if (last.end)
+    evidence += fmt::format(", ended {}", to_string(*last.end));
+  else
+    evidence += ", running";
+  if (!last.error.kind.empty())
+    evidence += fmt::format(" ({}: {})", last.error.kind, last.error.message);
+  return {"attempt", true, evidence};
+}
+
+std::string command_for(Verdict verdict, const Facts& facts, const std::string& id) {
+  switch (verdict) {
+    case Verdict::completed: return fmt::format("opscore tasks show {}", id);
+    case Verdict::failed:
+    case Verdict::cancelled: return fmt::format("opscore tasks retry {}", id);
+    case Verdict::queue_paused: return fmt::format("opscore queues resume {}", facts.task.queue);
+    case Verdict::server_down: return "opscore up";
+    case Verdict::no_worker: return "opscore workers list";
+    case Verdict::no_actor: return "opscore actors";
+    case Verdict::slots_busy: return fmt::format("opscore tasks list --status running");
+    case Verdict::lease_lost: return "opscore workers list";
+    case Verdict::waiting_for_retry:
+    case Verdict::not_started: return fmt::format("opscore tasks show {}", id);
+    default: return fmt::format("opscore tasks watch {}", id);
+  }
+}
+
+}  // namespace
+
+Explanation explain(Store& store, const Clock& clock, std::string_view task_id, bool server_down) {
+  Facts facts = gather(store, clock, task_id, server_down);
+  Diagnosis diagnosis = diagnose(facts);
+  Explanation explanation;
+  explanation.task_id = store.id_of(facts.task);
+  explanation.state = to_string(facts.task.state());
+  for (Hop hop : {record_hop(facts), queue_hop(facts), session_hop(facts), slot_hop(facts),
+                  attempt_hop(facts)}) {
+    hop.ok = hop.name != diagnosis.broken_hop;
+    explanation.hops.push_back(hop);
+    if (!hop.ok) break;
+  }
+  explanation.verdict = to_string(diagnosis.verdict);
+  explanation.sentence = diagnosis.sentence;
+  explanation.next_command = command_for(diagnosis.verdict, facts, explanation.task_id);
+  return explanation;
+}
+
+Json to_json(const Explanation& explanation) {
+  Json hops = Json::array();
+  for (const Hop& hop : explanation.hops)
+    hops.push_back({{"hop", hop.name}, {"ok", hop.ok}, {"evidence", hop.evidence}});
+  return {{"task_id", explanation.task_id}, {"status", explanation.state},
+          {"hops", hops},                   {"verdict", explanation.verdict},
+          {"sentence", explanation.sentence}, {"next_command", explanation.next_command}};
+}
+
+std::string to_text(const Explanation& explanation) {
+  std::string text = fmt::format("{}  {}\n", explanation.task_id, explanation.state);
+  for (const Hop& hop : explanation.hops)
+    text += fmt::format("  {} {:<8} {}\n", hop.ok ? "ok" : "->", hop.name, hop.evidence);
+  text += fmt::format("{}: {}\n", explanation.verdict, explanation.sentence);
+  text += fmt::format("next: {}\n", explanation.next_command);
+  return text;
+}
+
+}  // namespace opscore

@@ -1,0 +1,60 @@
+#pragma once
+// Turns outcomes into decided changes and has the store apply them, in batches: whatever arrived
+// while the last batch was being written makes the next one. While the store is away outcomes are
+// kept, up to a bound, and tried again; an answer that was lost on the way is recognised as
+// already_applied.
+
+#include <condition_variable>
+#include <map>
+#include <mutex>
+
+#include "opscore/base/log.h"
+#include "opscore/base/metrics.h"
+#include "opscore/base/random.h"
+#include "opscore/base/thread.h"
+#include "opscore/store/store.h"
+#include "opscore/worker/runner.h"
+
+namespace opscore {
+
+class Finisher {
+ public:
+  // All must outlive it.
+  Finisher(Store& store, const Clock& clock, Random& random, Log& log, Metrics& metrics);
+  ~Finisher();
+
+  // From any thread. Blocks while too much is waiting (the store is away).
+  void post(std::vector<Finished> finished);
+  // Drops what belongs to a session that was lost.
+  void forget(SessionId session);
+
+  // Applies one batch; false when there was nothing. Throws what the store throws; the batch is
+  // kept. Called by the loop, or directly by the simulation.
+  bool step();
+  bool empty() const;
+
+  void start() { loop_.start(); }
+  // Stops after what was posted is applied, or at the deadline. False: something is left.
+  bool stop(Deadline deadline);
+
+ private:
+  struct TypeMetrics;
+  Duration tick(std::stop_token stop);
+  void apply(std::vector<Finished>& batch);
+  void count(const Finished& finished, AttemptEnd how);
+
+  Store& store_;
+  const Clock& clock_;
+  Random& random_;
+  Log& log_;
+  Metrics& metrics_;
+  mutable std::mutex mutex_;
+  std::condition_variable_any changed_;
+  std::vector<Finished> posted_;     // guarded by mutex_
+  bool applying_ = false;            // guarded by mutex_
+  std::vector<Finished> batch_;      // of the loop; survives a failed apply
+  std::map<std::string, std::unique_ptr<TypeMetrics>> by_type_;
+  Loop loop_;
+};
+
+}  // namespace opscore

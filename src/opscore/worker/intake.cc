@@ -1,0 +1,177 @@
+#include "opscore/worker/intake.h"
+
+#include <algorithm>
+
+namespace opscore {
+namespace {
+
+// However quiet it is, look again this often: bounds what a lost wake-up can cost.
+constexpr Duration kWaitMax{500};
+constexpr Duration kWaitRestricted{50};
+
+}  // namespace
+
+Intake::Intake(Store& store, Runner& runner, const Clock& clock, Log& log, IntakeOptions options)
+    : store_(store),
+      runner_(runner),
+      clock_(clock),
+      log_(log),
+      options_(std::move(options)),
+      types_(std::make_shared<const std::vector<std::string>>(options_.types)),
+      shares_(options_.queues),
+      loop_("intake", log, [this](std::stop_token stop) { return tick(stop); }) {}
+
+Intake::~Intake() { stop(); }
+
+void Intake::stop() {
+  store_.changes().interrupt();
+  room();
+  loop_.stop();
+}
+
+std::string Intake::state() const {
+  if (draining_) return "draining";
+  return consuming_ ? "consuming" : session() ? "connecting" : "starting";
+}
+
+void Intake::open() {
+  position_ = store_.changes().position();
+  session_ = store_.fleet().open_session(options_.session_name, options_.session_context).value;
+  renew_at_ = clock_.steady();
+  consuming_ = false;
+  for (const auto& [queue, weight] : options_.queues)
+    if (queue != "*") shares_.see(queue);
+  for (const QueueStats& queue : store_.reader().queues()) shares_.see(queue.name);
+  if (options_.on_session) options_.on_session(session());
+}
+
+void Intake::renew() {
+  SessionReport report;
+  report.state = state();
+  report.queues = shares_.names();
+  if (options_.queues.contains("*")) report.queues.push_back("*");
+  report.types = options_.types;
+  report.loops["intake"] = clock_.now();
+  runner_.fill(report);
+  RenewReply reply = store_.fleet().renew(session(), report);
+  renew_at_ = clock_.steady() + limits::kRenewEvery;
+  if (reply.lost) return lose_session();
+  for (const Lease& lease : reply.cancels) runner_.stop(lease, StopReason::cancel);
+  for (const std::string& command : reply.commands) options_.on_command(command);
+}
+
+void Intake::lose_session() {
+  log_.error("session {} was ended by somebody else: its tasks are stopped and their outcomes "
+             "dropped; opening a new one",
+             session().value);
+  runner_.stop_all(StopReason::session_lost);
+  if (options_.on_lost) options_.on_lost(session());
+  session_ = 0;
+}
+
+size_t Intake::claim(size_t appetite) {
+  ClaimRequest request;
+  request.session = session();
+  request.queues = shares_.divide(std::min(appetite, limits::kClaimBatch));
+  request.types = types_;
+  restricted_ = false;
+  for (const std::string& type : options_.limited_types) {
+    request.room.emplace_back(type, runner_.room(type));
+    restricted_ = restricted_ || request.room.back().second == 0;
+  }
+  request.suspects = options_.suspects() == 0 ? 1 : 0;
+  restricted_ = restricted_ || request.suspects == 0;
+  if (request.queues.empty()) {
+    next_due_at_.reset();
+    return 0;
+  }
+  ClaimResult result = store_.tasks().claim(request);
+  next_due_at_ = result.next_due_at;
+  size_t count = result.tasks.size();
+  if (count > 0) runner_.start(std::move(result.tasks));
+  return count;
+}
+
+Duration Intake::step() {
+  options_.on_progress();
+  if (!session()) open();
+  if (clock_.steady() >= renew_at_) renew();
+  if (!session()) return Duration(0);
+  runner_.hand_back_unstarted(draining_ ? Duration(0) : limits::kUnstarted);
+  wait_for_ = Wait::work;
+  if (draining_) return kWaitMax;
+
+  // What happens from here on must wake the wait that follows.
+  ChangeBatch news = store_.changes().wait(position_, Changes::Interest::work, Deadline::at({}));
+  position_ = news.position;
+  for (const std::string& queue : news.queues) shares_.see(queue);
+  if (news.reset)
+    for (const QueueStats& queue : store_.reader().queues()) shares_.see(queue.name);
+  if (std::find(news.sessions.begin(), news.sessions.end(), session()) != news.sessions.end())
+    renew();
+
+  size_t appetite = runner_.appetite(limits::kClaimAhead);
+  if (appetite == 0) {
+    wait_for_ = Wait::room;
+    return until_next(clock_.now());
+  }
+  size_t claimed = claim(appetite);
+  if (!consuming_) {
+    consuming_ = true;
+    renew();
+  }
+  return claimed > 0 ? Duration(0) : until_next(clock_.now());
+}
+
+Duration Intake::until_next(TimePoint now) const {
+  Duration wait = restricted_ ? kWaitRestricted : kWaitMax;
+  if (next_due_at_) wait = std::min(wait, std::max(*next_due_at_ - now, Duration(0)));
+  Duration renewal =
+      std::chrono::ceil<Duration>(std::max(renew_at_ - clock_.steady(), SteadyPoint::duration(0)));
+  return std::max(std::min(wait, renewal), Duration(1));
+}
+
+Duration Intake::tick(std::stop_token stop) {
+  Duration wait = step();
+  if (wait == Duration(0) || stop.stop_requested()) return Duration(0);
+  if (wait_for_ == Wait::work) {
+    // Positions make this race-free: news since step() looked ends the wait at once.
+    store_.changes().wait(position_, Changes::Interest::work, Deadline::after(wait));
+    return Duration(0);
+  }
+  std::unique_lock lock(mutex_);
+  hungry_ = true;
+  if (runner_.appetite(limits::kClaimAhead) == 0)
+    changed_.wait_for(lock, stop, wait, [this] { return room_; });
+  hungry_ = false;
+  room_ = false;
+  return Duration(0);
+}
+
+void Intake::room() {
+  if (!hungry_.exchange(false)) return;
+  {
+    std::lock_guard lock(mutex_);
+    room_ = true;
+  }
+  changed_.notify_all();
+}
+
+void Intake::drain() {
+  draining_ = true;
+  store_.changes().interrupt();
+  room();
+}
+
+void Intake::close(const std::string& last_words) {
+  if (!session()) return;
+  LostSession ended;
+  ended.session = session();
+  ended.cause = LostSession::Cause::drained;
+  ended.entered_known = true;  // nothing was left running
+  ended.words = last_words;
+  store_.tasks().rescue(ended);
+  session_ = 0;
+}
+
+}  // namespace opscore

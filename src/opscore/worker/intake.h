@@ -1,0 +1,87 @@
+#pragma once
+// Takes work: keeps the session alive, claims what the runner has an appetite for, and passes on
+// cancels. A session is renewed only here, by the loop that takes work, so a worker that looks alive
+// is one that works.
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <string>
+
+#include "opscore/base/thread.h"
+#include "opscore/model/limits.h"
+#include "opscore/store/store.h"
+#include "opscore/worker/queue_shares.h"
+#include "opscore/worker/runner.h"
+
+namespace opscore {
+
+struct IntakeOptions {
+  std::string session_name;     // "host:pid"
+  std::string session_context;  // JSON
+  std::map<std::string, int> queues = {{"*", 1}};
+  std::vector<std::string> types;                       // what this worker can run, aliases too
+  std::vector<std::string> limited_types;               // those with a concurrency limit
+  std::function<size_t()> suspects = [] { return 0; };  // in flight on this worker
+  std::function<void(SessionId)> on_session;            // a session was opened
+  std::function<void(SessionId)> on_lost;               // drop what belongs to it
+  std::function<void(const std::string&)> on_command = [](const std::string&) {};
+  std::function<void()> on_progress = [] {};  // once per iteration: the loop is alive
+};
+
+// step() is driven by the loop's thread, or by the simulation. Thread-safe: drain(), room(),
+// session(), state().
+class Intake {
+ public:
+  // All must outlive it.
+  Intake(Store& store, Runner& runner, const Clock& clock, Log& log, IntakeOptions options);
+  ~Intake();
+
+  void start() { loop_.start(); }
+  void stop();
+  // One iteration: renew when due, claim when there is room. Never waits. Returns how long the
+  // caller may wait for news; zero: go on at once. Throws what the store throws.
+  Duration step();
+  // No claims from now on; what waits for a slot is handed back.
+  void drain();
+  // The runner has room again.
+  void room();
+  // Ends the session in good order: what it still holds goes back unrun.
+  void close(const std::string& last_words);
+
+  SessionId session() const { return SessionId{session_.load()}; }
+  std::string state() const;
+
+ private:
+  enum class Wait : uint8_t { work, room };
+  void open();
+  void renew();
+  void lose_session();
+  size_t claim(size_t appetite);
+  Duration until_next(TimePoint now) const;
+  Duration tick(std::stop_token stop);
+
+  Store& store_;
+  Runner& runner_;
+  const Clock& clock_;
+  Log& log_;
+  const IntakeOptions options_;
+  std::shared_ptr<const std::vector<std::string>> types_;
+  QueueShares shares_;
+  std::atomic<int64_t> session_{0};
+  std::atomic<bool> draining_{false};
+  std::atomic<bool> hungry_{false};  // waiting for room
+  bool consuming_ = false;           // claimed successfully since the session was opened
+  bool restricted_ = false;          // the last claim left work because of limits or suspects
+  SteadyPoint renew_at_{};
+  uint64_t position_ = 0;  // in the change feed
+  std::optional<TimePoint> next_due_at_;
+  Wait wait_for_ = Wait::work;
+  std::mutex mutex_;
+  std::condition_variable_any changed_;
+  bool room_ = false;  // guarded by mutex_
+  Loop loop_;
+};
+
+}  // namespace opscore

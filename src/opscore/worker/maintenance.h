@@ -1,0 +1,73 @@
+#pragma once
+// What the leader does for everybody: promotes what is due, fails what is too late, gives back what
+// lost sessions held, prunes, relays the outbox. Every tick is idempotent, so a deposed leader that
+// has not noticed harms nothing.
+
+#include <functional>
+#include <map>
+
+#include "opscore/base/log.h"
+#include "opscore/base/metrics.h"
+#include "opscore/base/thread.h"
+#include "opscore/broker/broker.h"
+#include "opscore/model/limits.h"
+#include "opscore/store/store.h"
+
+namespace opscore {
+
+struct MaintenanceOptions {
+  Retention retention{limits::kKeepCompleted, limits::kKeepFailed, {}};
+  Duration session_ttl = limits::kSessionTtl;
+  std::function<SessionId()> session;  // of this process; leads only while it has one
+  Broker* broker = nullptr;            // null: the store is the queue
+};
+
+// Watches renewal counters on its own steady clock: a counter that stands still for a full TTL of
+// uninterrupted observation means that the session is lost. Wall clocks may jump as they like. Pure.
+class SessionWatch {
+ public:
+  explicit SessionWatch(Duration ttl) : ttl_(ttl) {}
+  // Which of the sessions are lost, seen at `now`.
+  std::vector<Session> lost(const std::vector<Session>& sessions, SteadyPoint now);
+  // The store could not be reached: nothing was observed, so every count starts anew.
+  void interrupted() { seen_.clear(); }
+
+ private:
+  struct Seen {
+    uint64_t renewals;
+    SteadyPoint since;
+  };
+  const Duration ttl_;
+  std::map<SessionId, Seen> seen_;
+};
+
+class Maintenance {
+ public:
+  // All must outlive it.
+  Maintenance(Store& store, const Clock& clock, Log& log, Metrics& metrics,
+              MaintenanceOptions options);
+
+  void start() { loop_.start(); }
+  void stop() { loop_.stop(); }
+  // One round of whatever is due; how long until the next. For the loop and the simulation.
+  Duration tick();
+
+ private:
+  Duration promote();
+  void rescue_lost_sessions();
+  void prune();
+  void relay_outbox();
+
+  Store& store_;
+  const Clock& clock_;
+  Log& log_;
+  const MaintenanceOptions options_;
+  Counter& expired_;
+  Counter& rescued_;
+  Counter& pruned_;
+  SessionWatch watch_;
+  SteadyPoint prune_at_{};
+  Loop loop_;
+};
+
+}  // namespace opscore

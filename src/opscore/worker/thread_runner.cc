@@ -1,0 +1,366 @@
+#include "opscore/worker/thread_runner.h"
+
+#include <algorithm>
+
+#include "opscore/base/json.h"
+#include "opscore/model/decide.h"
+#include "opscore/model/error_kind.h"
+
+namespace opscore {
+namespace {
+
+// How often timeouts are looked at while something runs, and while nothing does.
+constexpr Duration kWatchBusy{50};
+constexpr Duration kWatchIdle{500};
+// The shortest time a task is taken to occupy a slot: hand-over and bookkeeping.
+constexpr int64_t kPaceFloorNs = 2'000;
+// What is claimed ahead at most, whatever the pace.
+constexpr size_t kAheadMax = 2 * limits::kClaimBatch;
+
+ErrorInfo words_of(const std::exception& error) {
+  return {error_kind::kActorError, error.what(), {}};
+}
+
+}  // namespace
+
+ThreadRunner::ThreadRunner(const Registry& registry, Store& store, const Clock& clock, Log& log,
+                           ThreadRunnerOptions options, Post post)
+    : registry_(registry),
+      store_(store),
+      clock_(clock),
+      log_(log),
+      options_(std::move(options)),
+      post_(std::move(post)),
+      watch_("watch", log, [this](std::stop_token) { return watch(); }) {
+  OPSCORE_ASSERT(options_.slots > 0 && options_.slots <= CrashPage::kSlots, "slots out of range");
+  for (size_t i = 0; i < options_.slots; ++i) slots_.push_back(std::make_unique<Slot>());
+}
+
+ThreadRunner::~ThreadRunner() { stop_threads(Deadline::never()); }
+
+void ThreadRunner::start_threads() {
+  for (size_t i = 0; i < slots_.size(); ++i)
+    if (!slots_[i]->thread.joinable())
+      slots_[i]->thread = std::jthread([this, i](std::stop_token ending) { run_slot(i, ending); });
+  watch_.start();
+}
+
+bool ThreadRunner::stop_threads(Deadline deadline) {
+  for (auto& slot : slots_) slot->thread.request_stop();
+  work_.notify_all();
+  {
+    std::unique_lock lock(mutex_);
+    if (!work_.wait_until(lock, deadline.when(), [this] { return busy_ == 0; })) return false;
+  }
+  for (auto& slot : slots_)
+    if (slot->thread.joinable()) slot->thread.join();
+  watch_.stop();
+  return true;
+}
+
+void ThreadRunner::start(std::vector<ClaimedTask> tasks) {
+  SteadyPoint now = clock_.steady();
+  size_t wake = 0;
+  {
+    std::lock_guard lock(mutex_);
+    for (ClaimedTask& task : tasks) {
+      const RegisteredActor* actor = registry_.find(task.type);
+      if (actor && actor->concurrency > 0) ++limited_[actor];
+      if (task.live.suspect) ++suspects_;
+      queue_.push_back({std::move(task), actor, now});
+    }
+    wake = std::min(tasks.size(), slots_.size() - std::min(busy_, slots_.size()));
+  }
+  while (wake-- > 0) work_.notify_one();
+}
+
+std::optional<ThreadRunner::Waiting> ThreadRunner::take(std::stop_token ending) {
+  std::unique_lock lock(mutex_);
+  if (!work_.wait(lock, ending, [this] { return !queue_.empty(); })) return std::nullopt;
+  if (ending.stop_requested()) return std::nullopt;
+  Waiting waiting = std::move(queue_.front());
+  queue_.pop_front();
+  ++busy_;
+  return waiting;
+}
+
+void ThreadRunner::run_slot(size_t index, std::stop_token ending) {
+  name_thread(fmt::format("slot-{}", index));
+  if (options_.on_slot_thread) options_.on_slot_thread(index);
+  while (auto waiting = take(ending)) run_one(index, std::move(*waiting));
+}
+
+void ThreadRunner::run_one(size_t index, Waiting waiting) {
+  Slot& slot = *slots_[index];
+  const ClaimedTask& task = waiting.task;
+  TimePoint started_at = clock_.now();
+  SteadyPoint began = clock_.steady();
+  Duration timeout = attempt_timeout(task.options, started_at);
+  std::stop_token stop;
+  {
+    std::lock_guard lock(slot.mutex);
+    if (slot.stop.stop_requested()) slot.stop = std::stop_source();
+    stop = slot.stop.get_token();
+    slot.lease = task.lease();
+    slot.task = &task;
+    slot.stopping = Stopping::no;
+    slot.abandoned = false;
+    slot.native = waiting.actor == nullptr || waiting.actor->entry.kind == "native";
+    slot.started_at = started_at;
+    slot.stop_at = began + timeout;
+  }
+  if (timeout < kWatchIdle) watch_.wake();
+  if (options_.page) options_.page->enter(index, task.key.value, task.live.attempt);
+  SlotContext context({task, store_, clock_, log_, stop, Deadline::at(began + timeout),
+                       slot.progress, [this] { progress_wake_(); }});
+  Outcome outcome = call(waiting, context);
+  if (options_.page) options_.page->leave(index);
+
+  Stopping why;
+  bool was_abandoned;
+  {
+    std::lock_guard lock(slot.mutex);
+    why = slot.stopping;
+    was_abandoned = slot.abandoned;
+    slot.lease.reset();
+    slot.task = nullptr;
+    slot.progress.take();
+  }
+  TimePoint ended_at = clock_.now();
+  left(waiting, clock_.steady() - began);
+  if (was_abandoned) {
+    abandoned_.fetch_sub(1);
+    log_.warn("slot {}: the actor of {} returned after its slot was abandoned", index,
+              store_.id_of(task));
+  } else if (why != Stopping::session_lost) {
+    outcome = settle(task, std::move(outcome), why);
+    std::vector<Finished> finished;
+    finished.push_back({std::move(waiting.task), std::move(outcome), started_at, ended_at});
+    post_(std::move(finished));
+  }
+  if (options_.on_room) options_.on_room();
+}
+
+Outcome ThreadRunner::call(const Waiting& waiting, SlotContext& context) {
+  if (!waiting.actor)
+    return Outcome::fail({error_kind::kNoActor,
+                          fmt::format("this worker has no actor '{}'", waiting.task.type), {}});
+  try {
+    return waiting.actor->actor->run(context);
+  } catch (const JournalMismatch& mismatch) {
+    return Outcome::fail({error_kind::kJournalMismatch, mismatch.what(), {}}, false);
+  } catch (const Error& error) {
+    return Outcome::fail(words_of(error), error.retryable());
+  } catch (const std::exception& error) {
+    return Outcome::fail(words_of(error));
+  } catch (...) {
+    return Outcome::fail({error_kind::kActorError, "threw something that is not an exception", {}});
+  }
+}
+
+Outcome ThreadRunner::stopped_outcome(const ClaimedTask& task, Stopping why,
+                                      const std::string& detail) const {
+  Outcome outcome;
+  outcome.result.clear();
+  if (why == Stopping::timeout) {
+    outcome.kind = Outcome::Kind::timed_out;
+    outcome.error = {error_kind::kTimeout,
+                     fmt::format("attempt {} ran longer than its timeout of {}", task.live.attempt,
+                                 to_text(task.options.timeout.value_or(limits::kTimeout))),
+                     detail};
+  } else if (why == Stopping::cancel) {
+    outcome.kind = Outcome::Kind::stopped;
+    outcome.error = {error_kind::kCancelled, "stopped because a cancel was asked for", detail};
+  } else {
+    outcome.kind = Outcome::Kind::handed_back;
+    outcome.error = {error_kind::kHandedBack, "stopped because its worker is stopping", detail};
+  }
+  return outcome;
+}
+
+Outcome ThreadRunner::settle(const ClaimedTask& task, Outcome outcome, Stopping why) const {
+  if (outcome.kind == Outcome::Kind::completed) {
+    if (outcome.result.size() > options_.result_bytes_max)
+      return Outcome::fail({error_kind::kResultTooLarge,
+                            fmt::format("the result is {} bytes; at most {}",
+                                        outcome.result.size(), options_.result_bytes_max),
+                            {}},
+                           false);
+    if (auto checked = check_json(outcome.result); !checked)
+      return Outcome::fail(
+          {error_kind::kBadOutput, fmt::format("the result is not JSON: {}",
+                                               checked.error().what()), {}},
+          false);
+    return outcome;  // completing beats a pending cancel
+  }
+  if (why == Stopping::no) return outcome;
+  return stopped_outcome(task, why, outcome.error.detail.empty() ? outcome.error.message
+                                                                 : outcome.error.detail);
+}
+
+void ThreadRunner::left(const Waiting& waiting, std::chrono::nanoseconds took) {
+  int64_t pace = pace_ns_.load(std::memory_order_relaxed);
+  pace_ns_.store(pace + (took.count() - pace) / 4, std::memory_order_relaxed);
+  std::lock_guard lock(mutex_);
+  --busy_;
+  if (waiting.actor && waiting.actor->concurrency > 0) --limited_[waiting.actor];
+  if (waiting.task.live.suspect) --suspects_;
+  if (busy_ == 0 && queue_.empty()) work_.notify_all();  // stop_threads() may wait for this
+}
+
+void ThreadRunner::ask_to_stop(Slot& slot, Stopping why) {
+  slot.stopping = why;
+  // An exec actor needs the grace for its own kill sequence.
+  slot.stop_at = clock_.steady() + options_.stop_grace * (slot.native ? 1 : 3);
+  slot.stop.request_stop();
+}
+
+void ThreadRunner::stop(const Lease& lease, StopReason reason) {
+  Stopping why = reason == StopReason::cancel  ? Stopping::cancel
+                 : reason == StopReason::drain ? Stopping::drain
+                                               : Stopping::session_lost;
+  std::vector<Finished> unstarted;
+  {
+    std::lock_guard lock(mutex_);
+    auto found = std::find_if(queue_.begin(), queue_.end(),
+                              [&](const Waiting& w) { return w.task.lease() == lease; });
+    if (found != queue_.end()) {
+      if (found->actor && found->actor->concurrency > 0) --limited_[found->actor];
+      if (found->task.live.suspect) --suspects_;
+      if (why != Stopping::session_lost) {
+        Outcome outcome = stopped_outcome(found->task, why, {});
+        unstarted.push_back({std::move(found->task), std::move(outcome), {}, clock_.now()});
+      }
+      queue_.erase(found);
+    }
+  }
+  if (!unstarted.empty()) return post_(std::move(unstarted));
+  for (auto& slot : slots_) {
+    std::lock_guard lock(slot->mutex);
+    if (slot->lease == lease && slot->stopping == Stopping::no) ask_to_stop(*slot, why);
+  }
+}
+
+void ThreadRunner::stop_all(StopReason reason) {
+  std::vector<Lease> leases;
+  {
+    std::lock_guard lock(mutex_);
+    for (const Waiting& waiting : queue_) leases.push_back(waiting.task.lease());
+  }
+  for (auto& slot : slots_) {
+    std::lock_guard lock(slot->mutex);
+    if (slot->lease) leases.push_back(*slot->lease);
+  }
+  for (const Lease& lease : leases) stop(lease, reason);
+}
+
+size_t ThreadRunner::hand_back_unstarted(Duration age) {
+  std::vector<Lease> leases;
+  {
+    std::lock_guard lock(mutex_);
+    SteadyPoint now = clock_.steady();
+    for (const Waiting& waiting : queue_)
+      if (now - waiting.since >= age) leases.push_back(waiting.task.lease());
+  }
+  for (const Lease& lease : leases) stop(lease, StopReason::drain);
+  return leases.size();
+}
+
+size_t ThreadRunner::room(const std::string& type) const {
+  const RegisteredActor* actor = registry_.find(type);
+  if (!actor) return 0;
+  if (actor->concurrency == 0) return kAheadMax;
+  std::lock_guard lock(mutex_);
+  auto used = limited_.find(actor);
+  size_t in_flight = used == limited_.end() ? 0 : used->second;
+  return actor->concurrency - std::min(actor->concurrency, in_flight);
+}
+
+size_t ThreadRunner::free() const {
+  std::lock_guard lock(mutex_);
+  size_t taken = busy_ + queue_.size();
+  return slots_.size() - std::min(slots_.size(), taken);
+}
+
+size_t ThreadRunner::appetite(Duration ahead) const {
+  int64_t pace = std::max(pace_ns_.load(std::memory_order_relaxed), kPaceFloorNs);
+  auto in_time = static_cast<size_t>(static_cast<int64_t>(slots_.size()) *
+                                     std::chrono::nanoseconds(ahead).count() / pace);
+  size_t wanted = std::min(in_time, kAheadMax);
+  size_t waiting;
+  {
+    std::lock_guard lock(mutex_);
+    waiting = queue_.size();
+  }
+  return std::max(free(), wanted - std::min(wanted, waiting));
+}
+
+bool ThreadRunner::idle() const {
+  std::lock_guard lock(mutex_);
+  return busy_ == 0 && queue_.empty();
+}
+
+size_t ThreadRunner::suspects() const {
+  std::lock_guard lock(mutex_);
+  return suspects_;
+}
+
+size_t ThreadRunner::abandoned() const { return abandoned_.load(); }
+
+std::vector<ProgressUpdate> ThreadRunner::take_progress() {
+  std::vector<ProgressUpdate> updates;
+  for (auto& slot : slots_) {
+    std::lock_guard lock(slot->mutex);
+    if (!slot->lease) continue;
+    if (auto progress = slot->progress.take()) updates.push_back({*slot->lease, *progress});
+  }
+  return updates;
+}
+
+void ThreadRunner::fill(SessionReport& report) const {
+  TimePoint now = clock_.now();
+  SteadyPoint steady = clock_.steady();
+  {
+    std::lock_guard lock(mutex_);
+    report.slots = static_cast<int>(slots_.size());
+    report.busy = static_cast<int>(busy_);
+    report.unstarted = static_cast<int>(queue_.size());
+    if (!queue_.empty())
+      report.oldest_unstarted_at =
+          now - std::chrono::duration_cast<Duration>(steady - queue_.front().since);
+  }
+  report.abandoned = static_cast<int>(abandoned_.load());
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    std::lock_guard lock(slots_[i]->mutex);
+    if (slots_[i]->lease)
+      report.running.push_back({slots_[i]->lease->key, slots_[i]->lease->attempt,
+                                static_cast<int>(i), slots_[i]->started_at});
+  }
+}
+
+void ThreadRunner::check_slot(Slot& slot, size_t index, SteadyPoint now,
+                              std::vector<Finished>& lost) {
+  std::lock_guard lock(slot.mutex);
+  if (!slot.lease || slot.abandoned || now < slot.stop_at) return;
+  if (slot.stopping == Stopping::no) return ask_to_stop(slot, Stopping::timeout);
+  slot.abandoned = true;
+  abandoned_.fetch_add(1);
+  log_.error("slot {}: the actor of {} did not stop within {}; the slot is abandoned", index,
+             store_.id_of(*slot.task), to_text(options_.stop_grace));
+  if (slot.stopping == Stopping::session_lost) return;
+  Outcome outcome = stopped_outcome(
+      *slot.task, slot.stopping,
+      "the actor did not heed its stop token; its slot is lost until it returns");
+  lost.push_back({*slot.task, std::move(outcome), slot.started_at, clock_.now()});
+}
+
+Duration ThreadRunner::watch() {
+  SteadyPoint now = clock_.steady();
+  std::vector<Finished> lost;
+  for (size_t i = 0; i < slots_.size(); ++i) check_slot(*slots_[i], i, now, lost);
+  if (!lost.empty()) post_(std::move(lost));
+  std::lock_guard lock(mutex_);
+  return busy_ > 0 ? kWatchBusy : kWatchIdle;
+}
+
+}  // namespace opscore

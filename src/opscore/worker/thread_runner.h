@@ -1,0 +1,109 @@
+#pragma once
+// Runs each task on one of N threads of this process.
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <memory>
+
+#include "opscore/actor/actor.h"
+#include "opscore/base/metrics.h"
+#include "opscore/base/thread.h"
+#include "opscore/model/limits.h"
+#include "opscore/process/crash_page.h"
+#include "opscore/worker/runner.h"
+#include "opscore/worker/slot_context.h"
+
+namespace opscore {
+
+struct ThreadRunnerOptions {
+  size_t slots = 8;
+  size_t result_bytes_max = limits::kPayloadBytes;
+  CrashPage* page = nullptr;                  // null: unsupervised
+  std::function<void(size_t)> on_slot_thread;  // called first on each slot's thread
+  std::function<void()> on_room;               // a slot is free, or little waits for one
+  Duration stop_grace = limits::kStopGrace;    // after that a native actor's slot is abandoned
+};
+
+// All arguments must outlive it. stop_threads() waits for actors that still run, at most until its
+// deadline; the process must exit when it answers false, because a thread is still inside an actor.
+class ThreadRunner final : public Runner {
+ public:
+  ThreadRunner(const Registry& registry, Store& store, const Clock& clock, Log& log,
+               ThreadRunnerOptions options, Post post);
+  ~ThreadRunner() override;
+
+  void start_threads();
+  bool stop_threads(Deadline deadline);
+
+  void start(std::vector<ClaimedTask> tasks) override;
+  void stop(const Lease& lease, StopReason reason) override;
+  void stop_all(StopReason reason) override;
+  size_t hand_back_unstarted(Duration age) override;
+  size_t room(const std::string& type) const override;
+  size_t free() const override;
+  size_t appetite(Duration ahead) const override;
+  bool idle() const override;
+  void fill(SessionReport& report) const override;
+
+  size_t suspects() const;   // in a slot or waiting for one
+  size_t abandoned() const;  // slots whose actor did not stop
+  // Last values of progress since the last call.
+  std::vector<ProgressUpdate> take_progress();
+  void on_progress(std::function<void()> wake) { progress_wake_ = std::move(wake); }
+
+ private:
+  enum class Stopping : uint8_t { no, timeout, cancel, drain, session_lost };
+  struct Waiting {
+    ClaimedTask task;
+    const RegisteredActor* actor;  // null: this worker has none
+    SteadyPoint since;
+  };
+  // What one slot is doing. Its mutex is only ever contended by stop() and the watch.
+  struct Slot {
+    mutable std::mutex mutex;
+    std::optional<Lease> lease;       // guarded by mutex; nothing: free
+    std::stop_source stop;            // guarded by mutex
+    Stopping stopping = Stopping::no;  // guarded by mutex
+    bool abandoned = false;           // guarded by mutex: the outcome was posted without it
+    bool native = true;               // guarded by mutex
+    TimePoint started_at{};           // guarded by mutex
+    SteadyPoint stop_at{};            // guarded by mutex: the timeout, then the end of the grace
+    const ClaimedTask* task = nullptr;  // guarded by mutex; owned by the slot's thread
+    ProgressBox progress;
+    std::jthread thread;
+  };
+
+  void run_slot(size_t index, std::stop_token ending);
+  std::optional<Waiting> take(std::stop_token ending);
+  void run_one(size_t index, Waiting waiting);
+  Outcome call(const Waiting& waiting, SlotContext& context);
+  Outcome settle(const ClaimedTask& task, Outcome outcome, Stopping why) const;
+  Outcome stopped_outcome(const ClaimedTask& task, Stopping why, const std::string& detail) const;
+  Duration watch();
+  void check_slot(Slot& slot, size_t index, SteadyPoint now, std::vector<Finished>& lost);
+  void ask_to_stop(Slot& slot, Stopping why);
+  void left(const Waiting& waiting, std::chrono::nanoseconds took);
+
+  const Registry& registry_;
+  Store& store_;
+  const Clock& clock_;
+  Log& log_;
+  const ThreadRunnerOptions options_;
+  const Post post_;
+  std::function<void()> progress_wake_ = [] {};
+
+  mutable std::mutex mutex_;
+  std::condition_variable_any work_;
+  std::deque<Waiting> queue_;                              // guarded by mutex_
+  std::map<const RegisteredActor*, size_t> limited_;       // in flight, of actors with a limit
+  size_t busy_ = 0;                                        // guarded by mutex_
+  size_t suspects_ = 0;                                    // guarded by mutex_
+  std::atomic<size_t> abandoned_{0};
+  std::atomic<int64_t> pace_ns_{50'000'000};  // how long a task occupies a slot, smoothed
+  std::vector<std::unique_ptr<Slot>> slots_;
+  Loop watch_;
+};
+
+}  // namespace opscore

@@ -1,0 +1,111 @@
+#include "opscore/worker/worker.h"
+
+#include <thread>
+
+namespace opscore {
+namespace {
+
+std::vector<std::string> runnable_types(const Registry& registry, bool only_limited) {
+  std::vector<std::string> types;
+  for (const RegisteredActor* actor : registry.all()) {
+    if (only_limited && actor->concurrency == 0) continue;
+    types.push_back(actor->entry.type);
+    types.insert(types.end(), actor->entry.aliases.begin(), actor->entry.aliases.end());
+  }
+  return types;
+}
+
+}  // namespace
+
+Worker::Worker(const Registry& registry, Store& store, const Clock& clock, Random& random,
+               Log& log, Metrics& metrics, WorkerOptions options)
+    : registry_(registry),
+      store_(store),
+      clock_(clock),
+      log_(log),
+      options_(std::move(options)),
+      finisher_(store, clock, random, log, metrics),
+      runner_(registry, store, clock, log,
+              {.slots = options_.slots,
+               .result_bytes_max = options_.result_bytes_max,
+               .page = options_.page,
+               .on_slot_thread = options_.on_slot_thread,
+               .on_room = [this] { intake_.room(); }},
+              [this](std::vector<Finished> finished) { finisher_.post(std::move(finished)); }),
+      intake_(store, runner_, clock, log, intake_options()),
+      progress_("progress", log, [this](std::stop_token) { return flush_progress(); }) {
+  runner_.on_progress([this] { progress_.wake(); });
+}
+
+Worker::~Worker() { stop("the worker was destroyed"); }
+
+IntakeOptions Worker::intake_options() {
+  IntakeOptions intake;
+  intake.session_name = options_.session_name;
+  intake.session_context = options_.session_context;
+  intake.queues = options_.queues;
+  intake.types = runnable_types(registry_, false);
+  intake.limited_types = runnable_types(registry_, true);
+  intake.suspects = [this] { return runner_.suspects(); };
+  intake.on_session = [this](SessionId session) {
+    if (options_.page) options_.page->set_session(session.value);
+    log_.info("session {} opened: {} slots, {} actors", session.value, options_.slots,
+              registry_.all().size());
+  };
+  intake.on_lost = [this](SessionId session) { finisher_.forget(session); };
+  intake.on_command = options_.on_command;
+  intake.on_progress = options_.on_progress;
+  return intake;
+}
+
+void Worker::start() {
+  std::vector<CatalogueEntry> entries;
+  for (const RegisteredActor* actor : registry_.all()) {
+    entries.push_back(actor->entry);
+    entries.back().seen_at = clock_.now();
+  }
+  store_.fleet().announce_actors(entries);
+  finisher_.start();
+  runner_.start_threads();
+  progress_.start();
+  intake_.start();
+}
+
+// Woken by every progress of an actor, writes at most once a second.
+Duration Worker::flush_progress() {
+  if (SteadyPoint now = clock_.steady(); now < progress_at_)
+    return std::chrono::ceil<Duration>(progress_at_ - now);
+  progress_at_ = clock_.steady() + limits::kProgressEvery;
+  if (auto updates = runner_.take_progress(); !updates.empty())
+    store_.tasks().record_progress(std::move(updates));
+  if (size_t abandoned = runner_.abandoned(); abandoned * 4 >= options_.slots && abandoned > 0)
+    options_.on_dying(fmt::format("{} of {} slots are held by actors that do not stop", abandoned,
+                                  options_.slots));
+  return limits::kProgressEvery;
+}
+
+bool Worker::wait_idle(Duration grace) {
+  Deadline deadline = Deadline::after(grace);
+  while (!(runner_.idle() && finisher_.empty())) {
+    if (deadline.passed() || hurried_) return false;
+    std::this_thread::sleep_for(Duration(5));
+  }
+  return true;
+}
+
+bool Worker::stop(const std::string& last_words) {
+  if (std::exchange(stopped_, true)) return true;
+  intake_.drain();
+  if (!wait_idle(options_.drain_grace)) {
+    runner_.stop_all(StopReason::drain);
+    wait_idle(limits::kStopGrace * 2);
+  }
+  bool clean = runner_.stop_threads(Deadline::after(Duration(500)));
+  progress_.stop();
+  clean = finisher_.stop(Deadline::after(limits::kStopGrace)) && clean;
+  intake_.stop();
+  if (clean) intake_.close(last_words);
+  return clean;
+}
+
+}  // namespace opscore

@@ -1,0 +1,63 @@
+#pragma once
+// One worker: intake, slots and finisher put together, with one way to start and one to stop.
+
+#include "opscore/worker/finisher.h"
+#include "opscore/worker/intake.h"
+#include "opscore/worker/thread_runner.h"
+
+namespace opscore {
+
+struct WorkerOptions {
+  size_t slots = 8;
+  std::map<std::string, int> queues = {{"*", 1}};
+  std::string session_name;
+  std::string session_context;
+  Duration drain_grace = limits::kDrainGrace;
+  size_t result_bytes_max = limits::kPayloadBytes;
+  CrashPage* page = nullptr;
+  std::function<void(size_t)> on_slot_thread;
+  std::function<void()> on_progress = [] {};  // the intake is alive; what the supervisor watches
+  std::function<void(const std::string&)> on_command = [](const std::string&) {};
+  // Too many slots are abandoned: the process should hand back and die.
+  std::function<void(const std::string&)> on_dying = [](const std::string&) {};
+};
+
+// start() and stop() may come from any one thread. All arguments must outlive it.
+class Worker {
+ public:
+  Worker(const Registry& registry, Store& store, const Clock& clock, Random& random, Log& log,
+         Metrics& metrics, WorkerOptions options);
+  ~Worker();
+
+  // Announces the actors, then takes work.
+  void start();
+  // Drains: no more claims, what waits goes back, what runs gets the grace, then is stopped and
+  // handed back uncharged. False: an actor did not stop; the process must exit now.
+  bool stop(const std::string& last_words);
+  // Ends a drain that is under way without waiting for the grace.
+  void hurry() { hurried_ = true; }
+
+  SessionId session() const { return intake_.session(); }
+  std::string state() const { return intake_.state(); }
+  ThreadRunner& runner() { return runner_; }
+
+ private:
+  Duration flush_progress();
+  bool wait_idle(Duration grace);
+  IntakeOptions intake_options();
+
+  const Registry& registry_;
+  Store& store_;
+  const Clock& clock_;
+  Log& log_;
+  const WorkerOptions options_;
+  std::atomic<bool> hurried_{false};
+  bool stopped_ = false;
+  SteadyPoint progress_at_{};  // of the progress loop: not before this
+  Finisher finisher_;
+  ThreadRunner runner_;
+  Intake intake_;
+  Loop progress_;
+};
+
+}  // namespace opscore

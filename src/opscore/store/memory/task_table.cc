@@ -89,33 +89,42 @@ bool TaskRow::past_deadline(TimePoint now) const {
   return spec.options.deadline && *spec.options.deadline <= now;
 }
 
-std::optional<InsertResult> TaskTable::find_taken(const InsertItem& item) const {
-  using enum InsertItem::OnConflict;
-  for (const UniqueKey& key : item.keys) {
-    auto found = keys_.find(name_of(key));
-    if (found == keys_.end()) continue;
-    const auto& [by, hash] = found->second;
-    bool same_message = item.on_conflict == derive_id && key.kind == UniqueKey::Kind::message_id;
-    bool replay = item.on_conflict != refuse && (hash == item.request_hash || same_message);
-    State state = rows_.at(by).live.state;
-    if (replay) return InsertResult{InsertResult::Kind::replayed, by, state, {}};
-    return InsertResult{InsertResult::Kind::conflict, by, state, key};
-  }
+InsertResult TaskTable::replay_of(TaskKey by) const {
+  return {InsertResult::Kind::replayed, by, rows_.at(by).live.state, {}};
+}
+
+std::optional<InsertResult> TaskTable::find_adopted(const InsertItem& item) const {
+  for (const UniqueKey& key : item.keys)
+    if (key.kind == UniqueKey::Kind::message_id)
+      if (auto found = keys_.find(name_of(key)); found != keys_.end())
+        return replay_of(found->second.by);
   return std::nullopt;
 }
 
 void TaskTable::derive_id_if_taken(InsertItem& item) const {
-  using Kind = UniqueKey::Kind;
-  auto taken = [&](const UniqueKey& key) { return keys_.contains(name_of(key)); };
-  for (const UniqueKey& key : item.keys)
-    if (key.kind == Kind::message_id && taken(key)) return;  // adopted before: nothing to derive
   for (UniqueKey& key : item.keys)
-    if (key.kind == Kind::task_id && taken(key) && !item.message_id.empty())
+    if (key.kind == UniqueKey::Kind::task_id && keys_.contains(name_of(key)))
       item.spec.options.id = key.key = derived_task_id(item.message_id);
 }
 
+std::optional<InsertResult> TaskTable::find_taken(const InsertItem& item) const {
+  for (const UniqueKey& key : item.keys) {
+    auto found = keys_.find(name_of(key));
+    if (found == keys_.end()) continue;
+    const auto& [by, hash] = found->second;
+    if (item.on_conflict != InsertItem::OnConflict::refuse && hash == item.request_hash)
+      return replay_of(by);
+    return InsertResult{InsertResult::Kind::conflict, by, rows_.at(by).live.state, key};
+  }
+  return std::nullopt;
+}
+
 InsertResult TaskTable::insert(InsertItem item, TimePoint now, Effects& effects) {
-  if (item.on_conflict == InsertItem::OnConflict::derive_id) derive_id_if_taken(item);
+  if (item.on_conflict == InsertItem::OnConflict::derive_id) {
+    // A message that was adopted before is the same task, under whichever id it got.
+    if (auto adopted = find_adopted(item)) return *adopted;
+    derive_id_if_taken(item);
+  }
   if (auto taken = find_taken(item)) return *taken;
   TaskRow row;
   row.key = maker_.next(now);

@@ -76,6 +76,8 @@ class TaskTable {
     std::string request_hash;
   };
   static KeyName name_of(const UniqueKey& key) { return {key.kind, key.scope, key.key}; }
+  InsertResult replay_of(TaskKey by) const;
+  std::optional<InsertResult> find_adopted(const InsertItem& item) const;
   std::optional<InsertResult> find_taken(const InsertItem& item) const;
   void derive_id_if_taken(InsertItem& item) const;
   void enter(TaskRow& row);  // into the sets that its state belongs to

@@ -25,7 +25,7 @@ void append_quoted(std::string& out, std::string_view text) {
     out += by;
     copied = at += bytes;
   };
-  while (at != end) {
+  while ((at = skip_plain(at, end)) != end) {
     auto byte = static_cast<unsigned char>(*at);
     if (byte >= 0x80) {
       Utf8Step step = step_utf8(at, end);
@@ -42,11 +42,9 @@ void append_quoted(std::string& out, std::string_view text) {
       replace(1, "\\t");
     } else if (byte == '\r') {
       replace(1, "\\r");
-    } else if (byte < 0x20 || byte == 0x7f) {
+    } else {
       char escape[] = {'\\', 'u', '0', '0', kHex[byte >> 4], kHex[byte & 15]};
       replace(1, {escape, 6});
-    } else {
-      ++at;
     }
   }
   out.append(copied, end);

@@ -2,10 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <array>
+#include <algorithm>
 #include <bitset>
 #include <charconv>
 #include <cmath>
+#include <cstring>
 
 #include "opscore/base/json_reader.h"
 #include "opscore/base/utf8.h"
@@ -15,17 +16,6 @@ namespace {
 
 bool is_digit(char c) {
   return c >= '0' && c <= '9';
-}
-
-// Bytes that a string may hold as they are: ASCII but for controls, quote and backslash.
-constexpr auto kPlain = [] {
-  std::array<bool, 256> plain{};
-  for (int byte = 0x20; byte < 0x80; ++byte) plain[static_cast<size_t>(byte)] = true;
-  plain['"'] = plain['\\'] = false;
-  return plain;
-}();
-bool is_plain(char c) {
-  return kPlain[static_cast<unsigned char>(c)];
 }
 
 // The four hex digits at `at`, or -1.
@@ -76,6 +66,23 @@ int64_t magnitude(std::string_view number) {
 }
 
 }  // namespace
+
+const char* skip_plain(const char* at, const char* end) {
+  // Eight bytes at a time: each test leaves the top bit of every byte that is not plain.
+  constexpr uint64_t kOnes = 0x0101010101010101, kTops = kOnes * 0x80;
+  auto has_zero = [](uint64_t word) { return (word - kOnes) & ~word & kTops; };
+  for (; end - at >= 8; at += 8) {
+    uint64_t word;
+    std::memcpy(&word, at, 8);
+    uint64_t control = (word - kOnes * 0x20) & ~word & kTops;
+    if (has_zero(word ^ kOnes * '"') | has_zero(word ^ kOnes * '\\') | control | (word & kTops))
+      break;
+  }
+  while (at != end && static_cast<unsigned char>(*at) >= 0x20 &&
+         static_cast<unsigned char>(*at) < 0x80 && *at != '"' && *at != '\\')
+    ++at;
+  return at;
+}
 
 bool JsonCursor::skip_value(int depth_max) {
   std::bitset<kJsonDocumentDepthMax> is_object;  // of the open levels
@@ -143,7 +150,7 @@ bool JsonCursor::skip_string(bool& escaped) {
   escaped = false;
   ++at_;  // the quote
   for (;;) {
-    while (at_ != end_ && is_plain(*at_)) ++at_;
+    at_ = skip_plain(at_, end_);
     if (at_ == end_) return fail("expected '\"' at the end of the string");
     if (*at_ == '"') return ++at_, true;
     if (*at_ == '\\') {
@@ -256,7 +263,9 @@ std::string unescape_json(std::string_view quoted) {
   const char* end = quoted.data() + quoted.size() - 1;
   while (at != end) {
     if (*at != '\\') {
-      out += *at++;
+      const char* escape = std::find(at, end, '\\');
+      out.append(at, escape);
+      at = escape;
       continue;
     }
     char kind = at[1];

@@ -61,6 +61,10 @@ class JsonCursor {
   const char* problem_ = "";
 };
 
+// Past the bytes that a JSON string may hold as they are: ASCII but for controls, quote and
+// backslash.
+const char* skip_plain(const char* at, const char* end);
+
 // check_json with another bound.
 std::expected<void, Error> check_json(std::string_view text, int depth_max);
 

@@ -1,0 +1,196 @@
+#pragma once
+// The configuration of a process: every value, and where it came from.
+//
+//   flag > environment > .env in the working directory > opscore.toml > default
+//
+// load_config() reads all sources, checks everything, and either answers a complete Config or
+// throws one Error{invalid} that lists every problem, each with its file and line. It has no
+// globals and looks at nothing but what ConfigSources names. Single-threaded; a loaded Config is
+// only read and may be shared. config_fields.cc holds the table of settings that drives parsing,
+// `config show` and docs/reference/config.md.
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "opscore/base/error.h"
+#include "opscore/model/limits.h"
+#include "opscore/model/task.h"
+
+namespace opscore {
+
+// Where a value came from; a later one wins over an earlier one.
+enum class Source : uint8_t { fallback, file, dotenv, environment, flag };
+
+struct Origin {
+  Source source = Source::fallback;
+  std::string file;  // of the file, when it is one
+  int line = 0;
+  std::string name;  // of the variable or flag
+  // "opscore.toml:12", ".env:3 OPSCORE_SERVER_PORT", "environment OPSCORE_DATA", "--port",
+  // "default"
+  std::string words() const;
+};
+using Origins = std::map<std::string, Origin>;  // by key; what is absent has its default
+
+struct QueueWeight {
+  std::string queue;
+  int weight = 1;
+  bool operator==(const QueueWeight&) const = default;
+};
+
+// What an exit code of a program means for its task.
+struct ExitCode {
+  enum class Meaning : uint8_t { retry, fatal, snooze } meaning = Meaning::retry;
+  Duration delay{0};  // when snooze
+  bool operator==(const ExitCode&) const = default;
+};
+
+// A JSON Schema, inline or from a file.
+struct SchemaText {
+  std::string json;  // the schema; filled from `file` by the check
+  std::string file;
+};
+
+// A size such as 64MiB.
+struct Bytes {
+  int64_t value = 0;
+};
+
+// [actors.NAME]
+struct ActorConfig {
+  std::string name;
+  Origin origin;
+  Origins origins;
+
+  std::string kind;
+  std::vector<std::string> command;
+  std::string program;  // what command[0] resolves to; filled by the check
+  std::string cwd;      // empty: the server's
+  std::string output;   // text, json
+  std::map<std::string, std::string> env;
+  std::string queue;
+  std::string version;
+  std::string description;
+  std::vector<std::string> aliases;
+  SchemaText input_schema;
+  std::optional<Duration> timeout;
+  std::optional<int> max_attempts;  // 0: unlimited
+  RetryPolicy backoff;
+  int concurrency = 0;  // 0: as many as there are slots
+  Duration stop_grace{0};
+  Bytes result_max;
+  std::map<int, ExitCode> exit_codes;
+  struct Limits {  // 0: none
+    Bytes memory;
+    Duration cpu{0};
+    int open_files = 0;
+    Bytes file_size;
+    int processes = 0;
+  } limits;
+
+  // The backoff, when any part of it was configured.
+  std::optional<RetryPolicy> retry() const;
+};
+
+// [agent.providers.NAME]
+struct AgentProviderConfig {
+  std::string name;
+  Origin origin;
+  Origins origins;
+
+  std::string kind;  // openai, scripted; empty: the built-in of that name
+  std::string base_url;
+  std::string api_key_env;
+  std::string model;
+  std::string script;
+};
+
+struct Config {
+  struct Server {
+    std::string address;
+    int port = 0;       // 0: any free one
+    std::string token;  // from token_file, when that is what was configured
+    std::string token_file;
+    bool allow_unauthenticated = false;
+  } server;
+  struct Store {
+    std::string path;
+    std::string url;  // postgresql://..., normalised; empty on SQLite
+    Bytes disk_reserve;
+  } store;
+  struct Broker {
+    std::string url;
+  } broker;
+  struct Worker {
+    int slots = 0;
+    std::vector<QueueWeight> queues;  // "*" stands for all that are not named
+    Duration drain_grace{0};
+  } worker;
+  struct Retention {
+    Duration completed{0};
+    Duration failed{0};
+    std::map<std::string, Duration> types;  // of completed tasks
+  } retention;
+  struct Log {
+    std::string level;
+    std::string format;
+    std::string file;
+  } log;
+  struct Agent {
+    std::string provider;
+    std::string model;
+    std::string planner;
+    std::string memory;
+    int max_steps = 0;
+    std::vector<AgentProviderConfig> providers;
+  } agent;
+  struct Client {
+    std::string url;
+  } client;
+  std::vector<ActorConfig> actors;
+
+  Origins origins;
+  // The environment over .env, without what is empty: where provider keys are looked up.
+  std::map<std::string, std::string> environment;
+  struct File {
+    std::string path;
+    bool read = false;  // false: looked for, not there
+  };
+  std::vector<File> files;
+  // What the user should know although nothing is wrong: printed at start and by `config show`.
+  std::vector<std::string> notes;
+
+  Origin origin_of(const std::string& key) const;
+  std::optional<std::string> lookup(const std::string& variable) const;
+  // Where clients find the server: client.url, else address and port.
+  std::string server_url() const;
+};
+
+// What the process is going to be, which decides what must hold.
+enum class Role : uint8_t { client, inspect, up, api, worker, maintenance, migrate };
+
+struct ConfigSources {
+  Role role = Role::client;
+  std::map<std::string, std::string> flags;  // key of the setting -> text
+  std::map<std::string, std::string> environment;
+  std::string directory = ".";  // the working directory
+  std::string config_file;      // --config; it must exist
+  bool use_dotenv = true;
+  int cpus = 1;
+};
+
+// Throws Error{invalid} with one line for each problem.
+Config load_config(const ConfigSources& sources);
+
+// The two steps of it, for the fuzz target and tests: text to settings, without looking at the
+// machine; and the checks that do look. Problems are appended, one line each.
+Config read_config(const ConfigSources& sources, const std::optional<std::string>& toml_text,
+                   const std::optional<std::string>& dotenv_text,
+                   std::vector<std::string>& problems);
+void check_config(Config& config, Role role, std::vector<std::string>& problems);
+
+}  // namespace opscore

@@ -1,0 +1,318 @@
+// What must hold between settings, and what they name on this machine.
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <set>
+
+#include "opscore/app/config_value.h"
+#include "opscore/base/json.h"
+#include "opscore/process/find_program.h"
+
+namespace opscore {
+namespace {
+
+namespace fs = std::filesystem;
+using Problems = std::vector<std::string>;
+
+constexpr std::string_view kBuiltinProviders[] = {"openai", "openrouter", "ollama", "scripted"};
+
+bool serves(Role role) {
+  return role == Role::up || role == Role::api || role == Role::inspect;
+}
+bool runs_tasks(Role role) {
+  return role == Role::up || role == Role::worker || role == Role::inspect;
+}
+
+bool is_loopback(const std::string& address) {
+  in_addr v4;
+  if (inet_pton(AF_INET, address.c_str(), &v4) == 1) return ntohl(v4.s_addr) >> 24 == 127;
+  return address == "::1";
+}
+
+bool is_builtin_provider(std::string_view name) {
+  return std::find(std::begin(kBuiltinProviders), std::end(kBuiltinProviders), name) !=
+         std::end(kBuiltinProviders);
+}
+
+std::expected<std::string, std::string> read_text(const std::string& path) {
+  std::error_code error;
+  if (fs::is_directory(path, error)) return std::unexpected("is a directory");
+  std::ifstream in(path, std::ios::binary);
+  if (!in) return std::unexpected(std::generic_category().message(errno));
+  return std::string(std::istreambuf_iterator<char>(in), {});
+}
+
+class Checker {
+ public:
+  Checker(Config& config, Role role, Problems& problems)
+      : config_(config), role_(role), problems_(problems) {}
+
+  void check() {
+    check_token();
+    if (config_.server.address == "localhost") config_.server.address = "127.0.0.1";
+    if (serves(role_)) check_bind();
+    check_store();
+    check_role();
+    check_providers();
+    check_actors();
+  }
+
+ private:
+  void report(const Origin& origin, std::string_view what) {
+    problems_.push_back(fmt::format("{}: {}", origin.words(), what));
+  }
+
+  // token and token_file are one setting in two spellings: the one from the stronger source counts.
+  void check_token() {
+    auto& server = config_.server;
+    Origin token = config_.origin_of("server.token");
+    Origin file = config_.origin_of("server.token_file");
+    if (server.token_file.empty() || token.source > file.source) return;
+    if (token.source == file.source) {
+      report(file, "server.token_file: there is also server.token, from the same source: keep one");
+      return;
+    }
+    auto text = read_text(server.token_file);
+    if (!text) {
+      // A client may be somebody who is not to read the server's file; the server will say so.
+      if (role_ != Role::client)
+        report(file, fmt::format("server.token_file: {}: {}", server.token_file, text.error()));
+      return;
+    }
+    size_t start = std::min(text->find_first_not_of(" \t\r\n"), text->size());
+    server.token = text->substr(start, text->find_last_not_of(" \t\r\n") + 1 - start);
+    if (server.token.size() < 8 || server.token.find_first_of(" \t\r\n") != std::string::npos)
+      report(file, fmt::format("server.token_file: {} must hold one token of at least 8 characters",
+                               server.token_file));
+  }
+
+  void check_bind() {
+    const auto& server = config_.server;
+    if (is_loopback(server.address) || !server.token.empty() || server.allow_unauthenticated)
+      return;
+    report(
+        config_.origin_of("server.address"),
+        fmt::format("server.address {} is reachable from other machines, and there is no token. "
+                    "Three ways out: set OPSCORE_API_TOKEN or --token-file; or listen on "
+                    "127.0.0.1; or say --allow-unauthenticated, and whoever reaches the port may "
+                    "run every actor",
+                    server.address));
+  }
+
+  void check_store() {
+    auto& store = config_.store;
+    if (store.url.empty()) return;
+    Origin origin = config_.origin_of("store.url");
+    Origin path = config_.origin_of("store.path");
+    auto url = parse_database_url(store.url);
+    if (!url) {
+      report(origin, fmt::format("store.url {}", url.error().message()));
+      store.url.clear();
+      return;
+    }
+    for (const auto& note : url->notes)
+      config_.notes.push_back(fmt::format("{}: {}", origin.words(), note));
+    if (path.source > origin.source) {
+      config_.notes.push_back(fmt::format("the store is {} ({}), which outranks the URL of {}",
+                                          store.path, path.words(), origin.words()));
+      store.url.clear();
+    } else if (url->kind == DatabaseUrl::Kind::postgresql) {
+      store.url = url->url;
+    } else {
+      use_sqlite_url(*url, origin, path);
+    }
+  }
+
+  void use_sqlite_url(const DatabaseUrl& url, const Origin& origin, const Origin& path) {
+    auto& store = config_.store;
+    store.url.clear();
+    fs::path base =
+        origin.source == Source::file ? fs::path(origin.file).parent_path() : fs::path();
+    std::string named = (base / url.path).lexically_normal().string();
+    if (path.source == origin.source && named != store.path) {
+      report(origin, fmt::format("store.url names {}, but store.path, from the same source, names "
+                                 "{}: keep one",
+                                 named, store.path));
+      return;
+    }
+    store.path = named;
+    config_.origins["store.path"] = origin;
+  }
+
+  std::string searched() const {
+    std::vector<std::string> words;
+    for (const auto& file : config_.files)
+      words.push_back(fmt::format("{} ({})", fs::absolute(file.path).lexically_normal().string(),
+                                  file.read ? "read" : "not there"));
+    return fmt::format("{}", fmt::join(words, ", "));
+  }
+
+  void check_role() {
+    bool postgresql = !config_.store.url.empty();
+    bool is_cluster = role_ == Role::api || role_ == Role::worker || role_ == Role::maintenance;
+    Origin origin = config_.origin_of("store.url");
+    if (is_cluster && !postgresql) {
+      auto files = searched();
+      problems_.push_back(fmt::format(
+          "this role shares its store with other processes, which takes PostgreSQL, and no "
+          "DATABASE_URL names one. Looked at: flags, environment{}{}. For one process on SQLite "
+          "run: opscore up",
+          files.empty() ? "" : ", ", files));
+    } else if (postgresql && (is_cluster || role_ == Role::up || role_ == Role::migrate)) {
+      report(origin,
+             fmt::format("store.url is {}, and this build has no PostgreSQL store{}",
+                         mask_url(config_.store.url),
+                         role_ == Role::up
+                             ? ". `up` runs on a SQLite file: unset it, or name a file with --data"
+                             : ""));
+    } else if (postgresql && role_ == Role::inspect) {
+      config_.notes.push_back("this build has no PostgreSQL store: `up` will refuse to start");
+    }
+    if (role_ != Role::client && !config_.broker.url.empty())
+      config_.notes.push_back(
+          fmt::format("{}: this build has no RabbitMQ broker: queues are kept in the store",
+                      config_.origin_of("broker.url").words()));
+  }
+
+  void check_providers() {
+    const auto& agent = config_.agent;
+    std::vector<std::string> known(std::begin(kBuiltinProviders), std::end(kBuiltinProviders));
+    for (const auto& provider : agent.providers) {
+      known.push_back(provider.name);
+      if (runs_tasks(role_)) check_provider(provider);
+    }
+    if (!agent.provider.empty() &&
+        std::find(known.begin(), known.end(), agent.provider) == known.end())
+      report(config_.origin_of("agent.provider"),
+             fmt::format("agent.provider '{}' is not known; known: {}", agent.provider,
+                         fmt::join(known, ", ")));
+  }
+
+  void check_provider(const AgentProviderConfig& provider) {
+    std::string place = "agent.providers." + provider.name;
+    if (is_builtin_provider(provider.name)) {
+      bool scripted = provider.name == "scripted";
+      if (!provider.kind.empty() && (provider.kind == "scripted") != scripted)
+        report(provider.origins.at("kind"),
+               fmt::format("{}: {} is built in and of another kind: choose another name", place,
+                           provider.name));
+    } else if (provider.kind == "scripted" && provider.script.empty()) {
+      report(provider.origin, place + " needs a script");
+    } else if (provider.kind != "scripted" && provider.base_url.empty()) {
+      report(provider.origin, place + " needs a base_url");
+    }
+    if (!provider.script.empty())
+      check_json_file(provider.script, provider.origins.at("script"), place + ".script");
+  }
+
+  std::optional<std::string> check_json_file(const std::string& path, const Origin& origin,
+                                             const std::string& place) {
+    auto text = read_text(path);
+    if (!text) {
+      report(origin, fmt::format("{}: {}: {}", place, path, text.error()));
+      return std::nullopt;
+    }
+    if (auto checked = check_json(*text); !checked) {
+      report(origin, fmt::format("{}: {} is not JSON: {}", place, path, checked.error().message()));
+      return std::nullopt;
+    }
+    return *text;
+  }
+
+  void check_actors() {
+    std::map<std::string, std::string> taken = {{"agent_task", "built in"},
+                                                {"agent_run", "built in"}};
+    for (auto& actor : config_.actors) {
+      std::string place = "actors." + actor.name;
+      check_name(actor, actor.name, place, taken);
+      for (const auto& alias : actor.aliases) check_name(actor, alias, place, taken);
+      check_actor(actor, place);
+      if (runs_tasks(role_)) check_machine(actor, place);
+    }
+  }
+
+  void check_name(const ActorConfig& actor, const std::string& name, const std::string& place,
+                  std::map<std::string, std::string>& taken) {
+    if (name.starts_with("opscore."))
+      report(actor.origin, fmt::format("{}: names that start with opscore. are reserved", place));
+    auto [other, added] = taken.emplace(name, place);
+    if (!added)
+      report(actor.origin,
+             fmt::format("{}: the name '{}' is taken: {}", place, name, other->second));
+  }
+
+  void check_actor(const ActorConfig& actor, const std::string& place) {
+    if (actor.command.empty() && !actor.origins.contains("command"))
+      report(actor.origin,
+             fmt::format("{} needs a command: command = [\"program\", \"argument\"]", place));
+    else if (actor.command.empty() || actor.command[0].empty())
+      report(actor.origins.at("command"), fmt::format("{}.command names no program", place));
+    if (actor.backoff.min > actor.backoff.max)
+      report(actor.origin, fmt::format("{}.backoff: min is more than max", place));
+    if (actor.backoff.jitter_low > actor.backoff.jitter_high)
+      report(actor.origin, fmt::format("{}.backoff: jitter_low is more than jitter_high", place));
+    if (actor.limits.cpu.count() % 1000 != 0)
+      report(actor.origins.at("limits.cpu"),
+             fmt::format("{}.limits.cpu must be whole seconds", place));
+    for (const char* name : {"OPSCORE_TASK_ID", "OPSCORE_ATTEMPT"})
+      if (actor.env.contains(name))
+        report(actor.origins.at("env"), fmt::format("{}.env: {} is set by opscore", place, name));
+  }
+
+  void check_machine(ActorConfig& actor, const std::string& place) {
+    if (!actor.origins.contains("cwd"))
+      actor.cwd = fs::path(actor.origin.file).parent_path().string();
+    std::error_code error;
+    if (!actor.cwd.empty() && !fs::is_directory(actor.cwd, error)) {
+      report(actor.origins.at("cwd"),
+             fmt::format("{}.cwd: {} is not a directory", place, actor.cwd));
+    } else if (!actor.command.empty() && !actor.command[0].empty()) {
+      auto program = find_program(actor.command[0], actor.cwd, path_for(actor));
+      if (program)
+        actor.program = *program;
+      else
+        report(actor.origins.at("command"),
+               fmt::format("{}.command: {}", place, program.error().message()));
+    }
+    check_schema(actor, place);
+  }
+
+  // A program is looked up where it will be: in its own PATH, when it has one.
+  std::string path_for(const ActorConfig& actor) const {
+    auto own = actor.env.find("PATH");
+    if (own != actor.env.end()) return own->second;
+    return config_.lookup("PATH").value_or(search_path());
+  }
+
+  void check_schema(ActorConfig& actor, const std::string& place) {
+    auto& schema = actor.input_schema;
+    if (schema.json.empty() && schema.file.empty()) return;
+    const Origin& origin = actor.origins.at("input_schema");
+    if (!schema.file.empty()) {
+      auto path = (fs::path(origin.file).parent_path() / schema.file).lexically_normal().string();
+      auto text = check_json_file(path, origin, place + ".input_schema");
+      if (!text) return;
+      schema.json = *text;
+    }
+    size_t first = schema.json.find_first_not_of(" \t\r\n");
+    if (first == std::string::npos || schema.json[first] != '{')
+      report(origin, fmt::format("{}.input_schema must be a JSON object", place));
+  }
+
+  Config& config_;
+  Role role_;
+  Problems& problems_;
+};
+
+}  // namespace
+
+void check_config(Config& config, Role role, Problems& problems) {
+  Checker(config, role, problems).check();
+}
+
+}  // namespace opscore

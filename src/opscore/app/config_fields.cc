@@ -1,0 +1,448 @@
+#include "opscore/app/config_fields.h"
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+
+#include "opscore/model/names.h"
+
+namespace opscore {
+namespace {
+
+constexpr int64_t kDayMs = 86'400'000;
+constexpr int64_t kYearsMs = 3650 * kDayMs;
+
+std::optional<std::string> address_problem(std::string_view text) {
+  in6_addr address;
+  std::string host(text);
+  if (host == "localhost" || inet_pton(AF_INET, host.c_str(), &address) == 1 ||
+      inet_pton(AF_INET6, host.c_str(), &address) == 1)
+    return std::nullopt;
+  return "must be an IP address or localhost, without a port (0.0.0.0 is every IPv4 address)";
+}
+
+std::optional<std::string> served_queue_problem(std::string_view text) {
+  return text == "*" ? std::nullopt : queue_name_problem(text);
+}
+
+std::optional<std::string> http_url_problem(std::string_view text) {
+  for (std::string_view scheme : {"http://", "https://"})
+    if (text.starts_with(scheme) && text.size() > scheme.size()) return std::nullopt;
+  return "must be a URL that starts with http:// or https://";
+}
+
+std::optional<std::string> amqp_url_problem(std::string_view text) {
+  if (text.starts_with("amqp://") || text.starts_with("amqps://")) return std::nullopt;
+  return "must be a URL that starts with amqp:// or amqps://";
+}
+
+std::optional<std::string> token_problem(std::string_view text) {
+  for (char c : text)
+    if (c <= ' ' || c > '~') return "must be printable ASCII without spaces";
+  if (text.size() < 8) return "is shorter than 8 characters, which can be guessed";
+  return std::nullopt;
+}
+
+std::optional<std::string> variable_problem(std::string_view text) {
+  bool fine = !text.empty() && !(text[0] >= '0' && text[0] <= '9');
+  for (char c : text)
+    fine = fine &&
+           ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_');
+  if (fine) return std::nullopt;
+  return "must be the name of an environment variable, not the key itself";
+}
+
+#define SLOT(member) [](auto& section) -> Slot { return &section.member; }
+
+// layout: table
+const std::vector<Field<Config>>& config_table() {
+  static const std::vector<Field<Config>> table = {
+      {.key = "server.address",
+       .slot = SLOT(server.address),
+       .fallback = "127.0.0.1",
+       .description = "The IP address that the API listens on. Any other than a loopback address "
+                      "needs a token, or `allow_unauthenticated`.",
+       .variables = {"OPSCORE_SERVER_ADDRESS"},
+       .flag = "--address",
+       .problem = address_problem},
+      {.key = "server.port",
+       .slot = SLOT(server.port),
+       .fallback = "8000",
+       .description = "The TCP port of the API; 0 takes any free one and prints it.",
+       .variables = {"OPSCORE_SERVER_PORT"},
+       .flag = "--port",
+       .max = 65535},
+      {.key = "server.token",
+       .slot = SLOT(server.token),
+       .fallback = "",
+       .description =
+           "What clients must send as `Authorization: Bearer TOKEN`. Prefer the variable "
+           "or a token file to writing it here.",
+       .variables = {"OPSCORE_API_TOKEN"},
+       .problem = token_problem,
+       .secret = Secret::yes},
+      {.key = "server.token_file",
+       .slot = SLOT(server.token_file),
+       .fallback = "",
+       .description = "A file that holds the token, on one line.",
+       .variables = {"OPSCORE_API_TOKEN_FILE"},
+       .flag = "--token-file",
+       .is_path = true},
+      {.key = "server.allow_unauthenticated",
+       .slot = SLOT(server.allow_unauthenticated),
+       .fallback = "false",
+       .description = "Lets the API listen on an address other than loopback without a token: "
+                      "whoever reaches the port may then run every actor.",
+       .variables = {"OPSCORE_ALLOW_UNAUTHENTICATED"},
+       .flag = "--allow-unauthenticated"},
+      {.key = "store.path",
+       .slot = SLOT(store.path),
+       .fallback = "./opscore-data/opscore.db",
+       .description = "The SQLite file that holds everything when there is no PostgreSQL.",
+       .variables = {"OPSCORE_DATA"},
+       .flag = "--data",
+       .is_path = true},
+      {.key = "store.url",
+       .slot = SLOT(store.url),
+       .fallback = "",
+       .description =
+           "The store as a URL: `sqlite:///relative/path`, `sqlite:////absolute/path` or "
+           "`postgresql://...`. A SQLAlchemy driver (`+asyncpg`, `+psycopg2`, ...) and its "
+           "options are stripped, and `config show` says so.",
+       .variables = {"OPSCORE_STORE_URL", "DATABASE_URL"},
+       .secret = Secret::url},
+      {.key = "store.disk_reserve",
+       .slot = SLOT(store.disk_reserve),
+       .fallback = "64MiB",
+       .description = "Free space on the data file's disk below which submits are refused, so that "
+                      "what runs can still finish.",
+       .variables = {"OPSCORE_STORE_DISK_RESERVE"}},
+      {.key = "broker.url",
+       .slot = SLOT(broker.url),
+       .fallback = "",
+       .description =
+           "RabbitMQ, as `amqp://...`. This build has no RabbitMQ broker: `up` says so and "
+           "keeps its queues in the store.",
+       .variables = {"OPSCORE_BROKER_URL", "RABBITMQ_URL"},
+       .problem = amqp_url_problem,
+       .secret = Secret::url},
+      {.key = "worker.slots",
+       .slot = SLOT(worker.slots),
+       .fallback = "",
+       .description = "How many tasks a worker runs at the same time. Unset: 4 for each CPU, at "
+                      "least 8.",
+       .variables = {"OPSCORE_WORKER_SLOTS"},
+       .flag = "--slots",
+       .min = 1,
+       .max = 1024},
+      {.key = "worker.queues",
+       .slot = SLOT(worker.queues),
+       .fallback = "*",
+       .description = "The queues to serve, each with a weight: `[\"default\", \"mail=3\"]`, or a "
+                      "table `{default = 1, mail = 3}`; `*` is every queue that is not named.",
+       .variables = {"OPSCORE_WORKER_QUEUES"},
+       .flag = "--queues",
+       .min = 1,
+       .max = 1000,
+       .problem = served_queue_problem},
+      {.key = "worker.drain_grace",
+       .slot = SLOT(worker.drain_grace),
+       .fallback = "30s",
+       .description = "How long running tasks may go on after SIGTERM, before they are stopped and "
+                      "handed back.",
+       .variables = {"OPSCORE_WORKER_DRAIN_GRACE"},
+       .flag = "--drain-grace",
+       .max = kDayMs},
+      {.key = "retention.completed",
+       .slot = SLOT(retention.completed),
+       .fallback = "7d",
+       .description = "How long completed tasks are kept.",
+       .variables = {"OPSCORE_RETENTION_COMPLETED"},
+       .min = 1000,
+       .max = kYearsMs},
+      {.key = "retention.failed",
+       .slot = SLOT(retention.failed),
+       .fallback = "30d",
+       .description = "How long failed and cancelled tasks are kept.",
+       .variables = {"OPSCORE_RETENTION_FAILED"},
+       .min = 1000,
+       .max = kYearsMs},
+      {.key = "retention.types",
+       .slot = SLOT(retention.types),
+       .fallback = "",
+       .description = "How long completed tasks of single types are kept: "
+                      "`[retention.types]` with lines such as `\"mail.send\" = \"1h\"`.",
+       .min = 1000,
+       .max = kYearsMs,
+       .problem = name_problem},
+      {.key = "log.level",
+       .slot = SLOT(log.level),
+       .fallback = "info",
+       .description = "The least important lines that are logged.",
+       .variables = {"OPSCORE_LOG_LEVEL"},
+       .flag = "--log-level",
+       .choices = {"trace", "debug", "info", "warn", "error", "off"}},
+      {.key = "log.format",
+       .slot = SLOT(log.format),
+       .fallback = "auto",
+       .description = "`text` for people, `json` for machines; `auto` is text on a terminal.",
+       .variables = {"OPSCORE_LOG_FORMAT"},
+       .flag = "--log-format",
+       .choices = {"auto", "text", "json"}},
+      {.key = "log.file",
+       .slot = SLOT(log.file),
+       .fallback = "",
+       .description = "A file to log to instead of stderr.",
+       .variables = {"OPSCORE_LOG_FILE"},
+       .is_path = true},
+      {.key = "agent.provider",
+       .slot = SLOT(agent.provider),
+       .fallback = "",
+       .description =
+           "The language model provider for agent tasks that name none: `openai`, "
+           "`openrouter`, `ollama`, `scripted`, or one of `[agent.providers]`. Unset: such "
+           "tasks are refused, except that `up` replays a script and says so.",
+       .variables = {"OPSCORE_AGENT_PROVIDER", "AGENTKIT_LLM_PROVIDER"},
+       .problem = name_problem},
+      {.key = "agent.model",
+       .slot = SLOT(agent.model),
+       .fallback = "",
+       .description = "The model for agent tasks that name none.",
+       .variables = {"OPSCORE_AGENT_MODEL", "AGENTKIT_LLM_MODEL"}},
+      {.key = "agent.planner",
+       .slot = SLOT(agent.planner),
+       .fallback = "react",
+       .description =
+           "How an agent decides what to do next. This build has one way: `react`, asking "
+           "the model for tool calls until it gives a final answer.",
+       .variables = {"OPSCORE_AGENT_PLANNER", "AGENTKIT_PLANNER_TYPE"},
+       .choices = {"react"}},
+      {.key = "agent.memory",
+       .slot = SLOT(agent.memory),
+       .fallback = "none",
+       .description = "Where an agent keeps what it should remember beyond a task. This build has "
+                      "`none`.",
+       .variables = {"OPSCORE_AGENT_MEMORY", "AGENTKIT_LTM_PROVIDER"},
+       .choices = {"none"}},
+      {.key = "agent.max_steps",
+       .slot = SLOT(agent.max_steps),
+       .fallback = "20",
+       .description = "How many turns an agent task may take unless it says otherwise.",
+       .variables = {"OPSCORE_AGENT_MAX_STEPS"},
+       .min = 1,
+       .max = 1000},
+      {.key = "agent.providers",
+       .slot = SLOT(agent.providers),
+       .fallback = "",
+       .description = "Language model providers: `[agent.providers.NAME]`, see below."},
+      {.key = "client.url",
+       .slot = SLOT(client.url),
+       .fallback = "",
+       .description = "Where client commands find the server. Unset: `server.address` and "
+                      "`server.port`.",
+       .variables = {"OPSCORE_URL"},
+       .flag = "--url",
+       .problem = http_url_problem},
+      {.key = "actors",
+       .slot = SLOT(actors),
+       .fallback = "",
+       .description = "Programs to run as actors: `[actors.NAME]`, see below."},
+  };
+  return table;
+}
+
+// layout: table
+const std::vector<Field<ActorConfig>>& actor_table() {
+  static const std::vector<Field<ActorConfig>> table = {
+      {.key = "kind",
+       .slot = SLOT(kind),
+       .fallback = "exec",
+       .description = "`exec` runs a program: input on stdin, result on stdout.",
+       .choices = {"exec"}},
+      {.key = "command",
+       .slot = SLOT(command),
+       .fallback = "",
+       .description = "The program and its arguments, as an array; no shell in between. Required."},
+      {.key = "cwd",
+       .slot = SLOT(cwd),
+       .fallback = "",
+       .description = "The directory to run in. Unset: the one of the configuration file.",
+       .is_path = true},
+      {.key = "output",
+       .slot = SLOT(output),
+       .fallback = "text",
+       .description =
+           "What stdout is: `text` becomes a JSON string, `json` must be one JSON value.",
+       .choices = {"text", "json"}},
+      {.key = "env",
+       .slot = SLOT(env),
+       .fallback = "",
+       .description = "Environment variables beside PATH, HOME, LANG and TZ, which are all that a "
+                      "program gets otherwise: `env = {NAME = \"value\"}`.",
+       .problem = variable_problem,
+       .secret = Secret::yes},
+      {.key = "queue",
+       .slot = SLOT(queue),
+       .fallback = "default",
+       .description = "The queue for tasks that name none.",
+       .problem = queue_name_problem},
+      {.key = "version",
+       .slot = SLOT(version),
+       .fallback = "",
+       .description = "Shown in `GET /api/v1/actors`."},
+      {.key = "description",
+       .slot = SLOT(description),
+       .fallback = "",
+       .description = "What the actor does, for people and for agents that use it as a tool."},
+      {.key = "aliases",
+       .slot = SLOT(aliases),
+       .fallback = "",
+       .description = "Other names under which its tasks may be submitted.",
+       .problem = name_problem},
+      {.key = "input_schema",
+       .slot = SLOT(input_schema),
+       .fallback = "",
+       .description =
+           "JSON Schema (draft 7) that inputs must match: a table, or the name of a JSON "
+           "file."},
+      {.key = "timeout",
+       .slot = SLOT(timeout),
+       .fallback = "",
+       .description = "How long an attempt may take. Unset: 10m.",
+       .min = 1,
+       .max = 30 * kDayMs},
+      {.key = "max_attempts",
+       .slot = SLOT(max_attempts),
+       .fallback = "",
+       .description = "How often a task is tried; 0 is without limit. Unset: 5.",
+       .max = 10'000},
+      {.key = "backoff.min",
+       .slot = SLOT(backoff.min),
+       .fallback = "1s",
+       .description = "The pause before the second attempt.",
+       .max = 30 * kDayMs},
+      {.key = "backoff.max",
+       .slot = SLOT(backoff.max),
+       .fallback = "10m",
+       .description = "The longest pause between attempts.",
+       .max = 30 * kDayMs},
+      {.key = "backoff.factor",
+       .slot = SLOT(backoff.factor),
+       .fallback = "2",
+       .description = "What the pause is multiplied with after every attempt.",
+       .min = 1,
+       .max = 100},
+      {.key = "backoff.jitter_low",
+       .slot = SLOT(backoff.jitter_low),
+       .fallback = "0",
+       .description = "The pause is multiplied with a random number from `jitter_low`...",
+       .max = 10},
+      {.key = "backoff.jitter_high",
+       .slot = SLOT(backoff.jitter_high),
+       .fallback = "1",
+       .description = "... to `jitter_high`.",
+       .max = 10},
+      {.key = "concurrency",
+       .slot = SLOT(concurrency),
+       .fallback = "0",
+       .description =
+           "How many of its tasks one worker runs at a time; 0: as many as it has slots.",
+       .max = 1024},
+      {.key = "stop_grace",
+       .slot = SLOT(stop_grace),
+       .fallback = "5s",
+       .description = "The time between SIGTERM and SIGKILL on a timeout or cancel.",
+       .max = 600'000},
+      {.key = "result_max",
+       .slot = SLOT(result_max),
+       .fallback = "1MiB",
+       .description =
+           "The largest output; a program that writes more is killed and the task fails.",
+       .min = 1,
+       .max = 1 << 20},
+      {.key = "exit_codes",
+       .slot = SLOT(exit_codes),
+       .fallback = "{65 = \"fatal\", 75 = \"snooze 30s\"}",
+       .description =
+           "What exit codes other than 0 mean: `retry` (all that are not listed), `fatal` "
+           "(not worth another attempt), or `snooze DURATION` (again later, uncharged). "
+           "Added to the default.",
+       .min = 1,
+       .max = 255},
+      {.key = "limits.memory",
+       .slot = SLOT(limits.memory),
+       .fallback = "0",
+       .description = "Address space of each of its processes (RLIMIT_AS); 0: no limit."},
+      {.key = "limits.cpu",
+       .slot = SLOT(limits.cpu),
+       .fallback = "0s",
+       .description = "CPU time of each of its processes (RLIMIT_CPU), whole seconds; 0: no limit.",
+       .max = kYearsMs},
+      {.key = "limits.open_files",
+       .slot = SLOT(limits.open_files),
+       .fallback = "0",
+       .description =
+           "Open files of each of its processes (RLIMIT_NOFILE); 0: no limit of its own.",
+       .max = 1 << 20},
+      {.key = "limits.file_size",
+       .slot = SLOT(limits.file_size),
+       .fallback = "0",
+       .description = "The largest file it may write (RLIMIT_FSIZE); 0: no limit."},
+      {.key = "limits.processes",
+       .slot = SLOT(limits.processes),
+       .fallback = "0",
+       .description = "Processes of its user (RLIMIT_NPROC; does not bind root); 0: no limit.",
+       .max = 1 << 22},
+  };
+  return table;
+}
+
+// layout: table
+const std::vector<Field<AgentProviderConfig>>& provider_table() {
+  static const std::vector<Field<AgentProviderConfig>> table = {
+      {.key = "kind",
+       .slot = SLOT(kind),
+       .fallback = "",
+       .description = "`openai` for any OpenAI-compatible server, `scripted` to replay a script. "
+                      "Unset: what the built-in provider of that name is, else `openai`.",
+       .choices = {"openai", "scripted"}},
+      {.key = "base_url",
+       .slot = SLOT(base_url),
+       .fallback = "",
+       .description =
+           "Where the server is, up to and including `/v1`. Required unless the provider is "
+           "built in.",
+       .problem = http_url_problem},
+      {.key = "api_key_env",
+       .slot = SLOT(api_key_env),
+       .fallback = "",
+       .description = "The environment variable (or .env entry) that holds the key. Unset: none is "
+                      "sent, except for built-in providers.",
+       .problem = variable_problem},
+      {.key = "model",
+       .slot = SLOT(model),
+       .fallback = "",
+       .description = "The model for tasks that name none."},
+      {.key = "script",
+       .slot = SLOT(script),
+       .fallback = "",
+       .description = "Of a `scripted` provider: the JSON file with its turns.",
+       .is_path = true},
+  };
+  return table;
+}
+
+#undef SLOT
+
+}  // namespace
+
+std::span<const Field<Config>> config_fields() {
+  return config_table();
+}
+std::span<const Field<ActorConfig>> actor_fields() {
+  return actor_table();
+}
+std::span<const Field<AgentProviderConfig>> provider_fields() {
+  return provider_table();
+}
+
+}  // namespace opscore

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "opscore/model/decide.h"
+
 namespace opscore {
 namespace {
 
@@ -11,10 +13,12 @@ constexpr Duration kWaitRestricted{50};
 
 }  // namespace
 
-Intake::Intake(Store& store, Runner& runner, const Clock& clock, Log& log, IntakeOptions options)
+Intake::Intake(Store& store, Runner& runner, const Clock& clock, Random& random, Log& log,
+               IntakeOptions options)
     : store_(store),
       runner_(runner),
       clock_(clock),
+      random_(random),
       log_(log),
       options_(std::move(options)),
       types_(std::make_shared<const std::vector<std::string>>(options_.types)),
@@ -67,6 +71,7 @@ void Intake::lose_session() {
   runner_.stop_all(StopReason::session_lost);
   if (options_.on_lost) options_.on_lost(session());
   session_ = 0;
+  unanswered_claim_.reset();
 }
 
 size_t Intake::claim(size_t appetite) {
@@ -85,11 +90,37 @@ size_t Intake::claim(size_t appetite) {
     next_due_at_.reset();
     return 0;
   }
+  if (!unanswered_claim_) unanswered_claim_ = clock_.now();
   ClaimResult result = store_.tasks().claim(request);
+  unanswered_claim_.reset();
   next_due_at_ = result.next_due_at;
   size_t count = result.tasks.size();
   if (count > 0) runner_.start(std::move(result.tasks));
   return count;
+}
+
+// Before the next claim, tasks of this session that were claimed since, and that the runner has
+// never seen, go back. What was claimed earlier is older than that, so a task that is on its way
+// from the runner to the finisher is not touched.
+void Intake::hand_back_unknown() {
+  TaskFilter running;
+  running.states = StateSet(State::running);
+  std::optional<TaskKey> before;
+  do {
+    TaskPage page = store_.reader().list(running, before, limits::kClaimBatch);
+    std::vector<Plan> plans;
+    for (const Task& task : page.tasks) {
+      Lease lease{task.key, task.live.attempt};
+      if (task.live.session != session() || task.live.claimed_at < *unanswered_claim_ ||
+          runner_.holds(lease))
+        continue;
+      plans.push_back(decide_loss(task.key, task.live, task.options, Loss::not_entered,
+                                  "the answer to the claim was lost", clock_.now(), random_));
+    }
+    if (!plans.empty()) store_.tasks().apply(std::move(plans));
+    before = page.next;
+  } while (before);
+  unanswered_claim_.reset();
 }
 
 Duration Intake::step() {
@@ -110,6 +141,7 @@ Duration Intake::step() {
   if (std::find(news.sessions.begin(), news.sessions.end(), session()) != news.sessions.end())
     renew();
 
+  if (unanswered_claim_) hand_back_unknown();
   size_t appetite = runner_.appetite(limits::kClaimAhead);
   if (appetite == 0) {
     wait_for_ = Wait::room;

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <string>
 
+#include "opscore/base/random.h"
 #include "opscore/base/thread.h"
 #include "opscore/model/limits.h"
 #include "opscore/store/store.h"
@@ -35,7 +36,8 @@ struct IntakeOptions {
 class Intake {
  public:
   // All must outlive it.
-  Intake(Store& store, Runner& runner, const Clock& clock, Log& log, IntakeOptions options);
+  Intake(Store& store, Runner& runner, const Clock& clock, Random& random, Log& log,
+         IntakeOptions options);
   ~Intake();
 
   void start() { loop_.start(); }
@@ -59,12 +61,14 @@ class Intake {
   void renew();
   void lose_session();
   size_t claim(size_t appetite);
+  void hand_back_unknown();
   Duration until_next(TimePoint now) const;
   Duration tick(std::stop_token stop);
 
   Store& store_;
   Runner& runner_;
   const Clock& clock_;
+  Random& random_;
   Log& log_;
   const IntakeOptions options_;
   std::shared_ptr<const std::vector<std::string>> types_;
@@ -73,6 +77,8 @@ class Intake {
   std::atomic<bool> draining_{false};
   std::atomic<bool> hungry_{false};  // waiting for room
   bool consuming_ = false;           // claimed successfully since the session was opened
+  // When a claim went out whose answer never came: it may have taken tasks that nobody knows of.
+  std::optional<TimePoint> unanswered_claim_;
   bool restricted_ = false;          // the last claim left work because of limits or suspects
   SteadyPoint renew_at_{};
   uint64_t position_ = 0;  // in the change feed

@@ -38,6 +38,8 @@ class Runner {
   virtual size_t hand_back_unstarted(Duration age) = 0;
   // How many tasks of a type (by its registered name) may be started now.
   virtual size_t room(const std::string& type) const = 0;
+  // Is this attempt in a slot, or waiting for one.
+  virtual bool holds(const Lease& lease) const = 0;
   // Slots without a task, minus what waits for one; 0 when none.
   virtual size_t free() const = 0;
   // How many tasks would be started within `ahead` at the measured pace, at least free().

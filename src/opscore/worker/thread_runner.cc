@@ -276,6 +276,19 @@ size_t ThreadRunner::room(const std::string& type) const {
   return actor->concurrency - std::min(actor->concurrency, in_flight);
 }
 
+bool ThreadRunner::holds(const Lease& lease) const {
+  {
+    std::lock_guard lock(mutex_);
+    for (const Waiting& waiting : queue_)
+      if (waiting.task.lease() == lease) return true;
+  }
+  for (const auto& slot : slots_) {
+    std::lock_guard lock(slot->mutex);
+    if (slot->lease == lease) return true;
+  }
+  return false;
+}
+
 size_t ThreadRunner::free() const {
   std::lock_guard lock(mutex_);
   size_t taken = busy_ + queue_.size();

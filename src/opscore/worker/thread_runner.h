@@ -42,6 +42,7 @@ class ThreadRunner final : public Runner {
   void stop_all(StopReason reason) override;
   size_t hand_back_unstarted(Duration age) override;
   size_t room(const std::string& type) const override;
+  bool holds(const Lease& lease) const override;
   size_t free() const override;
   size_t appetite(Duration ahead) const override;
   bool idle() const override;

@@ -32,7 +32,7 @@ Worker::Worker(const Registry& registry, Store& store, const Clock& clock, Rando
                .on_slot_thread = options_.on_slot_thread,
                .on_room = [this] { intake_.room(); }},
               [this](std::vector<Finished> finished) { finisher_.post(std::move(finished)); }),
-      intake_(store, runner_, clock, log, intake_options()),
+      intake_(store, runner_, clock, random, log, intake_options()),
       progress_("progress", log, [this](std::stop_token) { return flush_progress(); }) {
   runner_.on_progress([this] { progress_.wake(); });
 }

@@ -22,8 +22,8 @@ using boost::system::error_code;
 constexpr size_t kBufferBytes = 4 << 10;       // enough for a request, as long as it is small
 constexpr size_t kBodyBufferBytes = 64 << 10;  // while a large body arrives
 constexpr size_t kBytesPerSecond = 64 << 10;   // slower than this counts against the time-out
-// A client may close its sending side right after the request; only who keeps us waiting for long is
-// taken to have left then.
+// A client may close its sending side right after the request; only who keeps us waiting for long
+// is taken to have left then.
 constexpr Duration kParked = std::chrono::seconds(2);
 
 Duration time_for(size_t bytes) {
@@ -35,7 +35,9 @@ Duration time_for(size_t bytes) {
 Connection::Connection(Edge& edge, asio::ip::tcp::socket socket, ExchangeId id)
     : edge_(edge), socket_(std::move(socket)), id_(id), buffer_(kBufferBytes) {}
 
-Connection::~Connection() { edge_.bodies_bytes -= body_tracked_; }
+Connection::~Connection() {
+  edge_.bodies_bytes -= body_tracked_;
+}
 
 Connection::Awaitable<void> Connection::run() {
   while (!close_ && !left_) {
@@ -59,8 +61,7 @@ void Connection::enter(Phase phase, Duration timeout) {
   phase_ = phase;
   timed_out_ = false;
   entered_at_ = std::chrono::steady_clock::now();
-  deadline_ = timeout == Duration::max() ? SteadyPoint::max()
-                                         : entered_at_ + timeout;
+  deadline_ = timeout == Duration::max() ? SteadyPoint::max() : entered_at_ + timeout;
 }
 
 // True when there is a request to handle, or an answer that refuses it.
@@ -129,10 +130,12 @@ void Connection::refuse(Response response) {
 void Connection::refuse_bytes(const error_code& code) {
   Response response;
   if (code == http::error::header_limit)
-    response = problem(kHeaderTooLarge, fmt::format("the request's head is over the limit of {} bytes",
-                                                    edge_.options.header_bytes_max));
+    response =
+        problem(kHeaderTooLarge, fmt::format("the request's head is over the limit of {} bytes",
+                                             edge_.options.header_bytes_max));
   else if (code == http::error::body_limit)
-    response = problem(Error(Errc::too_large, "the request's body is over the limit of this route"));
+    response =
+        problem(Error(Errc::too_large, "the request's body is over the limit of this route"));
   else
     response = problem(Error(Errc::malformed, "not an HTTP/1.1 request: " + code.message()));
   response.close = true;
@@ -151,13 +154,14 @@ void Connection::track_body() {
 
 Connection::Awaitable<bool> Connection::read_more() {
   if (begin_ == end_) begin_ = end_ = 0;
-  size_t wanted = phase_ == Phase::body && parser_->content_length_remaining().value_or(0) >
-                                               kBufferBytes
-                      ? kBodyBufferBytes
-                      : kBufferBytes;
+  size_t wanted =
+      phase_ == Phase::body && parser_->content_length_remaining().value_or(0) > kBufferBytes
+          ? kBodyBufferBytes
+          : kBufferBytes;
   if (begin_ == 0 && end_ == 0 && buffer_.size() != wanted) buffer_ = std::vector<char>(wanted);
   if (end_ == buffer_.size()) {
-    std::copy(buffer_.begin() + static_cast<std::ptrdiff_t>(begin_), buffer_.end(), buffer_.begin());
+    std::copy(buffer_.begin() + static_cast<std::ptrdiff_t>(begin_), buffer_.end(),
+              buffer_.begin());
     end_ -= begin_;
     begin_ = 0;
     // The parser refuses a head that is over its limit, so this ends.
@@ -298,8 +302,8 @@ void Connection::leave() {
 }
 
 void Connection::sweep(SteadyPoint now) {
-  bool parked = (phase_ == Phase::handling && now - entered_at_ > kParked) ||
-                phase_ == Phase::streaming;
+  bool parked =
+      (phase_ == Phase::handling && now - entered_at_ > kParked) || phase_ == Phase::streaming;
   if (parked && client_left()) return leave();
   if (now < deadline_ || timed_out_) return;
   if (phase_ == Phase::streaming) return leave();
@@ -329,8 +333,7 @@ void Connection::build_head(const Response& response, bool open_length) {
   head_.append("\r\nDate: ").append(edge_.date);
   for (const auto& [name, value] : response.headers)
     head_.append("\r\n").append(name).append(": ").append(value);
-  if (response.status != 204)
-    head_.append("\r\nContent-Type: ").append(response.content_type);
+  if (response.status != 204) head_.append("\r\nContent-Type: ").append(response.content_type);
   if (open_length)
     head_.append("\r\nCache-Control: no-store\r\nX-Accel-Buffering: no");
   else if (response.status != 204)

@@ -81,8 +81,8 @@ class Connection {
   size_t begin_ = 0, end_ = 0;
   std::optional<RequestParser> parser_;
   bool admitted_ = false;
-  size_t body_tracked_ = 0;   // of edge_.bodies_bytes
-  bool head_only_ = false;    // HEAD: no body in the answer
+  size_t body_tracked_ = 0;  // of edge_.bodies_bytes
+  bool head_only_ = false;   // HEAD: no body in the answer
   bool keep_alive_1_0_ = false;
 
   std::optional<Response> answer_;

@@ -141,8 +141,8 @@ class HttpServer::Impl {
     if (!code) acceptor_.bind(endpoint, code);
     if (!code) acceptor_.listen(asio::socket_base::max_listen_connections, code);
     if (code)
-      throw Error(Errc::unavailable, fmt::format("{}: {}; is another server running there?", place,
-                                                 code.message()));
+      throw Error(Errc::unavailable,
+                  fmt::format("{}: {}; is another server running there?", place, code.message()));
   }
 
   void take_over(int fd) {
@@ -204,9 +204,9 @@ class HttpServer::Impl {
 
   asio::awaitable<void> sweep_loop() {
     const auto& options = edge_.options;
-    Duration shortest = std::min({options.header_timeout, options.body_timeout,
-                                  options.write_timeout, options.idle_timeout,
-                                  options.linger_timeout});
+    Duration shortest =
+        std::min({options.header_timeout, options.body_timeout, options.write_timeout,
+                  options.idle_timeout, options.linger_timeout});
     Duration every = std::clamp(shortest / 4, Duration(10), kSweepEvery);
     std::vector<std::shared_ptr<Connection>> open;
     while (!ending_) {
@@ -246,13 +246,27 @@ class HttpServer::Impl {
 
 HttpServer::HttpServer(HttpHandler& handler, Log& log, HttpServerOptions options)
     : impl_(std::make_unique<Impl>(handler, log, std::move(options))) {}
-HttpServer::~HttpServer() { stop(); }
-void HttpServer::start() { impl_->start(); }
-void HttpServer::stop_accepting() { impl_->stop_accepting(); }
-bool HttpServer::wait_idle(Deadline deadline) { return impl_->wait_idle(deadline); }
-void HttpServer::stop() { impl_->stop(); }
-uint16_t HttpServer::port() const { return impl_->port(); }
-void HttpServer::reply(std::vector<Answer> answers) { impl_->reply(std::move(answers)); }
+HttpServer::~HttpServer() {
+  stop();
+}
+void HttpServer::start() {
+  impl_->start();
+}
+void HttpServer::stop_accepting() {
+  impl_->stop_accepting();
+}
+bool HttpServer::wait_idle(Deadline deadline) {
+  return impl_->wait_idle(deadline);
+}
+void HttpServer::stop() {
+  impl_->stop();
+}
+uint16_t HttpServer::port() const {
+  return impl_->port();
+}
+void HttpServer::reply(std::vector<Answer> answers) {
+  impl_->reply(std::move(answers));
+}
 void HttpServer::open_stream(ExchangeId id, std::string content_type) {
   impl_->open_stream(id, std::move(content_type));
 }

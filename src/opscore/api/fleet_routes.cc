@@ -1,0 +1,158 @@
+// Queues, workers, actors, and the state of the server itself.
+
+#include <fmt/format.h>
+
+#include <map>
+
+#include "opscore/api/json_object.h"
+#include "opscore/api/query.h"
+#include "opscore/api/routes.h"
+#include "opscore/api/views.h"
+
+namespace opscore {
+Reply Routes::list_queues(const Call& call) {
+  Query query(call.request.query, {});
+  return list_response("queues", service_.queues(), append_queue);
+}
+
+Response Routes::queue_response(const std::string& name) {
+  Response response;
+  append_queue(response.body, service_.queue(name));
+  return response;
+}
+
+Reply Routes::get_queue(const Call& call) {
+  Query query(call.request.query, {});
+  return queue_response(call.args[0]);
+}
+
+Reply Routes::pause_queue(const Call& call) {
+  Query query(call.request.query, {});
+  service_.set_paused(call.args[0], true);
+  return queue_response(call.args[0]);
+}
+
+Reply Routes::resume_queue(const Call& call) {
+  Query query(call.request.query, {});
+  service_.queue(call.args[0]);  // refuses one that does not exist
+  service_.set_paused(call.args[0], false);
+  return queue_response(call.args[0]);
+}
+
+Reply Routes::purge_queue(const Call& call) {
+  Query query(call.request.query, {});
+  Response response;
+  JsonObject object(response.body);
+  object.number("purged", static_cast<int64_t>(service_.purge(call.args[0])));
+  object.close();
+  return response;
+}
+
+Reply Routes::list_workers(const Call& call) {
+  Query query(call.request.query, {"ended_within"});
+  Duration ended_within(0);
+  if (auto text = query.one("ended_within")) {
+    auto duration = parse_duration(*text);
+    if (!duration)
+      throw Error(Errc::invalid, "ended_within: " + duration.error().message()).at("ended_within");
+    ended_within = *duration;
+  }
+  auto workers = service_.workers(ended_within);
+  return list_response("workers", workers, [&](std::string& out, const Session& session) {
+    append_worker(out, session, service_.worker_name(session.id), service_.store().ids());
+  });
+}
+
+Reply Routes::list_actors(const Call& call) {
+  Query query(call.request.query, {});
+  return list_response("actors", service_.actors(), append_actor);
+}
+
+Reply Routes::health(const Call&) {
+  Response response;
+  JsonObject object(response.body);
+  object.word("status", "ok");
+  object.text("version", options_.version);
+  object.close();
+  return response;
+}
+
+Reply Routes::ready(const Call&) {
+  Readiness readiness = service_.readiness();
+  Response response;
+  response.status = readiness.ready ? 200 : 503;
+  if (!readiness.ready) response.headers.emplace_back("Retry-After", "1");
+  JsonObject object(response.body);
+  object.boolean("ready", readiness.ready);
+  object.raw("reasons", {});
+  append_array(response.body, readiness.reasons, append_quoted);
+  object.close();
+  return response;
+}
+
+void Routes::set_queue_gauges() {
+  constexpr char kTasks[] = "opscore_queue_tasks";
+  constexpr char kOldest[] = "opscore_queue_oldest_pending_seconds";
+  constexpr char kPaused[] = "opscore_queue_paused";
+  auto queues = service_.queues();
+  for (const char* name : {kTasks, kOldest, kPaused}) metrics_.clear_gauge(name);
+  for (const QueueView& queue : queues) {
+    const QueueStats& stats = queue.stats;
+    const std::pair<const char*, int64_t> counts[] = {{"pending", stats.pending},
+                                                      {"scheduled", stats.scheduled},
+                                                      {"running", stats.running},
+                                                      {"waiting", stats.waiting},
+                                                      {"failed", stats.dead}};
+    for (const auto& [state, count] : counts)
+      metrics_.set_gauge(kTasks, "Tasks by queue and state.", static_cast<double>(count),
+                         {{"queue", stats.name}, {"state", state}});
+    double age = queue.oldest_pending_age
+                     ? static_cast<double>(queue.oldest_pending_age->count()) / 1000
+                     : 0;
+    metrics_.set_gauge(kOldest, "How long the oldest due task has been due.", age,
+                       {{"queue", stats.name}});
+    metrics_.set_gauge(kPaused, "1 while the queue is paused.", stats.paused ? 1 : 0,
+                       {{"queue", stats.name}});
+  }
+}
+
+void Routes::set_worker_gauges() {
+  constexpr char kWorkers[] = "opscore_workers";
+  std::map<std::string, int> by_state;
+  int slots = 0, busy = 0;
+  for (const Session& session : service_.workers()) {
+    ++by_state[session.report.state];
+    slots += session.report.slots;
+    busy += session.report.busy;
+  }
+  metrics_.clear_gauge(kWorkers);
+  for (const auto& [state, count] : by_state)
+    metrics_.set_gauge(kWorkers, "Worker sessions by state.", count, {{"state", state}});
+  metrics_.set_gauge("opscore_worker_slots", "Slots of all workers.", slots);
+  metrics_.set_gauge("opscore_worker_slots_busy", "Slots that run a task.", busy);
+}
+
+Reply Routes::metrics(const Call&) {
+  std::lock_guard lock(gauges_mutex_);
+  bool reachable = true;
+  try {
+    set_queue_gauges();
+    set_worker_gauges();
+  } catch (const Error& error) {
+    reachable = false;  // what this process knows by itself is still worth reading
+    log_.warn("metrics: {}", error.what());
+  }
+  metrics_.set_gauge("opscore_store_up", "1 when the store answers.", reachable ? 1 : 0);
+  Response response;
+  response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+  response.body = metrics_.expose();
+  return response;
+}
+
+Reply Routes::openapi(const Call&) {
+  Response response;
+  response.body = options_.openapi;
+  return response;
+}
+
+}  // namespace opscore

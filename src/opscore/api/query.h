@@ -1,0 +1,33 @@
+#pragma once
+// The query of a URL: name=value pairs, decoded. Every parameter must be one that the route knows;
+// a mistyped filter would otherwise silently match everything. Not thread-safe.
+
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace opscore {
+
+class Query {
+ public:
+  // Throws Error{invalid} for a parameter that is not in `known`, naming the nearest, and
+  // Error{malformed} for broken percent-encoding.
+  Query(std::string_view text, std::initializer_list<std::string_view> known);
+
+  // The last one of that name; nothing when absent or empty.
+  std::optional<std::string> one(std::string_view name) const;
+  std::vector<std::string> all(std::string_view name) const;
+  // "true" or "false"; throws Error{invalid} otherwise.
+  bool flag(std::string_view name, bool fallback) const;
+
+ private:
+  std::vector<std::pair<std::string, std::string>> pairs_;
+};
+
+// Nothing when a percent sign is not followed by two hex digits.
+std::optional<std::string> percent_decode(std::string_view text, bool plus_is_space);
+
+}  // namespace opscore

@@ -1,0 +1,131 @@
+#include "opscore/api/request_pool.h"
+
+#include <pthread.h>
+
+#include "opscore/base/thread.h"
+
+namespace opscore {
+
+RequestPool::RequestPool(Log& log, RequestPoolOptions options, SubmitBatch submit_batch)
+    : log_(log), options_(options), submit_batch_(std::move(submit_batch)) {}
+
+RequestPool::~RequestPool() {
+  stop();
+}
+
+bool RequestPool::push(Job job) {
+  std::lock_guard lock(mutex_);
+  if (stopped_ || jobs_.size() >= options_.queue_max) return false;
+  jobs_.push_back(std::move(job));
+  wake_or_grow();
+  return true;
+}
+
+bool RequestPool::push_submit(Exchange& exchange) {
+  std::lock_guard lock(mutex_);
+  if (stopped_ || submits_.size() >= options_.queue_max) return false;
+  submits_.push_back(std::move(exchange));
+  // Otherwise a running batch takes it along when it is done.
+  if (batches_ < options_.batches_max) wake_or_grow();
+  return true;
+}
+
+bool RequestPool::has_work() const {
+  return !jobs_.empty() || (!submits_.empty() && batches_ < options_.batches_max);
+}
+
+void RequestPool::wake_or_grow() {
+  if (idle_ > woken_) {
+    ++woken_;
+    work_.notify_one();
+    return;
+  }
+  // A thread in a batch takes the next submits too, so those need another one only when all threads
+  // are busy with something else.
+  bool needed = jobs_.size() > woken_ || (batches_ == 0 && woken_ == 0);
+  if (needed && threads_ < options_.threads_max && !spawn() && threads_ == 0)
+    log_.error("http: no thread could be started; requests wait");
+}
+
+// The new thread counts as an idle one that was woken, until it runs.
+bool RequestPool::spawn() {
+  pthread_attr_t attributes;
+  ::pthread_attr_init(&attributes);
+  ::pthread_attr_setstacksize(&attributes, options_.stack_bytes);
+  ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  pthread_t thread;
+  bool started = ::pthread_create(&thread, &attributes, &RequestPool::entry, this) == 0;
+  ::pthread_attr_destroy(&attributes);
+  if (started) ++threads_, ++idle_, ++woken_;
+  return started;
+}
+
+void* RequestPool::entry(void* pool) {
+  name_thread("request");
+  static_cast<RequestPool*>(pool)->run();
+  return nullptr;
+}
+
+void RequestPool::run() {
+  std::unique_lock lock(mutex_);
+  --idle_;
+  --woken_;
+  while (true) {
+    if (has_work()) {
+      run_one(lock);
+      continue;
+    }
+    if (stopped_) break;
+    ++idle_;
+    auto outcome = work_.wait_for(lock, options_.idle_timeout);
+    --idle_;
+    if (woken_ > 0) --woken_;
+    if (outcome == std::cv_status::timeout && !has_work() && threads_ > 1) break;
+  }
+  --threads_;
+  ended_.notify_all();  // under the lock: once it is free, the pool may be gone
+}
+
+// Takes turns, so that neither kind starves the other.
+void RequestPool::run_one(std::unique_lock<std::mutex>& lock) {
+  bool can_submit = !submits_.empty() && batches_ < options_.batches_max;
+  if (can_submit && (submits_turn_ || jobs_.empty())) {
+    submits_turn_ = false;
+    std::vector<Exchange> batch;
+    if (submits_.size() <= options_.batch_max) {
+      batch.swap(submits_);
+    } else {
+      auto end = submits_.begin() + static_cast<std::ptrdiff_t>(options_.batch_max);
+      batch.assign(std::move_iterator(submits_.begin()), std::move_iterator(end));
+      submits_.erase(submits_.begin(), end);
+    }
+    ++batches_;
+    lock.unlock();
+    submit_batch_(std::move(batch));
+    lock.lock();
+    --batches_;
+    return;
+  }
+  submits_turn_ = true;
+  {
+    Job job = std::move(jobs_.front());
+    jobs_.pop_front();
+    lock.unlock();
+    job();
+  }
+  lock.lock();
+}
+
+void RequestPool::stop() {
+  std::unique_lock lock(mutex_);
+  stopped_ = true;
+  work_.notify_all();
+  ended_.wait(lock, [this] { return threads_ == 0; });
+}
+
+size_t RequestPool::threads() const {
+  std::lock_guard lock(mutex_);
+  return threads_;
+}
+
+}  // namespace opscore

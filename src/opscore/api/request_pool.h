@@ -1,0 +1,80 @@
+#pragma once
+// The threads on which requests are handled, because Service blocks. They are made when work waits
+// and none is free, up to a limit, and end when idle for a while. Work that is not taken at once
+// waits in bounded queues.
+//
+// Single submits are special: whoever comes free takes all that wait and hands them to one call, so
+// that a busy server pays for locks, commits and wake-ups once for many of them.
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <vector>
+
+#include "opscore/api/request.h"
+#include "opscore/base/log.h"
+#include "opscore/base/time.h"
+
+namespace opscore {
+
+// A request and where its answer goes.
+struct Exchange {
+  ExchangeId id;
+  ApiRequest request;
+};
+
+struct RequestPoolOptions {
+  size_t threads_max = 128;
+  size_t stack_bytes = 512 << 10;
+  size_t queue_max = 4096;  // jobs that wait, of either kind
+  size_t batch_max = 256;   // submits in one call
+  size_t batches_max = 2;   // such calls at a time: while one commits, the next is parsed
+  Duration idle_timeout = std::chrono::seconds(20);
+};
+
+// Safe for concurrent use. stop() is idempotent and final.
+class RequestPool {
+ public:
+  // Run on the pool's threads, several at once; must not throw.
+  using Job = std::move_only_function<void()>;
+  using SubmitBatch = std::function<void(std::vector<Exchange>)>;
+
+  RequestPool(Log& log, RequestPoolOptions options, SubmitBatch submit_batch);
+  ~RequestPool();
+  RequestPool(const RequestPool&) = delete;
+
+  // False when the queue is full or the pool is stopped.
+  bool push(Job job);
+  bool push_submit(Exchange& exchange);  // moved from when true
+  // Finishes what is queued and ends the threads.
+  void stop();
+  size_t threads() const;
+
+ private:
+  static void* entry(void* pool);
+  void run();
+  void run_one(std::unique_lock<std::mutex>& lock);
+  bool has_work() const;
+  void wake_or_grow();
+  bool spawn();
+
+  Log& log_;
+  const RequestPoolOptions options_;
+  const SubmitBatch submit_batch_;
+
+  mutable std::mutex mutex_;
+  // All below are guarded by mutex_.
+  std::condition_variable work_;
+  std::condition_variable ended_;
+  std::deque<Job> jobs_;
+  std::vector<Exchange> submits_;
+  size_t batches_ = 0;  // running now
+  size_t threads_ = 0;
+  size_t idle_ = 0;   // waiting for work
+  size_t woken_ = 0;  // of the idle ones: notified, not awake yet
+  bool submits_turn_ = false;
+  bool stopped_ = false;
+};
+
+}  // namespace opscore

@@ -1,0 +1,115 @@
+#pragma once
+// The routes of the REST API: which there are, and what each does with a request. Every handler
+// runs on a thread of the request pool, may block in Service, and never throws out of handle().
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "opscore/api/request.h"
+#include "opscore/base/log.h"
+#include "opscore/base/metrics.h"
+#include "opscore/engine/service.h"
+
+namespace opscore {
+
+class Routes;
+
+// One request on one route: `args` are the decoded {parts} of the pattern.
+struct Call {
+  const ApiRequest& request;
+  std::vector<std::string> args;
+};
+
+struct Route {
+  std::string_view method;
+  std::string_view pattern;  // "/api/v1/tasks/{task_id}"
+  Reply (Routes::*handle)(const Call&);
+  enum class Kind : uint8_t { plain, submit, batch } kind = Kind::plain;
+  bool is_open = false;  // without a token
+};
+
+// All of them, and where a request goes: by path with or without a trailing slash; HEAD goes where
+// GET does. The routes without /api/v1 are found with it, too.
+std::span<const Route> all_routes();
+const Route* find_route(std::string_view method, std::string_view path);
+// The methods of a path, for Allow; empty when there is no such path.
+std::string allowed_methods(std::string_view path);
+
+struct RoutesOptions {
+  std::string version;
+  std::string openapi;  // the document for /openapi.json
+};
+
+// Safe for concurrent use. What it refers to must outlive it.
+class Routes {
+ public:
+  Routes(Service& service, Metrics& metrics, Log& log, RoutesOptions options);
+
+  Reply handle(const ApiRequest& request);
+  // Single submits that came at about the same time, as one call; one reply each, in order.
+  std::vector<Reply> submit_all(std::span<const ApiRequest> requests);
+
+  // A waiting request is looked at again: the answer, or nothing when it goes on waiting.
+  std::optional<Response> look(const Wait& wait, bool expired);
+
+  // One of the places that catch: whatever goes wrong becomes a problem document.
+  template <class F>
+  Reply guarded(F&& action) {
+    try {
+      return action();
+    } catch (...) {
+      return Reply(caught());
+    }
+  }
+  Response caught() const;  // within a catch block
+
+  // The handlers, in the order of the table.
+  Reply submit(const Call& call);
+  Reply submit_batch(const Call& call);
+  Reply list_tasks(const Call& call);
+  Reply get_task(const Call& call);
+  Reply delete_task(const Call& call);
+  Reply cancel_task(const Call& call);
+  Reply retry_task(const Call& call);
+  Reply task_events(const Call& call);
+  Reply task_steps(const Call& call);
+  Reply task_attempts(const Call& call);
+  Reply explain_task(const Call& call);
+  Reply list_queues(const Call& call);
+  Reply get_queue(const Call& call);
+  Reply pause_queue(const Call& call);
+  Reply resume_queue(const Call& call);
+  Reply purge_queue(const Call& call);
+  Reply list_workers(const Call& call);
+  Reply list_actors(const Call& call);
+  Reply health(const Call& call);
+  Reply ready(const Call& call);
+  Reply metrics(const Call& call);
+  Reply openapi(const Call& call);
+
+ private:
+  Response task_response(const Task& task, int status,
+                         const std::vector<std::string>* warnings = nullptr);
+  Reply submitted(const ApiRequest& request, Submitted submitted, std::optional<SteadyPoint> until);
+  Response batch_response(const std::vector<Submitted>& answers);
+  Reply submit_per_item(const ApiRequest& request, bool ndjson);
+  Response queue_response(const std::string& name);
+  void set_queue_gauges();
+  void set_worker_gauges();
+
+  Service& service_;
+  Metrics& metrics_;
+  Log& log_;
+  const RoutesOptions options_;
+  std::mutex gauges_mutex_;  // one scrape at a time sets and reads the gauges
+};
+
+// The instant until which ?wait= asks to wait; nothing without it.
+std::optional<SteadyPoint> wait_until(const std::optional<std::string>& wait);
+
+// The body may be any type that is JSON, or none is named; `ndjson`: application/x-ndjson, too.
+bool is_json_type(std::string_view content_type);
+bool is_ndjson_type(std::string_view content_type);
+
+}  // namespace opscore

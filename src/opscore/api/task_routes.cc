@@ -1,0 +1,219 @@
+// Tasks: listing, reading, changing, and what is known about each.
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "opscore/api/json_object.h"
+#include "opscore/api/problem.h"
+#include "opscore/api/query.h"
+#include "opscore/api/routes.h"
+#include "opscore/api/submit_body.h"
+#include "opscore/api/views.h"
+#include "opscore/doctor/explain.h"
+
+namespace opscore {
+namespace {
+
+constexpr size_t kPageDefault = 50;
+constexpr size_t kPageMax = 1000;
+constexpr size_t kPageBytes = 16 << 20;  // a page ends early when its tasks are large
+
+[[noreturn]] void refuse(const std::string& field, const std::string& message) {
+  throw Error(Errc::invalid, field + ": " + message).at(field);
+}
+
+StateSet states_of(const std::vector<std::string>& texts) {
+  StateSet states;
+  for (const std::string& text : texts) {
+    for (size_t begin = 0; begin <= text.size();) {
+      size_t end = std::min(text.find(',', begin), text.size());
+      std::string word = text.substr(begin, end - begin);
+      begin = end + 1;
+      auto state = state_from(word);
+      if (!state)
+        refuse("status", fmt::format("'{}' is not one of scheduled, waiting, pending, running, "
+                                     "completed, failed, cancelled",
+                                     word));
+      states.add(*state);
+    }
+  }
+  return states;
+}
+
+std::pair<std::string, std::string> label_of(const std::string& text) {
+  size_t sign = text.find_first_of(":=");
+  if (sign == std::string::npos || sign == 0)
+    refuse("label", fmt::format("'{}' is not of the form name:value", text));
+  return {text.substr(0, sign), text.substr(sign + 1)};
+}
+
+std::optional<TimePoint> time_of(const Query& query, const std::string& name) {
+  auto text = query.one(name);
+  if (!text) return std::nullopt;
+  auto time = parse_rfc3339(*text);
+  if (!time) refuse(name, time.error().message());
+  return *time;
+}
+
+size_t limit_of(const Query& query) {
+  auto text = query.one("limit");
+  if (!text) return kPageDefault;
+  size_t limit = 0;
+  auto [end, code] = std::from_chars(text->data(), text->data() + text->size(), limit);
+  if (code != std::errc() || end != text->data() + text->size() || limit < 1 || limit > kPageMax)
+    refuse("limit", fmt::format("'{}' is not a number from 1 to {}", *text, kPageMax));
+  return limit;
+}
+
+TaskFilter filter_of(const Query& query) {
+  TaskFilter filter;
+  filter.states = states_of(query.all("status"));
+  auto type = query.one("task_type");
+  filter.type = (type ? type : query.one("type")).value_or("");
+  filter.queue = query.one("queue").value_or("");
+  for (const std::string& text : query.all("label")) filter.labels.push_back(label_of(text));
+  filter.created_since = time_of(query, "created_after");
+  filter.created_before = time_of(query, "created_before");
+  return filter;
+}
+
+bool wants_stream(const ApiRequest& request) {
+  return request.method != "HEAD" && request.accept.find("text/event-stream") != std::string::npos;
+}
+
+int last_event_of(const ApiRequest& request) {
+  const std::string& text = request.last_event_id;
+  int number = 0;
+  if (text.empty()) return number;
+  auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (code != std::errc() || end != text.data() + text.size() || number < 0)
+    refuse("Last-Event-ID", fmt::format("'{}' is not the number of an event", text));
+  return number;
+}
+
+}  // namespace
+
+Response Routes::task_response(const Task& task, int status,
+                               const std::vector<std::string>* warnings) {
+  Response response;
+  response.status = status;
+  std::string reason = is_terminal(task.state()) ? std::string() : service_.reason(task);
+  append_task(response.body, {task, service_.id_of(task), service_.worker_name(task.worker),
+                              std::move(reason), warnings});
+  return response;
+}
+
+Reply Routes::list_tasks(const Call& call) {
+  Query query(call.request.query, {"status", "type", "task_type", "queue", "label", "limit",
+                                   "cursor", "created_after", "created_before"});
+  TaskFilter filter = filter_of(query);
+  TaskPage page = service_.list(filter, query.one("cursor").value_or(""), limit_of(query));
+  Response response;
+  std::string& out = response.body;
+  out = "{\"tasks\":[";
+  for (size_t i = 0; i < page.tasks.size(); ++i) {
+    const Task& task = page.tasks[i];
+    if (i != 0) out += ',';
+    append_task(out, {task, service_.id_of(task), service_.worker_name(task.worker), {}});
+    if (out.size() < kPageBytes || i + 1 == page.tasks.size()) continue;
+    page.next = task.key;
+    page.partial = true;
+    break;
+  }
+  out += "],\"next_cursor\":";
+  if (page.next)
+    append_quoted(out, service_.cursor_of(*page.next));
+  else
+    out += "null";
+  out += page.partial ? ",\"partial\":true}" : ",\"partial\":false}";
+  return response;
+}
+
+Reply Routes::get_task(const Call& call) {
+  auto until = wait_until(Query(call.request.query, {"wait"}).one("wait"));
+  Task task = service_.get(call.args[0]);
+  if (until && !is_terminal(task.state())) return Wait{task.key, *until, {}};
+  return task_response(task, 200);
+}
+
+std::optional<Response> Routes::look(const Wait& wait, bool expired) {
+  bool goes_on = false;
+  Reply reply = guarded([&]() -> Reply {
+    try {
+      Task task = service_.get(wait.key);
+      bool done = is_terminal(task.state());
+      goes_on = !done && !expired;
+      if (goes_on) return Response{};
+      Response response = task_response(task, done ? 200 : 202, &wait.warnings);
+      response.headers.emplace_back("Location", "/api/v1/tasks/" + service_.id_of(task));
+      return response;
+    } catch (const Error& error) {
+      // The store may be back before the client's time is up.
+      goes_on = error.retryable() && !expired;
+      if (goes_on) return Response{};
+      throw;
+    }
+  });
+  if (goes_on) return std::nullopt;
+  return std::get<Response>(std::move(reply));
+}
+
+Reply Routes::delete_task(const Call& call) {
+  Query query(call.request.query, {});
+  service_.remove(call.args[0]);
+  Response response;
+  response.status = 204;
+  return response;
+}
+
+Reply Routes::cancel_task(const Call& call) {
+  Query query(call.request.query, {});
+  Task task = service_.cancel(call.args[0]);
+  return task_response(task, is_terminal(task.state()) ? 200 : 202);
+}
+
+Reply Routes::retry_task(const Call& call) {
+  Query query(call.request.query, {});
+  Task task = service_.retry(call.args[0], read_retry(call.request.body));
+  Response response = task_response(task, 202);
+  response.headers.emplace_back("Location", "/api/v1/tasks/" + service_.id_of(task));
+  return response;
+}
+
+Reply Routes::task_events(const Call& call) {
+  Query query(call.request.query, {});
+  Task task = service_.get(call.args[0]);
+  auto events = service_.events(task);
+  if (!wants_stream(call.request)) return list_response("events", events, append_event);
+  int last = last_event_of(call.request);
+  if (is_terminal(task.state()) && last >= static_cast<int>(events.size())) {
+    Response nothing_more;  // which also tells a browser's EventSource to stop reconnecting
+    nothing_more.status = 204;
+    return nothing_more;
+  }
+  return Stream{task.key, last};
+}
+
+Reply Routes::task_steps(const Call& call) {
+  Query query(call.request.query, {});
+  return list_response("steps", service_.steps(service_.get(call.args[0])), append_step);
+}
+
+Reply Routes::task_attempts(const Call& call) {
+  Query query(call.request.query, {});
+  auto attempts = service_.attempts(service_.get(call.args[0]));
+  return list_response("attempts", attempts, [&](std::string& out, const Attempt& attempt) {
+    append_attempt(out, attempt, service_.worker_name(attempt.worker));
+  });
+}
+
+Reply Routes::explain_task(const Call& call) {
+  Query query(call.request.query, {});
+  Response response;
+  auto explanation = explain(service_.store(), service_.clock(), call.args[0]);
+  response.body = to_json(explanation).dump(-1, ' ', false, Json::error_handler_t::replace);
+  return response;
+}
+
+}  // namespace opscore

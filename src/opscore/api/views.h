@@ -1,0 +1,45 @@
+#pragma once
+// How everything looks in answers: ours to JSON text with the REST names, by hand. Payloads are
+// spliced in as they are stored. Pure.
+
+#include <string>
+
+#include "opscore/api/json_object.h"
+#include "opscore/api/request.h"
+#include "opscore/engine/service.h"
+
+namespace opscore {
+
+// What a task looks like. `worker` is the name of the last attempt's, `reason` why it is not done;
+// empty ones are left out.
+struct TaskView {
+  const Task& task;
+  std::string id;
+  std::string worker;
+  std::string reason;
+  const std::vector<std::string>* warnings = nullptr;
+};
+void append_task(std::string& out, const TaskView& view);
+
+// What a submit answers at once.
+void append_submitted(std::string& out, const Submitted& submitted);
+void append_event(std::string& out, const TaskEvent& event);
+void append_step(std::string& out, const Step& step);
+void append_attempt(std::string& out, const Attempt& attempt, const std::string& worker);
+void append_queue(std::string& out, const QueueView& queue);
+void append_worker(std::string& out, const Session& session, const std::string& name,
+                   const IdCodec& ids);
+void append_actor(std::string& out, const CatalogueEntry& entry);
+
+// {"<name>": [...]}
+template <class Items, class Write>
+Response list_response(std::string_view name, const Items& items, Write&& write) {
+  Response response;
+  JsonObject object(response.body);
+  object.raw(name, {});
+  append_array(response.body, items, write);
+  object.close();
+  return response;
+}
+
+}  // namespace opscore

@@ -1,0 +1,1 @@
+"""Runs the real binary for the end-to-end and chaos tests."""

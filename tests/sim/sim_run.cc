@@ -39,14 +39,16 @@ class World {
   Report run() {
     for (int i = 0; i < kStormSteps; ++i) storm();
     faults_on_ = false;
+    store_->tasks().set_paused("mail", false);
     for (auto& [key, item] : unanswered_) submit_again(key, item);
     int left = kPeaceSteps;
     while (left > 0 && !all_ended()) {
-      clock_.advance(Duration(1 + random_.below(400)));
+      clock_.advance(Duration(1 + random_.below(3000)));
       step_workers();
       --left;
     }
     if (left == 0) problem("not everything ended in peace time");
+    if (left == 0 && verbose_) describe_unfinished();
     check();
     return report_;
   }
@@ -202,14 +204,23 @@ class World {
   TimePoint truth_now() const { return clock_.now(); }
 
   bool all_ended() {
-    if (paused_) {
-      truth_->tasks().set_paused("mail", false);
-      paused_ = false;
-    }
     return std::all_of(accepted_.begin(), accepted_.end(), [&](const auto& entry) {
       auto task = truth_->reader().find(entry.second.key);
       return !task || is_terminal(task->state());
     });
+  }
+
+  void describe_unfinished() {
+    fmt::print("now {}\n", to_rfc3339(clock_.now()));
+    for (const Session& session : truth_->fleet().sessions(Duration(0)))
+      fmt::print("session {}: busy {}\n", session.id.value, session.report.busy);
+    for (const auto& [key, accepted] : accepted_) {
+      auto task = truth_->reader().find(accepted.key);
+      if (!task || is_terminal(task->state())) continue;
+      fmt::print("{} {}: {} due {}, attempt {}, suspect {}, session {}\n", key, accepted.type,
+                 to_string(task->state()), to_rfc3339(task->live.run_at), task->live.attempt,
+                 task->live.suspect, task->live.session.value);
+    }
   }
 
   void check() {
@@ -256,7 +267,7 @@ class World {
 
   FakeClock clock_;
   SeededRandom random_;
-  const bool verbose_;
+  const bool verbose_;  // say more about a failure
   std::unique_ptr<Log> log_;
   Store* truth_ = nullptr;  // beneath the faults
   std::unique_ptr<Store> store_;

@@ -52,7 +52,7 @@ std::vector<CatalogueEntry> MemoryFleet::catalogue() {
 
 bool MemoryFleet::lead(SessionId session) {
   std::lock_guard lock(state_.mutex);
-  return state_.sessions.lead(session);
+  return state_.sessions.lead(session, state_.clock.steady());
 }
 
 }  // namespace opscore

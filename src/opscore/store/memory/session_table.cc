@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "opscore/model/limits.h"
+
 namespace opscore {
 
 SessionId SessionTable::open(const std::string& name, const std::string& context, TimePoint now) {
@@ -55,9 +57,12 @@ std::vector<std::string> SessionTable::take_commands(SessionId id) {
   return std::exchange(commands_[id], {});
 }
 
-bool SessionTable::lead(SessionId id) {
-  if (!leader_ && alive(id)) leader_ = id;
-  return leader_ && leader_ == id;
+bool SessionTable::lead(SessionId id, SteadyPoint now) {
+  bool vacant = !leader_ || now - led_at_ > limits::kSessionTtl;
+  if (vacant && alive(id)) leader_ = id;
+  if (!leader_ || leader_ != id) return false;
+  led_at_ = now;
+  return true;
 }
 
 void SessionTable::announce(const std::vector<CatalogueEntry>& entries, TimePoint now) {

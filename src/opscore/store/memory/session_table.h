@@ -23,7 +23,8 @@ class SessionTable {
   // False when it is not alive.
   bool command(SessionId id, const std::string& command);
   std::vector<std::string> take_commands(SessionId id);
-  bool lead(SessionId id);
+  // A leader that has not asked for a TTL is deposed by the next session that does.
+  bool lead(SessionId id, SteadyPoint now);
   void announce(const std::vector<CatalogueEntry>& entries, TimePoint now);
   std::vector<CatalogueEntry> catalogue() const;
 
@@ -32,6 +33,7 @@ class SessionTable {
   std::map<SessionId, std::vector<std::string>> commands_;
   std::map<std::string, CatalogueEntry> catalogue_;
   SessionId leader_;
+  SteadyPoint led_at_{};  // when the leader last asked
 };
 
 }  // namespace opscore

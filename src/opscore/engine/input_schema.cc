@@ -52,6 +52,23 @@ struct InputSchema::Impl {
   Json document;
   valijson::Schema schema;
 
+  // Which required member is missing, with the reason that stands beside "required", if any.
+  std::optional<SchemaProblem> explain_required(const Json& input,
+                                                const std::vector<std::string>& context) const {
+    const Json* rule = descend(&document, context, true);
+    const Json* value = descend(&input, context, false);
+    if (!rule || !value || !value->is_object() || !rule->contains("required"))
+      return std::nullopt;
+    for (const Json& name : (*rule)["required"]) {
+      if (value->contains(name.get<std::string>())) continue;
+      std::string path = place(context);
+      path += (path.empty() ? "" : ".") + name.get<std::string>();
+      Json reasons = rule->value("x-opscore-required", Json::object());
+      return SchemaProblem{path, reasons.value(name.get<std::string>(), "is required")};
+    }
+    return std::nullopt;
+  }
+
   // What is wrong with a value that is not in its enum, in better words than "failed".
   std::optional<std::string> explain_enum(const Json& input,
                                           const std::vector<std::string>& context) const {
@@ -93,6 +110,7 @@ std::optional<SchemaProblem> InputSchema::check(std::string_view input_json) con
   while (results.popError(next)) {
     if (auto better = impl_->explain_enum(input, next.context))
       return SchemaProblem{place(next.context), *better};
+    if (auto missing = impl_->explain_required(input, next.context)) return missing;
     if (next.context.size() > deepest.context.size()) deepest = next;
   }
   return SchemaProblem{place(deepest.context), deepest.description};

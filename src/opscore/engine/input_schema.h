@@ -1,7 +1,8 @@
 #pragma once
 // A compiled JSON Schema (draft 7) of an actor's input. Immutable, safe for concurrent use.
-// Extension: an enum that fails may be explained by "x-opscore-reasons": {"value": "why not"} beside
-// it, so that "provider 'openai' has no key" reaches the submitter instead of "not in enum".
+// Extensions: "x-opscore-reasons": {"value": "why not"} beside an enum, and "x-opscore-required":
+// {"name": "why"} beside "required", reach the submitter instead of "not in enum" and "is required":
+// "provider 'openai' has no key: set OPENAI_API_KEY".
 
 #include <memory>
 #include <optional>

@@ -1,0 +1,159 @@
+#include "opscore/engine/diagnosis.h"
+
+#include <gtest/gtest.h>
+
+#include "opscore/model/limits.h"
+
+namespace opscore {
+namespace {
+
+constexpr TimePoint kNow{Duration(1'750'000'000'000)};
+
+Session worker(std::string queue, std::string type) {
+  Session session;
+  session.id = SessionId{1};
+  session.name = "host:1";
+  session.renewed_at = kNow - Duration(1000);
+  session.report.state = "consuming";
+  session.report.queues = {std::move(queue)};
+  session.report.types = {std::move(type)};
+  session.report.slots = 2;
+  return session;
+}
+
+Facts pending() {
+  Facts facts;
+  facts.now = kNow;
+  facts.task.type = "mail";
+  facts.task.queue = "default";
+  facts.task.live.state = State::pending;
+  facts.queue = QueueStats{.name = "default", .pending = 1};
+  facts.sessions = {worker("default", "mail")};
+  return facts;
+}
+
+Facts running() {
+  Facts facts = pending();
+  facts.task.live.state = State::running;
+  facts.task.live.attempt = 1;
+  facts.task.live.session = SessionId{1};
+  facts.task.live.claimed_at = kNow - Duration(5000);
+  facts.task.started_at = kNow - Duration(5000);
+  return facts;
+}
+
+TEST(Diagnosis, pending_and_all_is_well) {
+  EXPECT_EQ(diagnose(pending()).verdict, Verdict::about_to_start);
+}
+
+TEST(Diagnosis, a_worker_of_every_queue_serves_this_one) {
+  Facts facts = pending();
+  facts.sessions = {worker("*", "mail")};
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::about_to_start);
+}
+
+TEST(Diagnosis, paused_comes_before_everything_behind_it) {
+  Facts facts = pending();
+  facts.queue->paused = true;
+  facts.sessions.clear();
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::queue_paused);
+  EXPECT_EQ(diagnose(facts).broken_hop, "queue");
+}
+
+TEST(Diagnosis, nobody_serves_the_queue) {
+  Facts facts = pending();
+  facts.sessions = {worker("other", "mail")};
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::no_worker);
+}
+
+TEST(Diagnosis, a_silent_session_does_not_count) {
+  Facts facts = pending();
+  facts.sessions[0].renewed_at = kNow - limits::kSessionTtl - Duration(1);
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::no_worker);
+}
+
+TEST(Diagnosis, nobody_has_the_actor) {
+  Facts facts = pending();
+  facts.sessions = {worker("default", "other")};
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::no_actor);
+}
+
+TEST(Diagnosis, all_slots_busy) {
+  Facts facts = pending();
+  facts.sessions[0].report.busy = 2;
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::slots_busy);
+}
+
+TEST(Diagnosis, without_a_server_nothing_can_take_it) {
+  Facts facts = pending();
+  facts.server_down = true;
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::server_down);
+}
+
+TEST(Diagnosis, a_suspect_waits_for_its_turn) {
+  Facts facts = pending();
+  facts.task.live.suspect = true;
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::suspect_waiting);
+}
+
+TEST(Diagnosis, scheduled_by_its_submitter) {
+  Facts facts = pending();
+  facts.task.live.state = State::scheduled;
+  facts.task.live.run_at = kNow + Duration(60'000);
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::due_later);
+}
+
+TEST(Diagnosis, waiting_for_a_retry_names_the_last_error) {
+  Facts facts = pending();
+  facts.task.live.state = State::scheduled;
+  facts.attempts = {{.number = 1, .end = AttemptEnd::error, .error = {"boom", "no luck", ""}}};
+  Diagnosis diagnosis = diagnose(facts);
+  EXPECT_EQ(diagnosis.verdict, Verdict::waiting_for_retry);
+  EXPECT_NE(diagnosis.sentence.find("no luck"), std::string::npos);
+}
+
+TEST(Diagnosis, snoozed_is_not_a_failure) {
+  Facts facts = pending();
+  facts.task.live.state = State::scheduled;
+  facts.attempts = {{.number = 1, .end = AttemptEnd::snoozed}};
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::snoozed);
+}
+
+TEST(Diagnosis, running_on_a_live_session) {
+  EXPECT_EQ(diagnose(running()).verdict, Verdict::running);
+}
+
+TEST(Diagnosis, its_session_is_gone) {
+  Facts facts = running();
+  facts.sessions[0].ended_at = kNow - Duration(1);
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::lease_lost);
+  facts.sessions.clear();
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::lease_lost);
+}
+
+TEST(Diagnosis, claimed_but_not_started) {
+  Facts facts = running();
+  facts.task.started_at.reset();
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::not_started);
+}
+
+TEST(Diagnosis, asked_to_stop) {
+  Facts facts = running();
+  facts.task.live.cancel_requested = true;
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::stopping);
+}
+
+TEST(Diagnosis, ended) {
+  Facts facts = pending();
+  facts.task.live.state = State::completed;
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::completed);
+  facts.task.live.state = State::cancelled;
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::cancelled);
+  facts.task.live.state = State::failed;
+  facts.task.error = {"boom", "no luck", ""};
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::failed);
+  EXPECT_EQ(diagnose(facts).broken_hop, "attempt");
+}
+
+}  // namespace
+}  // namespace opscore

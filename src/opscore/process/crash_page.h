@@ -13,6 +13,9 @@ namespace opscore {
 class CrashPage {
  public:
   static constexpr size_t kSlots = 1024;
+  // For blame(): who crashed when it was no slot.
+  static constexpr int32_t kNoSlot = -1;   // a thread that runs no task
+  static constexpr int32_t kOutside = -2;  // nobody: another process sent the signal
   struct Cell {
     std::atomic<int64_t> key{0};  // 0: empty; written last on entry, cleared first on leaving
     std::atomic<int32_t> attempt{0};
@@ -23,7 +26,7 @@ class CrashPage {
     int32_t slot;
   };
 
-  CrashPage();   // maps the page; throws Error{unavailable}
+  CrashPage();  // maps the page; throws Error{unavailable}
   ~CrashPage();
   CrashPage(const CrashPage&) = delete;
 
@@ -40,6 +43,8 @@ class CrashPage {
   int64_t session() const;
   std::vector<Entered> entered() const;
   std::optional<int32_t> blamed_slot() const;
+  int32_t crash_signal() const;    // 0: the crash handler did not run
+  bool sent_from_outside() const;  // the signal was another process' kill(2), not a fault
   uint64_t progress_count() const;
   void reset();  // between two workers
 

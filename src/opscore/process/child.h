@@ -1,0 +1,50 @@
+#pragma once
+// Starting a program. It leads a session and process group of its own, gets exactly the argv,
+// environment and three descriptors that are given here, default signal dispositions, and dies with
+// the thread that started it (PDEATHSIG), however that ends. Waiting for it is the Reaper's job.
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "opscore/process/file_descriptor.h"
+
+namespace opscore {
+
+// What a program and everything it starts may use, by setrlimit(2); absent: as the server.
+struct ResourceLimits {
+  std::optional<uint64_t> memory_bytes;  // address space of each process
+  std::optional<uint64_t> cpu_seconds;   // of each process: SIGXCPU, a second later SIGKILL
+  std::optional<uint64_t> open_files;
+  std::optional<uint64_t> file_bytes;  // of each file it writes: SIGXFSZ
+  std::optional<uint64_t> processes;   // of the server's user in total; root is not held to it
+};
+
+struct ChildOptions {
+  std::string program;            // absolute path, see find_program.h
+  std::vector<std::string> argv;  // argv[0] included
+  std::vector<std::string> env;   // "NAME=value", exactly these
+  std::string cwd;                // empty: the server's
+  ResourceLimits limits;
+  std::string input;  // what it can read from stdin
+};
+
+// A started program, not waited for. `out` and `err` are the reading ends of its stdout and
+// stderr, non-blocking.
+struct StartedChild {
+  pid_t pid = 0;
+  FileDescriptor handle;  // a pidfd: readable once the program has ended
+  FileDescriptor out;
+  FileDescriptor err;
+};
+
+// Safe for concurrent use. The input is handed over as a sealed file in memory, so a program that
+// never reads it stalls nobody. Throws Error{unavailable} that names the step that failed and why
+// ("run /bin/x: Permission denied"); then nothing was started.
+StartedChild start_child(const ChildOptions& options);
+
+}  // namespace opscore

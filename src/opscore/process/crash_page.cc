@@ -1,0 +1,107 @@
+#include "opscore/process/crash_page.h"
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <cstring>
+#include <new>
+
+#include "opscore/base/error.h"
+
+namespace opscore {
+
+// All members are lock-free atomics: the two processes share nothing else.
+struct CrashPage::Page {
+  std::atomic<int64_t> session{0};
+  std::atomic<uint64_t> progress{0};
+  std::atomic<int32_t> signal{0};
+  std::atomic<int32_t> blamed{kNoSlot};
+  Cell cells[kSlots];
+};
+
+CrashPage::CrashPage() {
+  static_assert(std::atomic<int64_t>::is_always_lock_free);
+  static_assert(std::atomic<int32_t>::is_always_lock_free);
+  void* memory =
+      ::mmap(nullptr, sizeof(Page), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED)
+    throw Error(Errc::unavailable,
+                fmt::format("map the crash page of {} bytes: {}", sizeof(Page), strerror(errno)));
+  page_ = new (memory) Page;
+}
+
+CrashPage::~CrashPage() {
+  ::munmap(page_, sizeof(Page));
+}
+
+void CrashPage::set_session(int64_t session) {
+  page_->session.store(session);
+}
+
+void CrashPage::enter(size_t slot, int64_t key, int32_t attempt) {
+  OPSCORE_ASSERT(slot < kSlots, "slot has a cell");
+  page_->cells[slot].attempt.store(attempt, std::memory_order_relaxed);
+  page_->cells[slot].key.store(key, std::memory_order_release);
+}
+
+void CrashPage::leave(size_t slot) {
+  OPSCORE_ASSERT(slot < kSlots, "slot has a cell");
+  page_->cells[slot].key.store(0, std::memory_order_release);
+}
+
+void CrashPage::blame(int32_t slot, int32_t signal) {
+  // The first one counts: other threads often crash as a consequence.
+  int32_t none = 0;
+  if (page_->signal.compare_exchange_strong(none, signal)) page_->blamed.store(slot);
+}
+
+void CrashPage::progress() {
+  page_->progress.fetch_add(1, std::memory_order_relaxed);
+}
+
+int64_t CrashPage::session() const {
+  return page_->session.load();
+}
+
+std::vector<CrashPage::Entered> CrashPage::entered() const {
+  std::vector<Entered> found;
+  for (size_t slot = 0; slot < kSlots; ++slot) {
+    const Cell& cell = page_->cells[slot];
+    if (int64_t key = cell.key.load(std::memory_order_acquire); key != 0)
+      found.push_back(
+          {key, cell.attempt.load(std::memory_order_relaxed), static_cast<int32_t>(slot)});
+  }
+  return found;
+}
+
+std::optional<int32_t> CrashPage::blamed_slot() const {
+  int32_t slot = page_->blamed.load();
+  if (page_->signal.load() == 0 || slot < 0) return std::nullopt;
+  return slot;
+}
+
+int32_t CrashPage::crash_signal() const {
+  return page_->signal.load();
+}
+
+bool CrashPage::sent_from_outside() const {
+  return page_->signal.load() != 0 && page_->blamed.load() == kOutside;
+}
+
+uint64_t CrashPage::progress_count() const {
+  return page_->progress.load();
+}
+
+void CrashPage::reset() {
+  page_->session.store(0);
+  page_->progress.store(0);
+  page_->signal.store(0);
+  page_->blamed.store(kNoSlot);
+  for (Cell& cell : page_->cells) {
+    cell.key.store(0);
+    cell.attempt.store(0);
+  }
+}
+
+}  // namespace opscore

@@ -35,7 +35,7 @@ bool is_date(std::string_view text) {
 std::string_view trimmed(std::string_view text) {
   while (!text.empty() && kDigits.find(text.back()) == std::string_view::npos && text.back() != ')')
     text.remove_suffix(1);
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t' || text.front() == '.'))
+  while (!text.empty() && std::string_view(" \t.)").find(text.front()) != std::string_view::npos)
     text.remove_prefix(1);
   while (text.starts_with("- ") || text.starts_with("* ") || text.starts_with("+ "))
     text.remove_prefix(2);

@@ -9,8 +9,8 @@ namespace opscore {
 
 class DataLock {
  public:
-  // Throws Error{conflict} that names the holder's pid; Error{unavailable} when the folder cannot be
-  // written.
+  // Throws Error{conflict} that names the holder's pid; Error{unavailable} when the folder cannot
+  // be written.
   explicit DataLock(const std::string& data_file);
   ~DataLock();
   DataLock(const DataLock&) = delete;

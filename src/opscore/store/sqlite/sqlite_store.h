@@ -15,11 +15,11 @@ namespace opscore {
 
 struct SqliteOptions {
   std::string path;
-  bool read_only = false;  // for looking at a file without its server: no writes, no lock taken
-  int readers = 2;         // connections for reading
-  size_t batch_max = 1000;              // callers' items in one transaction
+  bool read_only = false;   // for looking at a file without its server: no writes, no lock taken
+  int readers = 2;          // connections for reading
+  size_t batch_max = 1000;  // callers' items in one transaction
   int64_t disk_reserve_bytes = 64 << 20;  // free space below which inserts are refused
-  bool announce = false;  // write token rows to the outbox, for use with a broker
+  bool announce = false;                  // write token rows to the outbox, for use with a broker
 };
 
 // `clock`, `random` and `log` must outlive the store. The caller holds the data lock (see

@@ -1,0 +1,151 @@
+#include "opscore/store/sqlite/committer.h"
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <climits>
+
+#include "opscore/base/thread.h"
+
+namespace opscore::sqlite {
+namespace {
+
+// Waiting on a futex of one's own: a condition variable for all would wake every caller for each
+// commit, which halves the throughput of many small callers.
+enum Phase : uint32_t { kRunning = 0, kCallerAsleep = 1, kAnswered = 2 };
+
+constexpr int kCheckpointPages = 4000;  // 16 MB
+constexpr int kTruncatePages = 12000;   // readers were always in the way: wait for them
+constexpr auto kIdle = std::chrono::seconds(1);
+constexpr int kTidyPages = 250;  // a smaller WAL is left to the next checkpoint
+
+void futex(std::atomic<uint32_t>& word, int operation, uint32_t value) {
+  ::syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), operation | FUTEX_PRIVATE_FLAG, value,
+            nullptr, nullptr, 0);
+}
+
+}  // namespace
+
+Committer::Committer(WriteSide& side, size_t batch_max)
+    : side_(side), batch_max_(batch_max), thread_([this] { loop(); }) {}
+
+Committer::~Committer() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  posted_.notify_one();
+}
+
+void Committer::run(size_t items, Kind kind, const std::function<void(WriteSide&)>& operation) {
+  Posted posted{&operation, items, kind, nullptr};
+  bool wake;
+  {
+    std::lock_guard lock(mutex_);
+    if (stopping_) throw Error(Errc::unavailable, "the store is being closed");
+    inbox_.push_back(&posted);
+    wake = std::exchange(asleep_, false);
+  }
+  if (wake) posted_.notify_one();
+  wait(posted);
+  if (posted.failure) std::rethrow_exception(posted.failure);
+}
+
+void Committer::wait(Posted& posted) {
+  uint32_t phase = kRunning;
+  if (!posted.phase.compare_exchange_strong(phase, kCallerAsleep)) return;
+  while (posted.phase.load() != kAnswered) futex(posted.phase, FUTEX_WAIT, kCallerAsleep);
+}
+
+void Committer::answer(Posted& posted) {
+  // The caller may be gone as soon as it can see the answer: only its address is used after that.
+  auto& phase = posted.phase;
+  if (phase.exchange(kAnswered) == kCallerAsleep) futex(phase, FUTEX_WAKE, 1);
+}
+
+void Committer::loop() {
+  name_thread("committer");
+  while (wait_for_work()) {
+    commit(next_batch());
+    tidy();
+  }
+  truncate_when_idle();
+}
+
+bool Committer::wait_for_work() {
+  std::unique_lock lock(mutex_);
+  auto arrived = [this] { return !inbox_.empty() || stopping_; };
+  if (waiting_.empty() && !arrived()) {
+    asleep_ = true;
+    if (side_.db.wal_pages() >= kTidyPages && !posted_.wait_for(lock, kIdle, arrived)) {
+      lock.unlock();
+      truncate_when_idle();
+      lock.lock();
+    }
+    posted_.wait(lock, arrived);
+    asleep_ = false;
+  }
+  waiting_.insert(waiting_.end(), inbox_.begin(), inbox_.end());
+  inbox_.clear();
+  return !waiting_.empty() || !stopping_;
+}
+
+std::vector<Committer::Posted*> Committer::next_batch() {
+  std::vector<Posted*> batch;
+  size_t items = 0;
+  while (!waiting_.empty() && (batch.empty() || items + waiting_.front()->items <= batch_max_)) {
+    items += waiting_.front()->items;
+    batch.push_back(waiting_.front());
+    waiting_.pop_front();
+  }
+  return batch;
+}
+
+void Committer::commit(const std::vector<Posted*>& batch) {
+  if (!try_commit(batch) && batch.size() > 1) {
+    auto alone = batch;
+    std::ranges::stable_partition(
+        alone, [](const Posted* posted) { return posted->kind == Kind::ends_work; });
+    for (Posted* posted : alone) {
+      posted->failure = nullptr;
+      try_commit({posted});
+    }
+  }
+  for (Posted* posted : batch) answer(*posted);
+}
+
+// False when nothing was committed; then every operation has the failure.
+bool Committer::try_commit(const std::vector<Posted*>& batch) {
+  try {
+    side_.begin();
+    for (Posted* posted : batch) (*posted->operation)(side_);
+    side_.commit();
+    return true;
+  } catch (const std::exception&) {
+    for (Posted* posted : batch) posted->failure = std::current_exception();
+  }
+  side_.rollback();
+  return false;
+}
+
+void Committer::tidy() {
+  int pages = side_.db.wal_pages();
+  if (pages < kCheckpointPages) return;
+  try {
+    side_.db.checkpoint(pages >= kTruncatePages);
+  } catch (const Error& error) {
+    side_.log.warn("the write-ahead log grows: {}", error.what());
+  }
+}
+
+void Committer::truncate_when_idle() {
+  try {
+    side_.db.checkpoint(true);
+  } catch (const Error& error) {
+    side_.log.warn("the write-ahead log was not emptied: {}", error.what());
+  }
+}
+
+}  // namespace opscore::sqlite

@@ -1,0 +1,67 @@
+#pragma once
+// Group commit: one thread runs what callers post, as many operations in one transaction as are
+// waiting when the previous one is on disk. A batch never waits for a timer, so an idle store has
+// the latency of one commit and a busy one the throughput of a thousand per commit.
+//
+// An operation that fails never fails its neighbours: the transaction is undone and its operations
+// run again one by one, those that end work before those that add some, because on a full disk only
+// they may still fit. An operation must therefore bear to be run twice.
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "opscore/store/sqlite/write_side.h"
+
+namespace opscore::sqlite {
+
+class Committer {
+ public:
+  enum class Kind : uint8_t { adds_work, ends_work };
+
+  // `side` must outlive the committer, whose thread is the only one that touches it from now on.
+  Committer(WriteSide& side, size_t batch_max);
+  // Commits what is posted, and empties the WAL.
+  ~Committer();
+  Committer(const Committer&) = delete;
+
+  // Runs `operation` on the committer's thread and returns when its effect is on disk. Throws what
+  // it threw, or why the commit failed. `items` is its weight in the batch. From any thread.
+  void run(size_t items, Kind kind, const std::function<void(WriteSide&)>& operation);
+
+ private:
+  struct Posted {
+    const std::function<void(WriteSide&)>* operation;
+    size_t items;
+    Kind kind;
+    std::exception_ptr failure;
+    std::atomic<uint32_t> phase{0};
+  };
+
+  void loop();
+  bool wait_for_work();
+  std::vector<Posted*> next_batch();
+  void commit(const std::vector<Posted*>& batch);
+  bool try_commit(const std::vector<Posted*>& batch);
+  void tidy();
+  void truncate_when_idle();
+  static void wait(Posted& posted);
+  static void answer(Posted& posted);
+
+  WriteSide& side_;
+  const size_t batch_max_;
+  std::mutex mutex_;
+  std::condition_variable posted_;
+  std::vector<Posted*> inbox_;   // guarded by mutex_
+  bool asleep_ = false;          // guarded by mutex_
+  bool stopping_ = false;        // guarded by mutex_
+  std::deque<Posted*> waiting_;  // the committer's thread's, as is the rest
+  std::jthread thread_;
+};
+
+}  // namespace opscore::sqlite

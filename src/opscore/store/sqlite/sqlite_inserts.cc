@@ -1,0 +1,150 @@
+// Inserting: uniqueness keys first, for the whole batch, then the rows. Nothing is written for a
+// batch that is refused.
+
+#include <fmt/format.h>
+#include <sys/statvfs.h>
+
+#include <filesystem>
+#include <map>
+#include <tuple>
+
+#include "opscore/model/decide.h"
+#include "opscore/store/sqlite/sqlite_parts.h"
+
+namespace opscore::sqlite {
+namespace {
+
+constexpr int64_t kDiskCheckEveryMs = 100;
+
+struct Taken {
+  TaskKey by;
+  std::string hash;
+  State state;
+};
+
+class Inserting {
+ public:
+  Inserting(WriteSide& side, std::vector<InsertItem>& items) : side_(side), items_(items) {}
+
+  std::vector<InsertResult> run(InsertMode mode) {
+    now_ = side_.clock.now();
+    std::vector<InsertResult> results;
+    results.reserve(items_.size());
+    bool conflict = false;
+    for (InsertItem& item : items_) {
+      results.push_back(resolve(item));
+      conflict |= results.back().kind == InsertResult::Kind::conflict;
+    }
+    if (conflict && mode == InsertMode::all_or_nothing) {
+      for (InsertResult& result : results)
+        if (is_new(result.key)) result.key = TaskKey{};
+      return results;
+    }
+    for (size_t i = 0; i < items_.size(); ++i)
+      if (results[i].kind == InsertResult::Kind::inserted) write(items_[i], results[i].key);
+    return results;
+  }
+
+ private:
+  using KeyName = std::tuple<UniqueKey::Kind, std::string, std::string>;
+
+  bool is_new(TaskKey key) const { return first_ != TaskKey{} && key >= first_; }
+
+  InsertResult resolve(InsertItem& item) {
+    if (item.on_conflict == InsertItem::OnConflict::derive_id) derive_id_if_taken(item);
+    for (const UniqueKey& key : item.keys)
+      if (auto taken = find_taken(key)) return answer(item, key, *taken);
+    InsertResult result;
+    result.key = side_.keys.next(now_);
+    if (first_ == TaskKey{}) first_ = result.key;
+    result.state = decide_submit(item.spec, now_).state;
+    for (const UniqueKey& key : item.keys)
+      fresh_[{key.kind, key.scope, key.key}] = {result.key, item.request_hash, result.state};
+    return result;
+  }
+
+  static InsertResult answer(const InsertItem& item, const UniqueKey& key, const Taken& taken) {
+    using enum InsertItem::OnConflict;
+    bool same_message = item.on_conflict == derive_id && key.kind == UniqueKey::Kind::message_id;
+    if (item.on_conflict != refuse && (taken.hash == item.request_hash || same_message))
+      return {InsertResult::Kind::replayed, taken.by, taken.state, {}};
+    return {InsertResult::Kind::conflict, taken.by, taken.state, key};
+  }
+
+  std::optional<Taken> find_taken(const UniqueKey& key) {
+    auto fresh = fresh_.find({key.kind, key.scope, key.key});
+    if (fresh != fresh_.end()) return fresh->second;
+    auto row = side_.queries.unique_key(static_cast<int>(key.kind), key.scope, key.key);
+    if (!row) return std::nullopt;
+    auto state = side_.queries.state(row->task);
+    if (!state)
+      throw Error(Errc::corrupt,
+                  fmt::format("key '{}' belongs to no task in '{}'", key.key, side_.db.path()));
+    return Taken{row->task, std::move(row->hash), *state};
+  }
+
+  void derive_id_if_taken(InsertItem& item) {
+    using Kind = UniqueKey::Kind;
+    for (const UniqueKey& key : item.keys)
+      if (key.kind == Kind::message_id && find_taken(key)) return;  // adopted before
+    for (UniqueKey& key : item.keys)
+      if (key.kind == Kind::task_id && !item.message_id.empty() && find_taken(key))
+        item.spec.options.id = key.key = derived_task_id(item.message_id);
+  }
+
+  void write(const InsertItem& item, TaskKey key) {
+    const TaskSpec& spec = item.spec;
+    if (lane_ == nullptr || lane_->queue != spec.queue || lane_->type != spec.type)
+      lane_ = &side_.lanes.intern(spec.queue, spec.type);
+    side_.edits.insert_task(key, lane_->id, spec);
+    LiveRow row{key, lane_->id, spec.priority, decide_submit(spec, now_), spec.options.deadline,
+                {}};
+    side_.edits.insert_live(row);
+    for (const UniqueKey& unique : item.keys)
+      side_.edits.insert_unique_key(static_cast<int>(unique.kind), unique.scope, unique.key, key,
+                                    item.request_hash);
+    if (!item.origin.empty()) side_.edits.insert_origin(key, item.message_id, item.origin);
+    side_.enter(row);
+  }
+
+  WriteSide& side_;
+  std::vector<InsertItem>& items_;
+  TimePoint now_{};
+  TaskKey first_{};
+  const Lane* lane_ = nullptr;  // of the last item; most batches are of one kind
+  std::map<KeyName, Taken> fresh_;
+};
+
+}  // namespace
+
+std::vector<InsertResult> SqliteTasks::insert(std::vector<InsertItem> items, InsertMode mode) {
+  check_disk();
+  std::vector<InsertResult> results;
+  parts_.write("insert", items.size(), Committer::Kind::adds_work,
+               [&](WriteSide& side) { results = Inserting(side, items).run(mode); });
+  return results;
+}
+
+// Looked at now and then, by whoever comes by: asking the file system for each task would be dear.
+void SqliteTasks::check_disk() {
+  if (parts_.disk_reserve_bytes <= 0) return;
+  int64_t now =
+      std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now().time_since_epoch())
+          .count();
+  int64_t checked = disk_checked_ms_.load();
+  if (now - checked >= kDiskCheckEveryMs &&
+      disk_checked_ms_.compare_exchange_strong(checked, now)) {
+    struct statvfs info{};
+    auto folder = std::filesystem::absolute(parts_.path).parent_path();
+    if (::statvfs(folder.c_str(), &info) == 0)
+      disk_free_ = static_cast<int64_t>(info.f_bavail) * static_cast<int64_t>(info.f_frsize);
+  }
+  if (disk_free_ < parts_.disk_reserve_bytes)
+    throw Error(
+        Errc::disk_low,
+        fmt::format("insert: only {} MiB are free where '{}' is, and {} MiB are kept for "
+                    "finishing what was accepted; free some space",
+                    disk_free_ / (1 << 20), parts_.path, parts_.disk_reserve_bytes / (1 << 20)));
+}
+
+}  // namespace opscore::sqlite

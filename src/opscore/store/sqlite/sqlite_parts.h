@@ -1,0 +1,107 @@
+#pragma once
+// The parts of the SQLite store, one for each interface. They share the committer for writing and
+// the pool for reading, and hold no state of their own but what is noted.
+
+#include <atomic>
+#include <string>
+
+#include "opscore/store/sqlite/committer.h"
+#include "opscore/store/sqlite/reader_pool.h"
+#include "opscore/store/store.h"
+
+namespace opscore::sqlite {
+
+struct Parts {
+  const Clock& clock;
+  Lanes& lanes;
+  ReaderPool& readers;
+  Committer* committer;  // null: opened for reading only
+  std::string path;
+  int64_t disk_reserve_bytes;
+
+  // Throws Error{unavailable} when the file is open for reading only.
+  void write(const char* verb, size_t items, Committer::Kind kind,
+             const std::function<void(WriteSide&)>& operation) const;
+};
+
+class SqliteTasks final : public TaskStore {
+ public:
+  explicit SqliteTasks(const Parts& parts) : parts_(parts) {}
+  std::vector<InsertResult> insert(std::vector<InsertItem> items, InsertMode mode) override;
+  ClaimResult claim(const ClaimRequest& request) override;
+  std::vector<Applied> apply(std::vector<Plan> plans) override;
+  Promoted promote(size_t limit) override;
+  size_t expire(size_t limit) override;
+  size_t rescue(const LostSession& lost) override;
+  size_t prune(const Retention& retention, size_t limit) override;
+  void record_progress(std::vector<ProgressUpdate> updates) override;
+  Applied append_step(const Lease& lease, const Step& step) override;
+  size_t remove(std::span<const TaskKey> keys) override;
+  size_t purge(const std::string& queue, size_t limit) override;
+  void set_paused(const std::string& queue, bool paused) override;
+
+ private:
+  void check_disk();
+
+  const Parts& parts_;
+  std::atomic<int64_t> disk_checked_ms_{0};  // steady; when the free space was last looked at
+  std::atomic<int64_t> disk_free_{0};
+  std::atomic<int64_t> pruned_up_to_{0};  // the key where the next prune() goes on
+};
+
+class SqliteReader final : public TaskReader {
+ public:
+  SqliteReader(const Parts& parts, const IdCodec& ids) : parts_(parts), ids_(ids) {}
+  std::optional<TaskKey> resolve(std::string_view id) override;
+  std::optional<Task> find(TaskKey key) override;
+  TaskPage list(const TaskFilter& filter, std::optional<TaskKey> before, size_t limit) override;
+  std::vector<Attempt> attempts(TaskKey key) override;
+  std::vector<TaskEvent> events(TaskKey key) override;
+  std::vector<Step> steps(TaskKey key) override;
+  std::vector<std::string> inputs(TaskKey key) override;
+  std::vector<QueueStats> queues() override;
+
+ private:
+  std::vector<QueueStats> queues_from_file();
+
+  const Parts& parts_;
+  const IdCodec& ids_;
+};
+
+class SqliteFleet final : public Fleet {
+ public:
+  explicit SqliteFleet(const Parts& parts) : parts_(parts) {}
+  SessionId open_session(const std::string& name, const std::string& context) override;
+  RenewReply renew(SessionId session, const SessionReport& report) override;
+  std::vector<Session> sessions(Duration ended_within) override;
+  void command(SessionId session, const std::string& command) override;
+  void announce_actors(const std::vector<CatalogueEntry>& entries) override;
+  std::vector<CatalogueEntry> catalogue() override;
+  bool lead(SessionId session) override;
+
+ private:
+  const Parts& parts_;
+};
+
+class SqliteOutbox final : public Outbox {
+ public:
+  explicit SqliteOutbox(const Parts& parts) : parts_(parts) {}
+  std::vector<OutboxRow> due(size_t limit) override;
+  void settle(std::span<const int64_t> delivered) override;
+  void postpone(std::span<const int64_t> ids, Duration delay) override;
+
+ private:
+  const Parts& parts_;
+};
+
+// Takes the best due tasks on the committer's thread; what they need is read afterwards by the
+// caller's, from the keys.
+struct Claims {
+  std::vector<TaskKey> keys;
+  std::vector<std::string> skipped_types;
+  bool more = false;
+  std::optional<TimePoint> next_due_at;
+};
+Claims claim_due(WriteSide& side, const ClaimRequest& request);
+
+}  // namespace opscore::sqlite

@@ -1,0 +1,202 @@
+#include <algorithm>
+
+#include "opscore/model/decide.h"
+#include "opscore/store/sqlite/sqlite_parts.h"
+
+namespace opscore::sqlite {
+namespace {
+
+using Kind = Committer::Kind;
+
+Loss loss_of(const LostSession& lost, const Lease& lease) {
+  if (lost.cause == LostSession::Cause::drained) return Loss::not_entered;
+  bool blamed = lost.blamed == lease;
+  bool entered =
+      !lost.entered_known || blamed || std::ranges::find(lost.entered, lease) != lost.entered.end();
+  if (!entered) return Loss::not_entered;
+  if (lost.cause == LostSession::Cause::gone) return Loss::host;
+  return blamed || !lost.blamed ? Loss::crash : Loss::bystander;
+}
+
+void end_session(WriteSide& side, const LostSession& lost, TimePoint now) {
+  if (!side.alive(lost.session)) return;
+  Statement end(side.db, "UPDATE sessions SET ended = ?, last_words = ? WHERE id = ?");
+  end.run(now, lost.words, lost.session.value);
+  Statement forget(side.db, "DELETE FROM commands WHERE session = ?");
+  forget.run(lost.session.value);
+  side.session_ended(lost.session);
+  side.note_session(lost.session);
+}
+
+}  // namespace
+
+ClaimResult SqliteTasks::claim(const ClaimRequest& request) {
+  size_t items = 0;
+  for (const auto& from : request.queues) items += from.max;
+  Claims claims;
+  parts_.write("claim", items, Kind::ends_work,
+               [&](WriteSide& side) { claims = claim_due(side, request); });
+  ClaimResult result;
+  result.skipped_types = std::move(claims.skipped_types);
+  result.more = claims.more;
+  result.next_due_at = claims.next_due_at;
+  if (claims.keys.empty()) return result;
+  // Read here and not on the committer's thread, so that both cores have work.
+  result.tasks.reserve(claims.keys.size());
+  auto reader = parts_.readers.borrow();
+  for (TaskKey key : claims.keys)
+    if (auto task = reader->queries.claimed(key, request.session))
+      result.tasks.push_back(std::move(*task));
+  return result;
+}
+
+std::vector<Applied> SqliteTasks::apply(std::vector<Plan> plans) {
+  std::vector<Applied> results;
+  parts_.write("apply", plans.size(), Kind::ends_work, [&](WriteSide& side) {
+    results.clear();
+    for (const Plan& plan : plans) results.push_back(side.apply(plan));
+  });
+  return results;
+}
+
+Promoted SqliteTasks::promote(size_t limit) {
+  Promoted promoted;
+  parts_.write("promote", limit, Kind::ends_work, [&](WriteSide& side) {
+    promoted = {};
+    side.ready.advance_all(side.clock.now());
+    // Of those that became due, some may have been claimed, cancelled or moved since.
+    auto still_scheduled = [&](const ReadyList::Due& due) {
+      auto row = side.queries.live(due.entry.key);
+      return row && row->live.state == State::scheduled &&
+             to_ms(row->live.run_at) == due.entry.run_at;
+    };
+    while (const ReadyList::Due* next = side.ready.next_unpromoted()) {
+      if (promoted.tasks == limit) {
+        if (still_scheduled(*next)) break;
+        side.ready.take_unpromoted();
+        continue;
+      }
+      ReadyList::Due due = side.ready.take_unpromoted();
+      if (!side.edits.promote_live(due.entry.key, due.entry.run_at)) continue;
+      QueueId queue = side.queries.lane_named(due.lane).queue_id;
+      side.tally.add(queue, State::scheduled, -1);
+      side.tally.add(queue, State::pending);
+      side.note_queue(queue, 1);
+      ++promoted.tasks;
+    }
+    const ReadyList::Due* left = side.ready.next_unpromoted();
+    promoted.next_due_at =
+        left != nullptr ? std::optional(from_ms(left->entry.run_at)) : side.ready.next_due_at();
+  });
+  return promoted;
+}
+
+size_t SqliteTasks::expire(size_t limit) {
+  size_t expired = 0;
+  TimePoint now = parts_.clock.now();
+  std::vector<TaskKey> keys;
+  {
+    auto reader = parts_.readers.borrow();
+    Statement overdue(
+        reader->db, "SELECT key FROM live WHERE deadline <= ? AND state <> 3 ORDER BY key LIMIT ?");
+    auto rows = overdue.query(now, limit);
+    while (rows.next()) keys.push_back(TaskKey{rows.integer(0)});
+  }
+  if (keys.empty()) return 0;
+  parts_.write("expire", keys.size(), Kind::ends_work, [&](WriteSide& side) {
+    expired = 0;
+    for (TaskKey key : keys) {
+      auto row = side.queries.live(key);
+      if (!row || !row->deadline || successors(row->live.state, Event::expire).empty()) continue;
+      Plan plan = decide_expire(key, row->live, *row->deadline, now);
+      if (side.apply(plan) == Applied::applied) ++expired;
+    }
+  });
+  return expired;
+}
+
+size_t SqliteTasks::rescue(const LostSession& lost) {
+  size_t ended = 0;
+  parts_.write("rescue", 1, Kind::ends_work, [&](WriteSide& side) {
+    TimePoint now = side.clock.now();
+    end_session(side, lost, now);
+    auto held = side.running.held_by(lost.session);
+    for (const auto& [key, running] : held) {
+      Live live = side.queries.live(key).value().live;
+      TaskOptions options = decode_options(side.queries.options(key));
+      Loss loss = loss_of(lost, {key, live.attempt});
+      side.apply(decide_loss(key, live, options, loss, lost.words, now, side.random));
+    }
+    ended = held.size();
+  });
+  return ended;
+}
+
+void SqliteTasks::record_progress(std::vector<ProgressUpdate> updates) {
+  parts_.write("record progress", updates.size(), Kind::ends_work, [&](WriteSide& side) {
+    for (const ProgressUpdate& update : updates)
+      if (side.edits.set_progress(update.lease, update.progress)) side.note_task(update.lease.key);
+  });
+}
+
+Applied SqliteTasks::append_step(const Lease& lease, const Step& step) {
+  Applied applied = Applied::lease_lost;
+  parts_.write("append a step", 1, Kind::ends_work, [&](WriteSide& side) {
+    applied = Applied::lease_lost;
+    auto row = side.queries.live(lease.key);
+    if (!row || row->live.state != State::running || row->live.attempt != lease.attempt) return;
+    if (auto attempt = side.queries.step_attempt(lease.key, step.number)) {
+      if (*attempt == lease.attempt) applied = Applied::already_applied;
+      return;
+    }
+    side.edits.insert_step(lease.key, lease.attempt, step);
+    applied = Applied::applied;
+  });
+  return applied;
+}
+
+size_t SqliteTasks::remove(std::span<const TaskKey> keys) {
+  size_t removed = 0;
+  parts_.write("remove", keys.size(), Kind::ends_work, [&](WriteSide& side) {
+    removed = 0;
+    for (TaskKey key : keys) removed += side.erase(key);
+  });
+  return removed;
+}
+
+size_t SqliteTasks::purge(const std::string& queue, size_t limit) {
+  std::vector<TaskKey> keys;
+  {
+    auto reader = parts_.readers.borrow();
+    Statement unfinished(reader->db,
+                         "SELECT key FROM live WHERE state <> 3 AND lane IN (SELECT lane FROM "
+                         "lanes WHERE queue = ?) ORDER BY key LIMIT ?");
+    auto rows = unfinished.query(queue, limit);
+    while (rows.next()) keys.push_back(TaskKey{rows.integer(0)});
+  }
+  size_t purged = 0;
+  if (keys.empty()) return 0;
+  parts_.write("purge", keys.size(), Kind::ends_work, [&](WriteSide& side) {
+    purged = 0;
+    for (TaskKey key : keys) {
+      auto row = side.queries.live(key);  // it may have run and finished since
+      if (row) purged += side.erase(key);
+    }
+  });
+  return purged;
+}
+
+void SqliteTasks::set_paused(const std::string& queue, bool paused) {
+  parts_.write("pause", 1, Kind::ends_work, [&](WriteSide& side) {
+    QueueId id = side.lanes.intern_queue(queue);
+    if (side.paused(id) == paused) return;
+    side.set_paused(id, paused);
+    if (paused) return;
+    side.ready.advance(id, side.clock.now());
+    size_t due = 0;
+    for (const Lane* lane : side.lanes.of_queue(id)) due += side.ready.due_total(lane->id).count;
+    side.note_queue(id, due);
+  });
+}
+
+}  // namespace opscore::sqlite

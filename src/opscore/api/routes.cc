@@ -132,16 +132,13 @@ Reply Routes::handle(const ApiRequest& request) {
   });
 }
 
-Response Routes::caught() const {
-  try {
-    throw;
-  } catch (const Error& error) {
-    if (info(error.code()).http_status >= 500) log_.warn("http: {}", error.what());
-    return problem(error);
-  } catch (const std::exception& error) {
-    log_.error("http: a bug, survived: {}", error.what());
-    return problem(Error(Errc::internal, "the request failed because of a bug; see the log"));
+Response Routes::failed(const std::exception& failure) const {
+  if (auto error = dynamic_cast<const Error*>(&failure)) {
+    if (info(error->code()).http_status >= 500) log_.warn("http: {}", error->what());
+    return problem(*error);
   }
+  log_.error("http: a bug, survived: {}", failure.what());
+  return problem(Error(Errc::internal, "the request failed because of a bug; see the log"));
 }
 
 std::optional<SteadyPoint> wait_until(const std::optional<std::string>& wait) {

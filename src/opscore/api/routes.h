@@ -53,16 +53,15 @@ class Routes {
   // A waiting request is looked at again: the answer, or nothing when it goes on waiting.
   std::optional<Response> look(const Wait& wait, bool expired);
 
-  // One of the places that catch: whatever goes wrong becomes a problem document.
+  // The boundary where failures end: whatever goes wrong becomes a problem document.
   template <class F>
   Reply guarded(F&& action) {
     try {
       return action();
-    } catch (...) {
-      return Reply(caught());
+    } catch (const std::exception& error) {
+      return failed(error);
     }
   }
-  Response caught() const;  // within a catch block
 
   // The handlers, in the order of the table.
   Reply submit(const Call& call);
@@ -89,6 +88,7 @@ class Routes {
   Reply openapi(const Call& call);
 
  private:
+  Response failed(const std::exception& error) const;
   Response task_response(const Task& task, int status,
                          const std::vector<std::string>* warnings = nullptr);
   Reply submitted(const ApiRequest& request, Submitted submitted, std::optional<SteadyPoint> until);

@@ -115,13 +115,15 @@ class HttpServer::Impl {
 
   void open_stream(ExchangeId id, std::string content_type) {
     asio::post(io_, [this, id, type = std::move(content_type)]() mutable {
-      if (auto connection = find(id)) connection->open_stream(std::move(type));
+      auto connection = find(id);
+      connection ? connection->open_stream(std::move(type)) : edge_.handler.gone(id);
     });
   }
 
   void push(ExchangeId id, std::string bytes, bool last) {
     asio::post(io_, [this, id, last, bytes = std::move(bytes)]() mutable {
-      if (auto connection = find(id)) connection->push(std::move(bytes), last);
+      auto connection = find(id);
+      connection ? connection->push(std::move(bytes), last) : edge_.handler.gone(id);
     });
   }
 

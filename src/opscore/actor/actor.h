@@ -22,7 +22,7 @@ class TaskContext {
  public:
   virtual ~TaskContext() = default;
 
-  virtual const std::string& id() const = 0;     // public task id
+  virtual const std::string& id() const = 0;  // public task id
   virtual const std::string& type() const = 0;
   virtual const std::string& input() const = 0;  // strict JSON text, as submitted
   virtual int attempt() const = 0;

@@ -124,12 +124,12 @@ FileDescriptor input_file(const std::string& input) {
 
 std::vector<Limit> limits_of(const ResourceLimits& wanted) {
   std::vector<Limit> limits{{RLIMIT_CORE, {0, 0}}};
-  auto add = [&](__rlimit_resource resource, const std::optional<uint64_t>& value,
-                 uint64_t grace = 0) {
-    if (value) limits.push_back({resource, {*value, *value + grace}});
+  auto add = [&](__rlimit_resource resource, uint64_t value, uint64_t grace = 0) {
+    if (value > 0) limits.push_back({resource, {value, value + grace}});
   };
   add(RLIMIT_AS, wanted.memory_bytes);
-  add(RLIMIT_CPU, wanted.cpu_seconds, 1);
+  add(RLIMIT_CPU,
+      static_cast<uint64_t>(std::chrono::ceil<std::chrono::seconds>(wanted.cpu).count()), 1);
   add(RLIMIT_NOFILE, wanted.open_files);
   add(RLIMIT_FSIZE, wanted.file_bytes);
   add(RLIMIT_NPROC, wanted.processes);

@@ -6,22 +6,22 @@
 #include <sys/types.h>
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "opscore/base/time.h"
 #include "opscore/process/file_descriptor.h"
 
 namespace opscore {
 
-// What a program and everything it starts may use, by setrlimit(2); absent: as the server.
+// What a program and everything it starts may use, by setrlimit(2); 0: as much as the server.
 struct ResourceLimits {
-  std::optional<uint64_t> memory_bytes;  // address space of each process
-  std::optional<uint64_t> cpu_seconds;   // of each process: SIGXCPU, a second later SIGKILL
-  std::optional<uint64_t> open_files;
-  std::optional<uint64_t> file_bytes;  // of each file it writes: SIGXFSZ
-  std::optional<uint64_t> processes;   // of the server's user in total; root is not held to it
+  uint64_t memory_bytes = 0;  // address space of each process
+  Duration cpu{0};            // of each process, in whole seconds: SIGXCPU, a second later SIGKILL
+  uint64_t open_files = 0;
+  uint64_t file_bytes = 0;  // of each file it writes: SIGXFSZ
+  uint64_t processes = 0;   // of the server's user in total; root is not held to it
 };
 
 struct ChildOptions {

@@ -302,13 +302,13 @@ TEST_F(RunProgram, ChildrenOfOtherCodeAreLeftAlone) {
 TEST_F(RunProgram, IsHeldToItsLimits) {
   ProgramRun limited = script("ulimit -n; ulimit -t; ulimit -f; ulimit -c; ulimit -v");
   limited.child.limits = {
-      .memory_bytes = 512 << 20, .cpu_seconds = 5, .open_files = 32, .file_bytes = 1024 * 512};
+      .memory_bytes = 512 << 20, .cpu = 5s, .open_files = 32, .file_bytes = 1024 * 512};
   EXPECT_EQ(run_program(reaper_, limited).output, "32\n5\n1024\n0\n524288\n");
 }
 
 TEST_F(RunProgram, TooMuchProcessorTimeIsDeath) {
   ProgramRun busy = script("while :; do :; done");
-  busy.child.limits.cpu_seconds = 1;
+  busy.child.limits.cpu = 1s;
   EXPECT_EQ(run_program(reaper_, busy).status.words(), "killed by SIGXCPU");
 }
 

@@ -1,0 +1,91 @@
+#include "opscore/actor/exec/exec_actor.h"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+
+#include "opscore/actor/exec/exec_outcome.h"
+#include "opscore/actor/exec/stderr_lines.h"
+#include "opscore/model/error_kind.h"
+#include "opscore/process/run_program.h"
+
+namespace opscore {
+namespace {
+
+constexpr char kTaskId[] = "OPSCORE_TASK_ID";
+
+[[noreturn]] void refuse(const std::string& problem) {
+  throw Error(Errc::invalid, problem);
+}
+
+bool has_nul(const std::string& text) {
+  return text.find('\0') != std::string::npos;
+}
+
+void check_options(const ExecOptions& options) {
+  if (options.command.empty()) refuse("an exec actor needs a command");
+  for (const std::string& word : options.command)
+    if (has_nul(word)) refuse("the command holds a NUL character");
+  if (has_nul(options.cwd)) refuse("cwd holds a NUL character");
+  for (const auto& [name, value] : options.env) {
+    if (name.empty() || name.find('=') != std::string::npos || has_nul(name))
+      refuse(fmt::format("'{}' is no name for an environment variable", name));
+    if (has_nul(value)) refuse(fmt::format("the value of {} holds a NUL character", name));
+    if (name == kTaskId || name == Reaper::kMark) refuse(fmt::format("{} is set by opscore", name));
+  }
+}
+
+// What every run gets: never the server's whole environment, which holds keys and passwords.
+std::map<std::string, std::string> environment(const ExecOptions& options) {
+  std::map<std::string, std::string> env = options.env;
+  for (const char* name : {"HOME", "LANG", "TZ"})
+    if (const char* value = std::getenv(name)) env.emplace(name, value);
+  env.emplace("PATH", search_path());
+  return env;
+}
+
+class ExecActor final : public Actor {
+ public:
+  ExecActor(Reaper& reaper, ExecOptions options) : reaper_(reaper), options_(std::move(options)) {
+    check_options(options_);
+    auto env = environment(options_);
+    auto program = find_program(options_.command[0], options_.cwd, env["PATH"]);
+    if (!program) throw program.error();
+    child_.program = *program;
+    child_.argv = options_.command;
+    child_.cwd = options_.cwd;
+    child_.limits = options_.limits;
+    for (const auto& [name, value] : env) child_.env.push_back(fmt::format("{}={}", name, value));
+  }
+
+  Outcome run(TaskContext& task) override {
+    StderrLines lines([&](std::string line) { task.log(LogLevel::info, line); },
+                      [&](std::string json) { task.progress(std::move(json)); });
+    ProgramRun run;
+    run.child = child_;
+    run.child.env.push_back(fmt::format("{}={}", kTaskId, task.id()));
+    run.child.input = task.input();
+    run.mark = fmt::format("{}#{}", task.id(), task.attempt());
+    run.output_bytes_max = options_.result_bytes_max;
+    run.on_err = [&](std::string_view bytes) { lines.feed(bytes); };
+    run.stop = task.stop();
+    run.deadline = task.deadline();
+    run.stop_grace = options_.stop_grace;
+    ProgramEnd end = run_program(reaper_, run);
+    lines.finish();
+    return decide_exec(options_, end, lines.tail());
+  }
+
+ private:
+  Reaper& reaper_;
+  const ExecOptions options_;
+  ChildOptions child_;  // all but what belongs to one task
+};
+
+}  // namespace
+
+std::unique_ptr<Actor> make_exec_actor(Reaper& reaper, ExecOptions options) {
+  return std::make_unique<ExecActor>(reaper, std::move(options));
+}
+
+}  // namespace opscore

@@ -1,0 +1,94 @@
+#include "opscore/app/cli/api_client.h"
+
+#include <fmt/format.h>
+
+#include "opscore/base/json_reader.h"
+#include "opscore/net/http_client.h"
+
+namespace opscore {
+namespace {
+
+// Longer than the longest wait of one call (see follow_task).
+constexpr Duration kCallMax = std::chrono::seconds(120);
+
+class HttpApiClient final : public ApiClient {
+ public:
+  explicit HttpApiClient(const Config& config)
+      : url_(config.server_url()),
+        origin_(config.client.url.empty() ? config.origin_of("server.port")
+                                          : config.origin_of("client.url")),
+        token_(config.server.token) {
+    while (url_.ends_with('/')) url_.pop_back();
+    if (url_.ends_with("/api/v1")) url_.resize(url_.size() - 7);
+  }
+
+  ApiAnswer call(const std::string& method, const std::string& path,
+                 const std::string& body) override {
+    HttpRequest request;
+    request.method = method;
+    request.url = url_ + "/api/v1" + path;
+    request.headers = {{"Accept", "application/json"}, {"User-Agent", "opscore"}};
+    if (!body.empty()) request.headers.emplace_back("Content-Type", "application/json");
+    if (!token_.empty()) request.headers.emplace_back("Authorization", "Bearer " + token_);
+    request.body = body;
+    try {
+      HttpResponse response = http_.send(request, {}, Deadline::after(kCallMax));
+      return {response.status, std::move(response.body)};
+    } catch (const Error& error) {
+      if (error.code() != Errc::unavailable && error.code() != Errc::malformed) throw;
+      throw Error(Errc::unavailable,
+                  fmt::format("{}\nno opscore server answers at {} ({}). Start one with: opscore "
+                              "up; or name another with --url",
+                              error.what(), printable_url(url_), origin_.words()));
+    }
+  }
+
+ private:
+  std::string url_;
+  Origin origin_;
+  std::string token_;
+  HttpClient http_;
+};
+
+}  // namespace
+
+std::unique_ptr<ApiClient> make_http_api_client(const Config& config) {
+  return std::make_unique<HttpApiClient>(config);
+}
+
+std::string percent_encode(std::string_view text) {
+  std::string out;
+  for (char c : text) {
+    bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                 c == '-' || c == '_' || c == '.' || c == '~';
+    if (plain)
+      out += c;
+    else
+      out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
+  }
+  return out;
+}
+
+std::string_view raw_member(std::string_view object, std::string_view name) {
+  std::string_view found;
+  JsonReader in(object);
+  in.object([&](std::string_view member) {
+    std::string_view value = in.raw();
+    if (member == name) found = value;
+  });
+  return found;
+}
+
+std::string refusal_words(const ApiAnswer& answer) {
+  Json problem = Json::parse(answer.body, nullptr, false);
+  if (problem.is_object() && problem.contains("detail") && problem["detail"].is_string()) {
+    std::string words = problem["detail"].get<std::string>();
+    if (answer.status == 401)
+      words += "\nset OPSCORE_API_TOKEN to the server's token, or name a --token-file";
+    return words;
+  }
+  return fmt::format("HTTP status {}, without an explanation; is it opscore that listens there?",
+                     answer.status);
+}
+
+}  // namespace opscore

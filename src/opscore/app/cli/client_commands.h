@@ -1,0 +1,75 @@
+#pragma once
+// The commands that talk to a server. Each prints and answers the exit status; refusals of the
+// server are printed here, everything else is thrown as Error.
+
+#include <functional>
+#include <iosfwd>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "opscore/app/cli/api_client.h"
+#include "opscore/app/cli/exit_codes.h"
+#include "opscore/app/cli/screen.h"
+#include "opscore/app/command_options.h"
+
+namespace opscore {
+
+// What a command works with. `in` is stdin.
+struct ClientContext {
+  const CommandLine& line;
+  const Config& config;
+  const Screen& screen;
+  const Clock& clock;
+  ApiClient& api;
+  std::istream& in;
+  std::ostream& out;
+  std::ostream& err;
+};
+
+using ClientCommand = ExitStatus (*)(ClientContext&);
+// Null when it is not one of these.
+ClientCommand find_client_command(const std::string& command);
+
+ExitStatus submit_task(ClientContext& context);
+ExitStatus list_tasks(ClientContext& context);
+ExitStatus show_task(ClientContext& context);
+ExitStatus watch_task(ClientContext& context);
+ExitStatus cancel_tasks(ClientContext& context);
+ExitStatus retry_tasks(ClientContext& context);
+ExitStatus delete_tasks(ClientContext& context);
+ExitStatus list_queues(ClientContext& context);
+ExitStatus pause_queue(ClientContext& context);
+ExitStatus resume_queue(ClientContext& context);
+ExitStatus purge_queue(ClientContext& context);
+ExitStatus list_workers(ClientContext& context);
+ExitStatus list_actors(ClientContext& context);
+ExitStatus explain_task(ClientContext& context);
+
+// What the commands share.
+
+// Prints "opscore: <what was attempted>: <the server's words>".
+ExitStatus print_refusal(ClientContext& context, const std::string& attempted,
+                         const ApiAnswer& answer);
+// The input as JSON text: `text` is JSON, @FILE or -. Throws Error{invalid}.
+std::string read_input(const std::string& text, std::istream& in);
+// The body of a submit. Throws Error{invalid} for a bad label or input.
+std::string submit_body(const SubmitOptions& options, std::istream& in);
+// The query of a list, "?status=..." or empty. Throws Error{invalid} for a bad time.
+std::string list_query(const ListOptions& options, TimePoint now);
+
+// How waiting for a task came out: the finished task, a refusal, or neither when time ran out.
+struct Followed {
+  std::optional<std::string> task;  // JSON text
+  std::optional<ApiAnswer> refusal;
+};
+// Waits for the end of a task, until `until`. Calls `seen` with every answer in between. Goes on
+// while the server is away for less than 30 s, as when it restarts after a crash.
+Followed follow_task(ClientContext& context, const std::string& id, Deadline until,
+                     const std::function<void(const std::string&)>& seen);
+// The deadline of --wait. Throws Error{invalid}.
+Deadline wait_deadline(const std::string& wait);
+// Prints the result, or why there is none.
+ExitStatus print_outcome(ClientContext& context, const std::string& task_text);
+
+}  // namespace opscore

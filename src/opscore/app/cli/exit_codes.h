@@ -1,0 +1,42 @@
+#pragma once
+// What the exit code of opscore says. The table is in docs/reference/cli.md.
+
+#include <string_view>
+
+#include "opscore/base/error.h"
+
+namespace opscore {
+
+enum class ExitStatus : int {
+  ok = 0,
+  failed = 1,       // the task failed or was cancelled; the command went wrong
+  usage = 2,        // command line or configuration
+  not_found = 3,    // no such task or queue
+  unreachable = 4,  // no server answers, or it is not able to
+  refused = 5,      // the server, or the state of things, says no
+  unfinished = 6,   // the task is not done after --wait
+};
+
+// Of an HTTP status that is not a success.
+ExitStatus exit_status_of(int http_status);
+// Of what a client command threw, and of what a command that starts something threw.
+ExitStatus client_exit_status(Errc code);
+ExitStatus server_exit_status(Errc code);
+
+struct ExitWords {
+  ExitStatus status;
+  std::string_view words;
+};
+inline constexpr ExitWords kExitWords[] = {
+    {ExitStatus::ok, "done"},
+    {ExitStatus::failed, "the task failed or was cancelled, or the command itself went wrong"},
+    {ExitStatus::usage, "the command line or the configuration is wrong"},
+    {ExitStatus::not_found, "there is no such task or queue"},
+    {ExitStatus::unreachable, "no server answers, or it says that it cannot work now (503)"},
+    {ExitStatus::refused,
+     "refused: by the server (another state, a taken key, a bad field, no token), or because "
+     "another process holds the data file"},
+    {ExitStatus::unfinished, "the task is not done after the time given with `--wait`"},
+};
+
+}  // namespace opscore

@@ -1,0 +1,180 @@
+// Queues, workers, actors, and explain.
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <iostream>
+
+#include "opscore/app/cli/client_commands.h"
+#include "opscore/app/cli/json_field.h"
+#include "opscore/doctor/explain.h"
+
+namespace opscore {
+namespace {
+
+std::string list_of(const Json& object, const char* name) {
+  std::vector<std::string> texts;
+  if (object.contains(name))
+    for (const Json& text : object[name]) texts.push_back(text.get<std::string>());
+  return fmt::format("{}", fmt::join(texts, ", "));
+}
+
+// Gets `path`, and prints it as JSON or the members of its array `name` as a table.
+ExitStatus print_list(ClientContext& context, const std::string& path, const char* name,
+                      std::vector<std::string> header,
+                      const std::function<std::vector<std::string>(const Json&)>& row) {
+  ApiAnswer answer = context.api.get(path);
+  if (!answer.ok()) return print_refusal(context, fmt::format("list {}", name), answer);
+  if (context.line.json) {
+    context.out << answer.body << '\n';
+    return ExitStatus::ok;
+  }
+  Table table(std::move(header));
+  for (const Json& item : parse_json(answer.body).at(name)) table.add(row(item));
+  context.out << table.text(context.screen);
+  return ExitStatus::ok;
+}
+
+ExitStatus change_queue(ClientContext& context, const char* verb,
+                        const std::function<std::string(const Json&)>& words) {
+  const std::string& queue = context.line.queue;
+  ApiAnswer answer = context.api.post(fmt::format("/queues/{}/{}", percent_encode(queue), verb));
+  if (!answer.ok()) return print_refusal(context, fmt::format("{} queue {}", verb, queue), answer);
+  if (context.line.json)
+    context.out << answer.body << '\n';
+  else
+    context.out << fmt::format("{}\t{}\n", queue, words(parse_json(answer.body)));
+  return ExitStatus::ok;
+}
+
+// How long since, for a person; the time itself for a program.
+std::string since(const ClientContext& context, const std::string& text) {
+  auto at = parse_rfc3339(text);
+  if (!at || !context.screen.terminal) return text;
+  return short_age(context.clock.now() - *at);
+}
+
+Explanation explanation_from(const Json& json) {
+  Explanation explanation;
+  explanation.task_id = field_text(json, "task_id");
+  explanation.state = field_text(json, "status");
+  for (const Json& hop : json.value("hops", Json::array()))
+    explanation.hops.push_back(
+        {field_text(hop, "hop"), hop.value("ok", true), field_text(hop, "evidence")});
+  explanation.verdict = field_text(json, "verdict");
+  explanation.sentence = field_text(json, "sentence");
+  explanation.next_command = field_text(json, "next_command");
+  return explanation;
+}
+
+}  // namespace
+
+ExitStatus list_queues(ClientContext& context) {
+  return print_list(
+      context, "/queues", "queues",
+      {"QUEUE", "STATE", "PENDING", "OLDEST", "RUNNING", "SCHEDULED", "WAITING", "FAILED",
+       "SESSIONS", "SLOTS"},
+      [&](const Json& queue) -> std::vector<std::string> {
+        std::string age = field_text(queue, "oldest_pending_age_s");
+        if (!age.empty() && context.screen.terminal)
+          age = short_age(
+              Duration(static_cast<int64_t>(queue["oldest_pending_age_s"].get<double>() * 1000)));
+        return {field_text(queue, "name"),     queue.value("paused", false) ? "paused" : "active",
+                field_text(queue, "pending"),  age,
+                field_text(queue, "running"),  field_text(queue, "scheduled"),
+                field_text(queue, "waiting"),  field_text(queue, "dead"),
+                field_text(queue, "sessions"), field_text(queue, "slots")};
+      });
+}
+
+ExitStatus pause_queue(ClientContext& context) {
+  return change_queue(context, "pause", [](const Json&) { return "paused"; });
+}
+
+ExitStatus resume_queue(ClientContext& context) {
+  return change_queue(context, "resume", [](const Json&) { return "active"; });
+}
+
+ExitStatus purge_queue(ClientContext& context) {
+  if (context.screen.terminal && !context.line.yes) {
+    context.err << fmt::format(
+        "This deletes every task of queue {} that is not running or done. Sure? [y/N] ",
+        context.line.queue);
+    std::string answer;
+    std::getline(context.in, answer);
+    if (answer != "y" && answer != "yes") {
+      context.err << "nothing was deleted\n";
+      return ExitStatus::failed;
+    }
+  }
+  return change_queue(context, "purge", [](const Json& answer) {
+    return fmt::format("{} deleted", field_text(answer, "purged"));
+  });
+}
+
+ExitStatus list_workers(ClientContext& context) {
+  std::string path = "/workers";
+  if (!context.line.ended_within.empty())
+    path += "?ended_within=" + percent_encode(context.line.ended_within);
+  return print_list(
+      context, path, "workers",
+      {"WORKER", "STATE", "NAME", "BUSY", "SLOTS", "UNSTARTED", "QUEUES", "RENEWED", "LAST WORDS"},
+      [&](const Json& worker) -> std::vector<std::string> {
+        return {field_text(worker, "worker"),
+                field_text(worker, "state"),
+                field_text(worker, "name"),
+                field_text(worker, "busy"),
+                field_text(worker, "slots"),
+                field_text(worker, "unstarted"),
+                list_of(worker, "queues"),
+                since(context, field_text(worker, "renewed_at")),
+                printable(context.screen, field_text(worker, "last_words"))};
+      });
+}
+
+ExitStatus list_actors(ClientContext& context) {
+  return print_list(context, "/actors", "actors",
+                    {"TYPE", "KIND", "QUEUE", "TIMEOUT", "ATTEMPTS", "SEEN", "DESCRIPTION"},
+                    [&](const Json& actor) -> std::vector<std::string> {
+                      return {field_text(actor, "task_type"),
+                              field_text(actor, "kind"),
+                              field_text(actor, "queue"),
+                              field_text(actor, "timeout"),
+                              field_text(actor, "max_attempts"),
+                              since(context, field_text(actor, "seen_at")),
+                              printable(context.screen, field_text(actor, "description"))};
+                    });
+}
+
+ExitStatus explain_task(ClientContext& context) {
+  const std::string& id = context.line.ids[0];
+  ApiAnswer answer = context.api.get(fmt::format("/tasks/{}/explain", percent_encode(id)));
+  if (!answer.ok()) return print_refusal(context, "explain " + id, answer);
+  if (context.line.json)
+    context.out << answer.body << '\n';
+  else
+    context.out << printable(context.screen, to_text(explanation_from(parse_json(answer.body))));
+  return ExitStatus::ok;
+}
+
+// layout: table
+ClientCommand find_client_command(const std::string& command) {
+  struct Row {
+    std::string_view command;
+    ClientCommand run;
+  };
+  static constexpr Row kRows[] = {
+      {"submit", submit_task},        {"tasks list", list_tasks},
+      {"tasks show", show_task},      {"tasks watch", watch_task},
+      {"tasks cancel", cancel_tasks}, {"tasks retry", retry_tasks},
+      {"tasks delete", delete_tasks}, {"queues list", list_queues},
+      {"queues pause", pause_queue},  {"queues resume", resume_queue},
+      {"queues purge", purge_queue},  {"workers list", list_workers},
+      {"actors", list_actors},        {"explain", explain_task},
+  };
+  for (const Row& row : kRows)
+    if (row.command == command) return row.run;
+  return nullptr;
+}
+
+}  // namespace opscore

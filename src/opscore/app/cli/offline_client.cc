@@ -1,0 +1,76 @@
+// The API without a server: the same routes, on the data file, opened for reading.
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <variant>
+
+#include "opscore/api/routes.h"
+#include "opscore/app/cli/api_client.h"
+#include "opscore/app/version.h"
+#include "opscore/doctor/explain.h"
+#include "opscore/store/sqlite/sqlite_store.h"
+
+namespace opscore {
+namespace {
+
+constexpr std::string_view kExplain = "/explain";
+
+class OfflineApiClient final : public ApiClient {
+ public:
+  explicit OfflineApiClient(const Config& config)
+      : log_(silent_log()),
+        store_(open_sqlite_store(clock_, random_, *log_, options_for(config))),
+        service_(*store_, clock_, random_, *log_, metrics_, {}),
+        routes_(service_, metrics_, *log_, {version(), "{}"}) {}
+
+  ApiAnswer call(const std::string& method, const std::string& path,
+                 const std::string& body) override {
+    if (path.ends_with(kExplain)) return explain_task(path);
+    ApiRequest request;
+    request.method = method;
+    size_t question = std::min(path.find('?'), path.size());
+    request.path = "/api/v1" + path.substr(0, question);
+    request.body = body;
+    request.route = find_route(method, request.path);
+    OPSCORE_ASSERT(request.route, "the command asks for a route that does not exist");
+    Reply reply = routes_.handle(request);
+    auto& response = std::get<Response>(reply);
+    return {response.status, std::move(response.body)};
+  }
+
+ private:
+  static SqliteOptions options_for(const Config& config) {
+    SqliteOptions options;
+    options.path = config.store.path;
+    options.read_only = true;
+    options.readers = 1;
+    return options;
+  }
+
+  // Not by its route: the missing server is the first thing to say.
+  ApiAnswer explain_task(const std::string& path) {
+    size_t begin = path.find("/tasks/") + 7;
+    std::string id = path.substr(begin, path.size() - kExplain.size() - begin);
+    return {200, to_json(explain(*store_, clock_, id, true)).dump()};
+  }
+
+  SystemClock clock_;
+  SystemRandom random_;
+  Metrics metrics_;
+  std::unique_ptr<Log> log_;
+  std::unique_ptr<Store> store_;
+  Service service_;
+  Routes routes_;
+};
+
+}  // namespace
+
+std::unique_ptr<ApiClient> make_offline_api_client(const Config& config) {
+  std::error_code error;
+  if (!std::filesystem::exists(config.store.path, error))
+    throw Error(Errc::not_found, fmt::format("there is no data file {}", config.store.path));
+  return std::make_unique<OfflineApiClient>(config);
+}
+
+}  // namespace opscore

@@ -1,0 +1,163 @@
+#include "opscore/app/command_line.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <iostream>
+#include <thread>
+
+#include "opscore/actor.h"
+#include "opscore/app/cli/client_commands.h"
+#include "opscore/app/config_show.h"
+#include "opscore/app/version.h"
+
+namespace opscore {
+namespace {
+
+// What can be answered from the data file alone.
+bool reads_offline(const std::string& command) {
+  return command == "explain" || command == "tasks show";
+}
+
+ExitStatus run_client(ClientCommand command, const CommandLine& line, const Config& config) {
+  SystemClock clock;
+  Screen screen = look_at_terminal(config.environment);
+  auto api = make_http_api_client(config);
+  ClientContext context{line, config, screen, clock, *api, std::cin, std::cout, std::cerr};
+  try {
+    return command(context);
+  } catch (const Error& error) {
+    // Another server's tasks are not in the file here.
+    bool may_read = reads_offline(line.command) && config.client.url.empty();
+    if (error.code() != Errc::unavailable || !may_read) throw;
+    if (::access(config.store.path.c_str(), F_OK) != 0) throw;
+  }
+  std::cerr << fmt::format("no server answers at {}: reading {} itself\n", config.server_url(),
+                           config.store.path);
+  auto offline = make_offline_api_client(config);
+  ClientContext from_file{line, config, screen, clock, *offline, std::cin, std::cout, std::cerr};
+  return command(from_file);
+}
+
+int print_version(bool json) {
+  if (json)
+    std::cout << Json{{"version", version()}, {"build", build_words()}}.dump() << '\n';
+  else
+    std::cout << fmt::format("opscore {} ({})\n", version(), build_words());
+  return 0;
+}
+
+int run_config(const CommandLine& line, const Config& config) {
+  if (line.command == "config show") {
+    std::cout << (line.json ? config_json(config).dump(2) + "\n" : config_text(config));
+    return 0;
+  }
+  if (line.json)
+    std::cout << Json{{"ok", true}, {"notes", config.notes}}.dump() << '\n';
+  else
+    std::cout << fmt::format("the configuration is fine: {} actors, {} notes\n",
+                             config.actors.size(), config.notes.size());
+  for (const auto& note : config.notes) std::cerr << "note: " << note << '\n';
+  return 0;
+}
+
+int run_server(const CommandLine& line, const Config& config, const AddActors& add_actors) {
+  const std::string& command = line.command;
+  if (command == "up") return run_up(config, line.run, add_actors);
+  if (command == "api") return run_api(config, line.run, add_actors);
+  if (command == "worker") return run_worker(config, line.run, add_actors);
+  if (command == "maintenance") return run_maintenance(config, line.run, add_actors);
+  if (command == "migrate") return run_migrate(config);
+  if (command == "bench") {
+    BenchOptions bench = line.bench;
+    if (bench.mode == BenchOptions::Mode::server && bench.url.empty())
+      bench.url = config.server_url();
+    return run_bench(config, bench, add_actors);
+  }
+  OPSCORE_ASSERT(false, "a command that nothing runs");
+}
+
+int run_command(const CommandLine& line, const AddActors& add_actors) {
+  if (line.command == "version") return print_version(line.json);
+  ClientCommand client = find_client_command(line.command);
+  Config config;
+  try {
+    config = load_config(config_sources(line, process_environment()));
+  } catch (const Error& error) {
+    std::cerr << error_text("configuration", "not usable\n" + error.message());
+    return static_cast<int>(ExitStatus::usage);
+  }
+  try {
+    if (client) return static_cast<int>(run_client(client, line, config));
+    if (line.command.starts_with("config ")) return run_config(line, config);
+    return run_server(line, config, add_actors);
+  } catch (const Error& error) {
+    std::cerr << error_text(line.command, error.message());
+    return static_cast<int>(client ? client_exit_status(error.code())
+                                   : server_exit_status(error.code()));
+  }
+}
+
+}  // namespace
+
+// layout: table
+Role role_of(const std::string& command) {
+  if (command == "up") return Role::up;
+  if (command == "api") return Role::api;
+  if (command == "worker") return Role::worker;
+  if (command == "maintenance") return Role::maintenance;
+  if (command == "migrate") return Role::migrate;
+  if (command.starts_with("config ")) return Role::inspect;
+  return Role::client;
+}
+
+ConfigSources config_sources(const CommandLine& line,
+                             const std::map<std::string, std::string>& environment) {
+  ConfigSources sources;
+  sources.role = role_of(line.command);
+  sources.flags = line.flags;
+  sources.environment = environment;
+  sources.config_file = line.config_file;
+  sources.use_dotenv = !line.no_dotenv;
+  sources.cpus = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  return sources;
+}
+
+std::map<std::string, std::string> process_environment() {
+  std::map<std::string, std::string> environment;
+  for (char** entry = ::environ; entry && *entry; ++entry) {
+    std::string_view text = *entry;
+    size_t equals = text.find('=');
+    if (equals != std::string_view::npos)
+      environment.emplace(text.substr(0, equals), text.substr(equals + 1));
+  }
+  return environment;
+}
+
+std::string error_text(const std::string& attempted, const std::string& message) {
+  std::string text = fmt::format("opscore: {}: ", attempted);
+  for (char c : message) {
+    text += c;
+    if (c == '\n') text += "  ";
+  }
+  return text + "\n";
+}
+
+int run_main(int argc, char** argv, const AddActors& add_actors) {
+  auto line = parse_command_line({argv + 1, argv + argc});
+  if (!line) {
+    std::cout << line.error().out << std::flush;
+    std::cerr << line.error().err;
+    return line.error().code;
+  }
+  try {
+    int code = run_command(*line, add_actors);
+    std::cout << std::flush;
+    return code;
+  } catch (const std::exception& error) {
+    std::cerr << error_text(line->command, error.what());
+    return static_cast<int>(ExitStatus::failed);
+  }
+}
+
+}  // namespace opscore

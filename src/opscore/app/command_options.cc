@@ -1,0 +1,364 @@
+#include "opscore/app/command_options.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <sstream>
+
+#include "opscore/app/cli/exit_codes.h"
+#include "opscore/app/config_fields.h"
+#include "opscore/app/version.h"
+
+namespace opscore {
+namespace {
+
+constexpr char kInputHelp[] =
+    "The input: JSON, @FILE, or - for stdin. What is read from a file or stdin and is not JSON is "
+    "sent as a JSON string, so --input @README.md works";
+
+// Builds the commands; parsing fills `line`, which must outlive the result.
+class CommandTree {
+ public:
+  explicit CommandTree(CommandLine& line) : line_(line) {
+    root_.require_subcommand(1);
+    root_.set_help_flag("-h,--help", "Print this help");
+    root_.set_version_flag("--version", "opscore " + version());
+    root_.footer(
+        "Example:\n  opscore up\n  opscore submit opscore.echo --input '{\"hello\": 1}' "
+        "--wait\n\nopscore COMMAND --help says more.");
+    add_roles();
+    add_submit();
+    add_tasks();
+    add_queues();
+    add_fleet();
+    add_config();
+    add_others();
+  }
+
+  CLI::App& root() { return root_; }
+
+ private:
+  CLI::App* add(CLI::App& parent, const std::string& name, const std::string& description,
+                const std::string& example) {
+    CLI::App* command = parent.add_subcommand(name, description);
+    command->set_help_flag("-h,--help", "Print this help");
+    command->footer("Example:\n  " + example);
+    std::string path = (&parent == &root_ ? "" : parent.get_name() + " ") + name;
+    // The innermost command runs last, and that is the one that counts.
+    command->parse_complete_callback([this, path] {
+      if (line_.command.size() <= path.size()) line_.command = path;
+    });
+    return command;
+  }
+
+  void add_sources(CLI::App* command) {
+    command->add_option("--config", line_.config_file,
+                        "The configuration file, instead of ./opscore.toml");
+    command->add_flag("--no-dotenv", line_.no_dotenv, "Do not read ./.env");
+  }
+
+  void add_setting(CLI::App* command, const Field<Config>& field) {
+    Config config;
+    std::string key = field.key;
+    // The reference has Markdown; a terminal has not.
+    std::string words = field.description;
+    std::erase(words, '`');
+    if (std::holds_alternative<bool*>(field.slot(config)))
+      command->add_flag_callback(field.flag, [this, key] { line_.flags[key] = "true"; }, words);
+    else
+      command->add_option_function<std::string>(
+          field.flag, [this, key](const std::string& text) { line_.flags[key] = text; }, words);
+  }
+
+  void add_server_settings(CLI::App* command) {
+    for (const auto& field : config_fields())
+      if (*field.flag != '\0' && std::string_view(field.key) != "client.url")
+        add_setting(command, field);
+    add_sources(command);
+  }
+
+  CLI::App* add_client(CLI::App& parent, const std::string& name, const std::string& description,
+                       const std::string& example) {
+    CLI::App* command = add(parent, name, description, example);
+    for (const auto& field : config_fields())
+      if (std::string_view(field.key) == "client.url") add_setting(command, field);
+    command->add_flag("--json", line_.json, "Print the server's answer as it is");
+    add_sources(command);
+    return command;
+  }
+
+  void add_roles() {
+    struct Role {
+      const char *name, *description, *example;
+    };
+    const Role roles[] = {
+        {"up", "Run everything in one process, on a SQLite file", "opscore up --port 8080"},
+        {"api", "Run the API only, on PostgreSQL",
+         "DATABASE_URL=postgresql://localhost/opscore opscore api"},
+        {"worker", "Run a worker only, on PostgreSQL",
+         "DATABASE_URL=postgresql://localhost/opscore opscore worker --slots 16"},
+        {"maintenance", "Run the maintenance loops only, on PostgreSQL",
+         "DATABASE_URL=postgresql://localhost/opscore opscore maintenance"}};
+    for (const Role& role : roles) {
+      CLI::App* command = add(root_, role.name, role.description, role.example);
+      add_server_settings(command);
+      command->add_flag_callback(
+          "--no-supervise", [this] { line_.run.supervise = false; },
+          "Without the supervisor that restarts the process after a crash; for containers");
+    }
+  }
+
+  void add_submit() {
+    SubmitOptions& submit = line_.submit;
+    CLI::App* command = add_client(root_, "submit", "Submit a task",
+                                   "opscore submit shell.word_count --input @README.md --wait");
+    command->add_option("type", submit.type, "The type of the task: which actor runs it")
+        ->required();
+    command->add_option("--input", submit.input, kInputHelp);
+    command->add_option("--queue", submit.queue, "The queue, instead of the actor's own");
+    command->add_option("--priority", submit.priority, "-100 to 100, higher first");
+    command->add_option("--delay", submit.delay, "Run it later: 90s, 10m, 2h");
+    command->add_option("--run-at", submit.run_at, "Run it then: 2030-01-31T12:00:00Z")
+        ->excludes("--delay");
+    command->add_option("--max-attempts", submit.max_attempts,
+                        "How often it is tried; 0: without limit");
+    command->add_option("--timeout", submit.timeout, "How long one attempt may take: 30s");
+    command->add_option("--deadline", submit.deadline,
+                        "When it must be done: a time, or a duration from now");
+    command->add_option("--idempotency-key", submit.idempotency_key,
+                        "The same key again answers the first task");
+    command->add_option("--task-id", submit.task_id, "An id of your own");
+    command->add_option("--label", submit.labels, "NAME=VALUE; may be repeated")
+        ->type_size(1)
+        ->allow_extra_args(false)
+        ->expected(1, 1000);
+    command->add_option("--name", submit.name, "A name for people");
+    add_wait(command);
+  }
+
+  void add_wait(CLI::App* command) {
+    command
+        ->add_flag("--wait{forever}", line_.wait,
+                   "Wait until the task is done and print its result; --wait=30s: at most that "
+                   "long. A failed task is exit code 1")
+        ->type_name("[=DURATION]");
+  }
+
+  CLI::Option* add_ids(CLI::App* command, int most) {
+    return command->add_option("id", line_.ids, most == 1 ? "The task" : "The tasks")
+        ->required()
+        ->expected(1, most);
+  }
+
+  void add_tasks() {
+    CLI::App* tasks = add(root_, "tasks", "List, look at and change tasks", "opscore tasks list");
+    tasks->require_subcommand(1);
+    add_list(*tasks);
+    add_ids(add_client(*tasks, "show",
+                       "Show a task with its attempts. Reads the data file itself "
+                       "when no server answers",
+                       "opscore tasks show task_0190b5a0"),
+            1);
+    CLI::App* watch = add_client(*tasks, "watch", "Follow a task until it is done",
+                                 "opscore tasks watch task_0190b5a0");
+    add_ids(watch, 1);
+    add_ids(add_client(*tasks, "cancel", "Cancel tasks; what runs is stopped",
+                       "opscore tasks cancel task_0190b5a0"),
+            1000);
+    CLI::App* retry = add_client(*tasks, "retry", "Run finished tasks again",
+                                 "opscore tasks retry task_0190b5a0 --input '{\"fixed\": true}'");
+    add_ids(retry, 1000);
+    retry->add_option("--input", line_.input, std::string(kInputHelp) + ". Replaces the old one");
+    add_ids(add_client(*tasks, "delete", "Delete tasks that are not running",
+                       "opscore tasks delete task_0190b5a0"),
+            1000);
+  }
+
+  void add_list(CLI::App& tasks) {
+    ListOptions& list = line_.list;
+    CLI::App* command = add_client(tasks, "list", "List tasks, newest first",
+                                   "opscore tasks list --status failed,cancelled --since 1h");
+    command
+        ->add_option("--status", list.statuses,
+                     "scheduled, waiting, pending, running, completed, failed, cancelled; several "
+                     "with commas")
+        ->delimiter(',')
+        ->allow_extra_args(false)
+        ->expected(1, 1000);
+    command->add_option("--type", list.type, "Of this type only");
+    command->add_option("--queue", list.queue, "Of this queue only");
+    command->add_option("--label", list.labels, "NAME=VALUE; may be repeated")
+        ->type_size(1)
+        ->allow_extra_args(false)
+        ->expected(1, 1000);
+    command->add_option("--since", list.since, "Created since: a time, or how long ago (1h)");
+    command->add_option("--before", list.before, "Created before: a time, or how long ago");
+    command->add_option("--limit", list.limit, "How many")
+        ->check(CLI::Range(1, 1000))
+        ->capture_default_str();
+    command->add_option("--cursor", list.cursor, "Where the page before ended");
+  }
+
+  void add_queues() {
+    CLI::App* queues = add(root_, "queues", "List and control queues", "opscore queues list");
+    queues->require_subcommand(1);
+    add_client(*queues, "list", "List queues with their depth", "opscore queues list");
+    struct Verb {
+      const char *name, *description;
+    };
+    for (auto [name, description] :
+         {Verb{"pause", "Stop taking tasks from a queue; what runs goes on"},
+          Verb{"resume", "Take tasks from a queue again"},
+          Verb{"purge", "Delete the tasks of a queue that are not running or done"}}) {
+      CLI::App* command =
+          add_client(*queues, name, description, fmt::format("opscore queues {} mail", name));
+      command->add_option("queue", line_.queue, "The queue")->required();
+      if (std::string_view(name) == "purge")
+        command->add_flag("--yes", line_.yes, "Do not ask, on a terminal");
+    }
+  }
+
+  void add_fleet() {
+    CLI::App* workers = add(root_, "workers", "List workers", "opscore workers list");
+    workers->require_subcommand(1);
+    CLI::App* list = add_client(*workers, "list", "List workers with what they run",
+                                "opscore workers list --ended-within 1h");
+    list->add_option("--ended-within", line_.ended_within, "Also those that ended in this time");
+    add_client(root_, "actors", "List what workers can run", "opscore actors");
+    add_ids(add_client(root_, "explain",
+                       "Say why a task is where it is, and what to do. Reads the data file itself "
+                       "when no server answers",
+                       "opscore explain task_0190b5a0"),
+            1);
+  }
+
+  void add_config() {
+    CLI::App* config = add(root_, "config", "Look at the configuration", "opscore config show");
+    config->require_subcommand(1);
+    struct Verb {
+      const char *name, *description;
+    };
+    for (auto [name, description] :
+         {Verb{"show", "Print every setting with its value and origin; secrets are masked"},
+          Verb{"check", "Check the configuration and what it names: programs, files"}}) {
+      CLI::App* command = add(*config, name, description, fmt::format("opscore config {}", name));
+      add_server_settings(command);
+      command->add_flag("--json", line_.json, "Print JSON");
+    }
+  }
+
+  void add_others() {
+    CLI::App* migrate = add(root_, "migrate", "Bring the store's schema up to date",
+                            "opscore migrate --data ./opscore-data/opscore.db");
+    add_server_settings(migrate);
+    add_bench();
+    CLI::App* version =
+        add(root_, "version", "Print the version and how it was built", "opscore version --json");
+    version->add_flag("--json", line_.json, "Print JSON");
+  }
+
+  void add_bench() {
+    BenchOptions& bench = line_.bench;
+    CLI::App* command = add(root_, "bench", "Measure this machine, or a running server",
+                            "opscore bench --suite all --tasks 100000 --json");
+    command->add_option("--suite", bench.suite, "drain, echo, bulk, submit, latency, start, growth, or all of them but growth")
+        ->check(CLI::IsMember({"drain", "submit", "bulk", "latency", "all"}))
+        ->capture_default_str();
+    command->add_option("--tasks", bench.tasks, "How many tasks a run has")
+        ->check(CLI::Range(int64_t{1}, int64_t{100'000'000}))
+        ->capture_default_str();
+    command->add_option("--payload", bench.payload_bytes, "Bytes of input a task has")
+        ->check(CLI::Range(int64_t{2}, int64_t{1} << 20))
+        ->capture_default_str();
+    command->add_option("--runs", bench.runs, "Runs of which the median is taken")
+        ->check(CLI::Range(1, 1000))
+        ->capture_default_str();
+    const std::map<std::string, BenchOptions::Mode> modes = {
+        {"embedded", BenchOptions::Mode::embedded}, {"server", BenchOptions::Mode::server}};
+    command->add_option("--mode", bench.mode, "embedded: a store of its own; server: over HTTP")
+        ->transform(CLI::CheckedTransformer(modes))
+        ->option_text("embedded|server");
+    command->add_option("--url", bench.url, "The server, with --mode server");
+    command->add_flag("--json", bench.json, "Print JSON");
+    command->add_option_function<std::string>(
+        "--data", [this](const std::string& text) { line_.flags["store.path"] = text; },
+        "Where to put the embedded store; it must not exist");
+    add_sources(command);
+  }
+
+  CommandLine& line_;
+  CLI::App root_{"A durable task engine: submit, execute, explain.", "opscore"};
+};
+
+void collect_help(CLI::App& app, const std::string& prefix, std::vector<CommandHelp>& out) {
+  for (CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    std::string path = prefix + command->get_name();
+    out.push_back({path, command->help(prefix.empty() ? "opscore" : "opscore " + prefix)});
+    collect_help(*command, path + " ", out);
+  }
+}
+
+constexpr char kReferenceHead[] = R"(# Command line
+
+`opscore COMMAND --help` prints what is below. This page is written by `app_test` from the commands
+themselves; a test compares the two.
+
+Commands that talk to a server find it with `--url`, `OPSCORE_URL`, or `server.address` and
+`server.port` of the configuration, and send the token of `OPSCORE_API_TOKEN` (see
+[configuration](config.md)). When no server answers, `explain` and `tasks show` read the data file
+themselves and say so; the others say how to start the server.
+
+On a terminal, tables fit its width and states have colours (not with `NO_COLOR`); in a pipe, columns
+are separated by tabs. `--json` prints the server's answer, byte by byte. Results go to stdout, remarks
+and errors to stderr. Errors read `opscore: what was attempted: what went wrong`, and a line with what
+to do.
+
+## Exit codes
+
+| code | meaning |
+|---|---|
+)";
+
+}  // namespace
+
+std::expected<CommandLine, EarlyExit> parse_command_line(std::vector<std::string> args) {
+  CommandLine line;
+  CommandTree tree(line);
+  if (args.empty()) return std::unexpected(EarlyExit{2, "", tree.root().help()});
+  std::reverse(args.begin(), args.end());
+  try {
+    tree.root().parse(args);
+  } catch (const CLI::ParseError& error) {
+    std::ostringstream out, err;
+    int code = tree.root().exit(error, out, err);
+    if (code == 0) return std::unexpected(EarlyExit{0, out.str(), ""});
+    std::string hint = "opscore";
+    for (CLI::App* command = &tree.root(); !command->get_subcommands().empty();) {
+      command = command->get_subcommands().back();
+      hint += " " + command->get_name();
+    }
+    return std::unexpected(
+        EarlyExit{static_cast<int>(ExitStatus::usage), "",
+                  fmt::format("opscore: command line: {}\n  {} --help\n", error.what(), hint)});
+  }
+  return line;
+}
+
+std::vector<CommandHelp> all_command_help() {
+  CommandLine line;
+  CommandTree tree(line);
+  std::vector<CommandHelp> out;
+  collect_help(tree.root(), "", out);
+  return out;
+}
+
+std::string command_reference() {
+  std::string text = kReferenceHead;
+  for (const ExitWords& row : kExitWords)
+    text += fmt::format("| {} | {} |\n", static_cast<int>(row.status), row.words);
+  for (const auto& [command, help] : all_command_help())
+    text += fmt::format("\n## opscore {}\n\n```\n{}```\n", command, help);
+  return text;
+}
+
+}  // namespace opscore

@@ -1,0 +1,70 @@
+#pragma once
+// The command line as data. Parsing has no effects: it does not read files, the environment or the
+// terminal. Any thread.
+
+#include <expected>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "opscore/app/commands.h"
+
+namespace opscore {
+
+struct SubmitOptions {
+  std::string type;
+  std::optional<std::string> input;  // JSON, @file or -
+  std::string queue, delay, run_at, timeout, deadline, idempotency_key, task_id, name;
+  std::optional<int> priority;
+  std::optional<int> max_attempts;
+  std::vector<std::string> labels;  // name=value
+};
+
+struct ListOptions {
+  std::vector<std::string> statuses;
+  std::string type, queue, since, before, cursor;
+  std::vector<std::string> labels;
+  int limit = 50;
+};
+
+struct CommandLine {
+  std::string command;                       // "up", "tasks list"
+  std::map<std::string, std::string> flags;  // key of a setting -> what a flag says
+  std::string config_file;
+  bool no_dotenv = false;
+  bool json = false;
+  bool yes = false;  // no question
+  RunOptions run;
+  BenchOptions bench;
+  SubmitOptions submit;
+  ListOptions list;
+  std::vector<std::string> ids;      // of tasks
+  std::optional<std::string> input;  // of a retry
+  std::string queue;
+  // --wait: unset, "forever", or a duration.
+  std::string wait;
+  std::string ended_within;  // of workers list
+};
+
+// The process should end at once: help, or a mistake.
+struct EarlyExit {
+  int code = 0;
+  std::string out;
+  std::string err;
+};
+
+// `args` without the program's name.
+std::expected<CommandLine, EarlyExit> parse_command_line(std::vector<std::string> args);
+
+struct CommandHelp {
+  std::string command;  // "tasks list"
+  std::string help;
+};
+// Every command with its help text, in the order of `opscore --help`.
+std::vector<CommandHelp> all_command_help();
+
+// docs/reference/cli.md.
+std::string command_reference();
+
+}  // namespace opscore

@@ -1,0 +1,42 @@
+#pragma once
+// The bodies of the commands that start something, implemented in run.cc, and what the command line
+// passes to them. Each runs on the main thread until the process should end and returns its exit
+// code (see cli/exit_codes.h); configuration was checked before. They throw Error for what the user
+// can do something about.
+
+#include <functional>
+#include <string>
+
+#include "opscore/app/config.h"
+
+namespace opscore {
+
+class Registry;
+
+struct RunOptions {
+  bool supervise = true;  // false: --no-supervise
+};
+
+struct BenchOptions {
+  int64_t tasks = 100'000;
+  enum class Mode : uint8_t { embedded, server } mode = Mode::embedded;
+  std::string url;  // of the server, in that mode
+  int64_t payload_bytes = 200;
+  int runs = 5;
+  bool json = false;
+  std::string suite = "drain";  // drain, submit, bulk, latency, all
+};
+
+using AddActors = std::function<void(Registry&)>;
+
+// API, worker and maintenance on the SQLite file.
+int run_up(const Config& config, const RunOptions& options, const AddActors& add_actors);
+// The roles on PostgreSQL; load_config() refuses them without it.
+int run_api(const Config& config, const RunOptions& options, const AddActors& add_actors);
+int run_worker(const Config& config, const RunOptions& options, const AddActors& add_actors);
+int run_maintenance(const Config& config, const RunOptions& options, const AddActors& add_actors);
+// Brings the store's schema up to date.
+int run_migrate(const Config& config);
+int run_bench(const Config& config, const BenchOptions& options, const AddActors& add_actors);
+
+}  // namespace opscore

@@ -8,8 +8,12 @@
 namespace opscore {
 namespace {
 
-bool is_alpha(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_alpha(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
 
 // Levenshtein, one row at a time.
 size_t edit_distance(std::string_view a, std::string_view b) {
@@ -30,7 +34,9 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 }  // namespace
 
 std::optional<std::string> name_problem(std::string_view name) {
-  auto allowed = [](char c) { return is_alpha(c) || is_digit(c) || c == '.' || c == '_' || c == '-'; };
+  auto allowed = [](char c) {
+    return is_alpha(c) || is_digit(c) || c == '.' || c == '_' || c == '-';
+  };
   if (name.empty()) return "is empty";
   if (name.size() > 128) return fmt::format("is {} characters long; at most 128", name.size());
   if (!is_alpha(name[0]) && name[0] != '_') return "must start with a letter or _";
@@ -58,8 +64,8 @@ std::optional<std::string> task_id_problem(std::string_view id) {
   return std::nullopt;
 }
 
-std::vector<std::string> nearest_names(std::string_view name,
-                                       const std::vector<std::string>& known, size_t most) {
+std::vector<std::string> nearest_names(std::string_view name, const std::vector<std::string>& known,
+                                       size_t most) {
   std::vector<std::pair<size_t, std::string>> ranked;
   for (const auto& candidate : known)
     ranked.emplace_back(edit_distance(name.substr(0, 128), candidate), candidate);

@@ -259,8 +259,8 @@ TEST_F(OpenAiClientTest, ToolCallsAreMergedByIndex) {
   serve_stream(
       delta(R"("tool_calls":[{"index":0,"id":"a","function":{"name":"x","arguments":"{\"k\""}}])") +
       delta(R"("tool_calls":[{"index":1,"id":"b","function":{"name":"y","arguments":""}}])") +
-      delta(
-          R"("tool_calls":[{"index":0,"function":{"arguments":":1}"}},{"index":1,"function":{"arguments":"{}"}}])") +
+      delta(R"("tool_calls":[{"index":0,"function":{"arguments":":1}"}},)"
+            R"({"index":1,"function":{"arguments":"{}"}}])") +
       delta("", "\"tool_calls\"") + "data: [DONE]\n\n");
   const auto response = ask();
   const auto& calls = response.message.tool_calls;
@@ -277,8 +277,8 @@ TEST_F(OpenAiClientTest, ToolCallsOfOtherServers) {
           delta(R"("tool_calls":[{"id":"b","function":{"name":"y","arguments":"{}"}}])"),
       delta(R"("tool_calls":[{"index":0,"id":"a","function":{"name":"x","arguments":"{}"}}])") +
           delta(R"("tool_calls":[{"index":0,"id":"b","function":{"name":"y","arguments":"{}"}}])"),
-      delta(
-          R"("tool_calls":[{"function":{"name":"x","arguments":{}}},{"function":{"name":"y","arguments":{}}}])")};
+      delta(R"("tool_calls":[{"function":{"name":"x","arguments":{}}},)"
+            R"({"function":{"name":"y","arguments":{}}}])")};
   for (const std::string& body : streams) {
     serve_stream(body + stopping());
     const LlmResponse response = ask();

@@ -1,7 +1,7 @@
 #pragma once
 // A decided change of one task. decide() makes it, TaskStore::apply writes it, guarded: it applies
-// only while the task is still in `expected` state at attempt number `attempt`, so a lost race
-// changes nothing.
+// only while the task is still in `expected` state at attempt number `attempt`, with the input that
+// the decision was made for, so a lost race changes nothing.
 
 #include <optional>
 #include <string>
@@ -33,8 +33,8 @@ struct Plan {
   // When a cancel was requested meanwhile, this plan ends the task cancelled instead of `next`.
   bool yields_to_cancel = false;
 
-  std::string result;       // JSON, when completed
-  ErrorInfo error;          // why, when failed or cancelled
+  std::string result;                       // JSON, when completed
+  ErrorInfo error;                          // why, when failed or cancelled
   std::optional<std::string> edited_input;  // retry with another input
 
   // The attempt that ends with this plan, if one does. When `next` is terminal it is kept in the
@@ -46,8 +46,12 @@ struct Plan {
   TimePoint started_at{};  // zero: never entered
   TimePoint at{};          // of the decision
 
-  std::vector<TaskEvent> events;   // only the unusual; numbered by the store
+  std::vector<TaskEvent> events;  // only the unusual; numbered by the store
   std::vector<OutboxRow> outbox;
+
+  // How often the input had been edited when this was decided: part of the guard, since neither an
+  // edit nor a cancel before the next claim moves the attempt number.
+  int edits_before() const { return live.edits - (edited_input ? 1 : 0); }
 };
 
 enum class Applied : uint8_t {

@@ -357,6 +357,20 @@ TEST_P(StoreApply, AnEditedInputIsTheOneThatRunsAndTheOldOnesAreKept) {
   for (int i = 0; i < 3; ++i) EXPECT_EQ(events[static_cast<size_t>(i)].number, i + 1);
 }
 
+TEST_P(StoreApply, WhatWasDecidedBeforeAnEditIsStale) {
+  TaskKey key = insert(spec());
+  Plan stale_cancel = decide_cancel(task(key), clock_.now()).value();
+  cancel(key);
+  Plan stale_retry = decide_retry(task(key), "7", clock_.now()).value();
+  EXPECT_EQ(retry(key, "2"), Applied::applied);  // pending again, at the same attempt number
+  EXPECT_EQ(apply(stale_cancel), Applied::lease_lost);
+  cancel(key);
+  EXPECT_EQ(apply(stale_retry), Applied::lease_lost);
+  EXPECT_EQ(task(key).input, "2");
+  EXPECT_EQ(task(key).live.edits, 1);
+  EXPECT_THAT(store_->reader().inputs(key), ElementsAre(R"({"n": 1})", "2"));
+}
+
 TEST_P(StoreApply, AWaitingTaskIsReleased) {
   TaskSpec waiting = spec();
   waiting.waiting = true;

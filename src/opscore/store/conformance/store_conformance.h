@@ -92,6 +92,8 @@ class StoreReopen : public StoreConformance {
   void SetUp() override;
   void reopen();
 };
+// store_model_test.cc: random commands, compared with the memory store after each.
+class StoreModel : public testing::TestWithParam<StoreFactory> {};
 
 }  // namespace opscore
 
@@ -112,5 +114,6 @@ class StoreReopen : public StoreConformance {
   OPSCORE_INSTANTIATE_ONE(name, StoreOutbox, factory);  \
   OPSCORE_INSTANTIATE_ONE(name, StoreRace, factory);    \
   OPSCORE_INSTANTIATE_ONE(name, StoreReopen, factory);  \
+  OPSCORE_INSTANTIATE_ONE(name, StoreModel, factory);   \
   }                                                     \
   static_assert(true)

@@ -11,6 +11,11 @@ std::optional<TimePoint> if_set(TimePoint at) {
   return at == TimePoint{} ? std::nullopt : std::optional(at);
 }
 
+bool guard_holds(const TaskRow& row, const Plan& plan) {
+  return row.live.state == plan.expected && row.live.attempt == plan.attempt &&
+         row.live.edits == plan.edits_before();
+}
+
 // Whether the finish that `plan` wants is the one that happened: a retry of a call whose first try
 // had committed.
 bool on_record(const TaskRow& row, const Plan& plan) {
@@ -142,7 +147,7 @@ InsertResult TaskTable::insert(InsertItem item, TimePoint now, Effects& effects)
 Applied TaskTable::apply(Plan plan, Effects& effects) {
   TaskRow* row = find(plan.key);
   if (!row) return Applied::lease_lost;
-  if (row->live.state != plan.expected || row->live.attempt != plan.attempt)
+  if (!guard_holds(*row, plan))
     return on_record(*row, plan) ? Applied::already_applied : Applied::lease_lost;
   if (plan.yields_to_cancel && row->live.cancel_requested) plan = yield_to_cancel(std::move(plan));
   if (plan.next == State::running) {  // a cancel is asked for; the rest of the row may be newer

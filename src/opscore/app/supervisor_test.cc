@@ -378,11 +378,12 @@ TEST(Supervisor, ChildrenFromBeforeAreLeftAlone) {
       },
       {},
       [&] {
-        *older = ::fork();
-        if (*older == 0)
-          while (true) ::pause();
+        pid_t child = ::fork();
+        while (child == 0) ::pause();
+        *older = child;
       });
   EXPECT_EQ(test.code(), 0);
+  ASSERT_GT(*older, 0);
   auto process = read_process(*older);
   EXPECT_TRUE(process && !process->ended());
   ::kill(*older, SIGKILL);

@@ -151,8 +151,9 @@ class CommandTree {
   }
 
   void add_tasks() {
-    CLI::App* tasks = add(root_, "tasks", "List, look at and change tasks", "opscore tasks list");
-    tasks->require_subcommand(1);
+    CLI::App* tasks =
+        add_client(root_, "tasks", "List, look at and change tasks", "opscore tasks list");
+    tasks->require_subcommand(0, 1);
     add_list(*tasks);
     add_ids(add_client(*tasks, "show",
                        "Show a task with its attempts. Reads the data file itself "
@@ -200,8 +201,9 @@ class CommandTree {
   }
 
   void add_queues() {
-    CLI::App* queues = add(root_, "queues", "List and control queues", "opscore queues list");
-    queues->require_subcommand(1);
+    CLI::App* queues =
+        add_client(root_, "queues", "List and control queues", "opscore queues list");
+    queues->require_subcommand(0, 1);
     add_client(*queues, "list", "List queues with their depth", "opscore queues list");
     struct Verb {
       const char *name, *description;
@@ -219,8 +221,8 @@ class CommandTree {
   }
 
   void add_fleet() {
-    CLI::App* workers = add(root_, "workers", "List workers", "opscore workers list");
-    workers->require_subcommand(1);
+    CLI::App* workers = add_client(root_, "workers", "List workers", "opscore workers list");
+    workers->require_subcommand(0, 1);
     CLI::App* list = add_client(*workers, "list", "List workers with what they run",
                                 "opscore workers list --ended-within 1h");
     list->add_option("--ended-within", line_.ended_within, "Also those that ended in this time");
@@ -261,8 +263,9 @@ class CommandTree {
     BenchOptions& bench = line_.bench;
     CLI::App* command = add(root_, "bench", "Measure this machine, or a running server",
                             "opscore bench --suite all --tasks 100000 --json");
-    command->add_option("--suite", bench.suite, "drain, echo, bulk, submit, latency, start, growth, or all of them but growth")
-        ->check(CLI::IsMember({"drain", "submit", "bulk", "latency", "all"}))
+    command->add_option("--suite", bench.suite, "One suite, or all of them but growth")
+        ->check(
+            CLI::IsMember({"drain", "echo", "bulk", "submit", "latency", "start", "growth", "all"}))
         ->capture_default_str();
     command->add_option("--tasks", bench.tasks, "How many tasks a run has")
         ->check(CLI::Range(int64_t{1}, int64_t{100'000'000}))
@@ -328,6 +331,8 @@ std::expected<CommandLine, EarlyExit> parse_command_line(std::vector<std::string
   std::reverse(args.begin(), args.end());
   try {
     tree.root().parse(args);
+    for (const char* family : {"tasks", "queues", "workers"})
+      if (line.command == family) line.command += " list";
   } catch (const CLI::ParseError& error) {
     std::ostringstream out, err;
     int code = tree.root().exit(error, out, err);

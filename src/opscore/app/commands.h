@@ -24,7 +24,7 @@ struct BenchOptions {
   int64_t payload_bytes = 200;
   int runs = 5;
   bool json = false;
-  std::string suite = "drain";  // drain, submit, bulk, latency, all
+  std::string suite = "drain";  // one of bench/suites.h, or all
 };
 
 using AddActors = std::function<void(Registry&)>;

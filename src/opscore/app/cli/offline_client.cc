@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <variant>
 
+#include "opscore/api/problem.h"
 #include "opscore/api/routes.h"
 #include "opscore/app/cli/api_client.h"
 #include "opscore/app/version.h"
@@ -52,7 +53,12 @@ class OfflineApiClient final : public ApiClient {
   ApiAnswer explain_task(const std::string& path) {
     size_t begin = path.find("/tasks/") + 7;
     std::string id = path.substr(begin, path.size() - kExplain.size() - begin);
-    return {200, to_json(explain(*store_, clock_, id, true)).dump()};
+    try {
+      return {200, to_json(explain(*store_, clock_, id, true)).dump()};
+    } catch (const Error& error) {
+      Response response = problem(error);
+      return {response.status, std::move(response.body)};
+    }
   }
 
   SystemClock clock_;

@@ -29,7 +29,9 @@ constexpr std::array<ErrcInfo, kErrcCount> kTable{{
 
 }  // namespace
 
-const ErrcInfo& info(Errc code) { return kTable[static_cast<size_t>(code)]; }
+const ErrcInfo& info(Errc code) {
+  return kTable[static_cast<size_t>(code)];
+}
 
 std::optional<Errc> errc_from_slug(std::string_view slug) {
   for (int i = 0; i < kErrcCount; ++i)

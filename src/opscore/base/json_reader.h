@@ -14,9 +14,10 @@
 //   in.end();
 //
 // Every method throws Error: `malformed` with line and column when the text is not JSON, `invalid`
-// with field() when it is JSON of another type. `malformed` wins: it is also thrown in place of
-// `invalid` when the text turns out not to be JSON further on. After a throw the reader is of no
-// further use. Not thread-safe; the text must outlive the reader and what it handed out.
+// with field(), and a message that begins with it, when it is JSON of another type. `malformed`
+// wins: it is also thrown in place of `invalid` when the text turns out not to be JSON further on.
+// After a throw the reader is of no further use. Not thread-safe; the text must outlive the reader
+// and what it handed out.
 
 #include <cstdint>
 #include <forward_list>

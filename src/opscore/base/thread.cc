@@ -13,7 +13,9 @@ void name_thread(const std::string& name) {
 Loop::Loop(std::string name, Log& log, Tick tick)
     : name_(std::move(name)), log_(log), tick_(std::move(tick)) {}
 
-Loop::~Loop() { stop(); }
+Loop::~Loop() {
+  stop();
+}
 
 void Loop::start() {
   std::lock_guard lock(mutex_);

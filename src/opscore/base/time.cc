@@ -9,8 +9,12 @@ namespace opscore {
 
 using namespace std::chrono;
 
-TimePoint SystemClock::now() const { return floor<milliseconds>(system_clock::now()); }
-SteadyPoint SystemClock::steady() const { return steady_clock::now(); }
+TimePoint SystemClock::now() const {
+  return floor<milliseconds>(system_clock::now());
+}
+SteadyPoint SystemClock::steady() const {
+  return steady_clock::now();
+}
 
 TimePoint FakeClock::now() const {
   std::lock_guard lock(mutex_);
@@ -68,9 +72,9 @@ bool take_char(std::string_view& text, std::string_view any_of) {
 
 std::expected<TimePoint, Error> parse_rfc3339(std::string_view text) {
   auto fail = [&] {
-    return std::unexpected(Error(
-        Errc::invalid,
-        fmt::format("'{}' is not an RFC 3339 time, such as 2026-01-31T12:00:00Z", text)));
+    return std::unexpected(
+        Error(Errc::invalid,
+              fmt::format("'{}' is not an RFC 3339 time, such as 2026-01-31T12:00:00Z", text)));
   };
   std::string_view rest = text;
   int year_n, month_n, day_n, hour_n, minute_n, second_n;
@@ -108,12 +112,12 @@ std::expected<Duration, Error> parse_duration(std::string_view text) {
   double number = 0;
   auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), number);
   std::string_view unit(end, static_cast<size_t>(text.data() + text.size() - end));
-  double scale = unit == "ms"                 ? 1
+  double scale = unit == "ms"                  ? 1
                  : unit == "s" || unit.empty() ? 1e3
-                 : unit == "m"                ? 60e3
-                 : unit == "h"                ? 3600e3
-                 : unit == "d"                ? 86400e3
-                                              : 0;
+                 : unit == "m"                 ? 60e3
+                 : unit == "h"                 ? 3600e3
+                 : unit == "d"                 ? 86400e3
+                                               : 0;
   // A century bounds every sum that is later made with it.
   if (code != std::errc() || scale == 0 || !std::isfinite(number) || number < 0 ||
       number * scale > 3.2e12)

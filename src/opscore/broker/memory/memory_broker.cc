@@ -1,0 +1,192 @@
+#include "opscore/broker/memory/memory_broker.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <set>
+
+#include "opscore/base/error.h"
+
+namespace opscore {
+namespace {
+
+struct QueueState {
+  std::deque<Hint> ready;
+  uint64_t unanswered = 0;
+  uint64_t consumers = 0;
+};
+
+struct Consumer {
+  std::set<std::string> queues;
+  std::map<uint64_t, Hint> unanswered;  // by tag
+  uint64_t last_tag = 0;
+};
+
+class Hub final : public MemoryBrokerHub, public std::enable_shared_from_this<Hub> {
+ public:
+  std::unique_ptr<Broker> connect() override;
+  void set_away(bool away) override;
+
+  std::shared_ptr<Consumer> add();
+  void remove(const std::shared_ptr<Consumer>& consumer);
+  void announce(std::span<const Hint> hints);
+  void subscribe(Consumer& consumer, const std::vector<std::string>& queues);
+  std::vector<Delivery> receive(Consumer& consumer, Deadline deadline);
+  void answer(Consumer& consumer, std::span<const uint64_t> tags, bool again);
+  std::vector<BrokerQueue> queues();
+
+ private:
+  // All with mutex_ held.
+  void require_available() const;
+  void move_consumer(Consumer& consumer, std::set<std::string> queues);
+  std::vector<Delivery> take(Consumer& consumer);
+  void give_back_all(Consumer& consumer);
+
+  std::mutex mutex_;
+  std::condition_variable news_;
+  // Everything below is guarded by mutex_.
+  std::map<std::string, QueueState> queues_;
+  std::set<std::shared_ptr<Consumer>> consumers_;
+  bool away_ = false;
+};
+
+class MemoryBroker final : public Broker {
+ public:
+  explicit MemoryBroker(std::shared_ptr<Hub> hub) : hub_(std::move(hub)), consumer_(hub_->add()) {}
+  ~MemoryBroker() override { hub_->remove(consumer_); }
+  MemoryBroker(const MemoryBroker&) = delete;
+
+  void announce(std::span<const Hint> hints) override { hub_->announce(hints); }
+  void subscribe(const std::vector<std::string>& queues) override {
+    hub_->subscribe(*consumer_, queues);
+  }
+  std::vector<Delivery> receive(Deadline deadline) override {
+    return hub_->receive(*consumer_, deadline);
+  }
+  void ack(std::span<const uint64_t> tags) override { hub_->answer(*consumer_, tags, false); }
+  void give_back(std::span<const uint64_t> tags) override { hub_->answer(*consumer_, tags, true); }
+  std::vector<BrokerQueue> queues() override { return hub_->queues(); }
+
+ private:
+  std::shared_ptr<Hub> hub_;
+  std::shared_ptr<Consumer> consumer_;
+};
+
+std::unique_ptr<Broker> Hub::connect() {
+  return std::make_unique<MemoryBroker>(shared_from_this());
+}
+
+void Hub::require_available() const {
+  if (away_) throw Error(Errc::unavailable, "the broker is away");
+}
+
+void Hub::set_away(bool away) {
+  std::lock_guard lock(mutex_);
+  away_ = away;
+  if (away)
+    for (const auto& consumer : consumers_) give_back_all(*consumer);
+  news_.notify_all();
+}
+
+std::shared_ptr<Consumer> Hub::add() {
+  std::lock_guard lock(mutex_);
+  auto consumer = std::make_shared<Consumer>();
+  consumers_.insert(consumer);
+  return consumer;
+}
+
+void Hub::remove(const std::shared_ptr<Consumer>& consumer) {
+  std::lock_guard lock(mutex_);
+  give_back_all(*consumer);
+  move_consumer(*consumer, {});
+  consumers_.erase(consumer);
+}
+
+void Hub::announce(std::span<const Hint> hints) {
+  std::lock_guard lock(mutex_);
+  require_available();
+  for (const Hint& hint : hints) queues_[hint.queue].ready.push_back(hint);
+  news_.notify_all();
+}
+
+void Hub::subscribe(Consumer& consumer, const std::vector<std::string>& queues) {
+  std::lock_guard lock(mutex_);
+  require_available();
+  move_consumer(consumer, {queues.begin(), queues.end()});
+}
+
+void Hub::move_consumer(Consumer& consumer, std::set<std::string> queues) {
+  for (const std::string& queue : consumer.queues) --queues_[queue].consumers;
+  for (const std::string& queue : queues) ++queues_[queue].consumers;
+  consumer.queues = std::move(queues);
+}
+
+std::vector<Delivery> Hub::receive(Consumer& consumer, Deadline deadline) {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    require_available();
+    auto deliveries = take(consumer);
+    if (!deliveries.empty() || deadline.passed()) return deliveries;
+    news_.wait_for(lock, deadline.left());
+  }
+}
+
+std::vector<Delivery> Hub::take(Consumer& consumer) {
+  std::vector<Delivery> deliveries;
+  for (const std::string& name : consumer.queues) {
+    QueueState& queue = queues_[name];
+    while (!queue.ready.empty() && consumer.unanswered.size() < kWindow) {
+      Delivery delivery{++consumer.last_tag, std::move(queue.ready.front())};
+      queue.ready.pop_front();
+      ++queue.unanswered;
+      consumer.unanswered[delivery.tag] = delivery.hint;
+      deliveries.push_back(std::move(delivery));
+    }
+  }
+  return deliveries;
+}
+
+void Hub::answer(Consumer& consumer, std::span<const uint64_t> tags, bool again) {
+  std::lock_guard lock(mutex_);
+  require_available();
+  std::set<uint64_t, std::greater<>> newest_first(tags.begin(), tags.end());
+  for (uint64_t tag : newest_first) {
+    // A tag from before the broker was away: it has been delivered again.
+    auto found = consumer.unanswered.find(tag);
+    if (found == consumer.unanswered.end()) continue;
+    QueueState& queue = queues_[found->second.queue];
+    --queue.unanswered;
+    if (again) queue.ready.push_front(std::move(found->second));
+    consumer.unanswered.erase(found);
+  }
+  news_.notify_all();
+}
+
+void Hub::give_back_all(Consumer& consumer) {
+  for (auto it = consumer.unanswered.rbegin(); it != consumer.unanswered.rend(); ++it) {
+    QueueState& queue = queues_[it->second.queue];
+    --queue.unanswered;
+    queue.ready.push_front(std::move(it->second));
+  }
+  consumer.unanswered.clear();
+  news_.notify_all();
+}
+
+std::vector<BrokerQueue> Hub::queues() {
+  std::lock_guard lock(mutex_);
+  require_available();
+  std::vector<BrokerQueue> listed;
+  for (const auto& [name, queue] : queues_)
+    listed.push_back({name, queue.ready.size(), queue.unanswered, queue.consumers});
+  return listed;
+}
+
+}  // namespace
+
+std::shared_ptr<MemoryBrokerHub> open_memory_broker() {
+  return std::make_shared<Hub>();
+}
+
+}  // namespace opscore

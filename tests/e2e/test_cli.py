@@ -95,7 +95,7 @@ def test_queues_and_workers(cli):
     assert next(q for q in listed["queues"] if q["name"] == "cli_pause")["paused"]
     assert cli("queues", "resume", "cli_pause").returncode == 0
     assert cli("queues", "purge", "cli_pause").returncode == 0
-    assert parsed(cli("workers", "--json"))["workers"]
+    assert parsed(cli("workers", "list", "--json"))["workers"]
 
 
 def test_explain_in_words_and_json(cli):

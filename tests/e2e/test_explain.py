@@ -1,5 +1,6 @@
 """Each verdict, by creating its fault."""
 
+import json
 import uuid
 
 import pytest
@@ -16,8 +17,8 @@ def rest(shared):
     return shared.rest
 
 
-def test_done(rest):
-    assert explain(rest, rest.run("opscore.noop")["task_id"])["verdict"] == "done"
+def test_completed(rest):
+    assert explain(rest, rest.run("opscore.noop")["task_id"])["verdict"] == "completed"
 
 
 def test_failed(rest):
@@ -71,7 +72,7 @@ def test_all_slots_busy(new_server):
     assert explain(rest, task_id)["verdict"] == "slots_busy"
 
 
-def test_no_worker_for_an_actor_that_is_gone(new_server):
+def test_an_actor_that_is_gone(new_server):
     server = new_server()
     server.add_program("gone", "#!/bin/sh\ntrue\n")
     server.start()
@@ -82,7 +83,7 @@ def test_no_worker_for_an_actor_that_is_gone(new_server):
     server.restart()
     submitted = server.rest.submit("gone")
     assert submitted["warnings"], "accepted, with a warning"
-    assert explain(server.rest, submitted["task_id"])["verdict"] == "no_worker"
+    assert explain(server.rest, submitted["task_id"])["verdict"] == "no_actor"
 
 
 def test_lease_lost_is_read_from_the_file(new_server):
@@ -94,4 +95,4 @@ def test_lease_lost_is_read_from_the_file(new_server):
     server.kill()
     done = server.cli("explain", task_id, "--json")
     assert done.returncode == 0, done.stderr
-    assert '"lease_lost"' in done.stdout or '"no_worker"' in done.stdout, done.stdout
+    assert json.loads(done.stdout)["verdict"] == "lease_lost", done.stdout

@@ -53,6 +53,11 @@ void Committer::run(size_t items, Kind kind, const std::function<void(WriteSide&
   if (posted.failure) std::rethrow_exception(posted.failure);
 }
 
+size_t Committer::waiting() const {
+  std::lock_guard lock(mutex_);
+  return inbox_.size();
+}
+
 void Committer::wait(Posted& posted) {
   uint32_t phase = kRunning;
   if (!posted.phase.compare_exchange_strong(phase, kCallerAsleep)) return;

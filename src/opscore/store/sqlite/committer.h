@@ -33,6 +33,8 @@ class Committer {
   // Runs `operation` on the committer's thread and returns when its effect is on disk. Throws what
   // it threw, or why the commit failed. `items` is its weight in the batch. From any thread.
   void run(size_t items, Kind kind, const std::function<void(WriteSide&)>& operation);
+  // Callers whose operation has not begun. From any thread.
+  size_t waiting() const;
 
  private:
   struct Posted {
@@ -55,7 +57,7 @@ class Committer {
 
   WriteSide& side_;
   const size_t batch_max_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable posted_;
   std::vector<Posted*> inbox_;   // guarded by mutex_
   bool asleep_ = false;          // guarded by mutex_

@@ -51,7 +51,13 @@ class Inserting {
   bool is_new(TaskKey key) const { return first_ != TaskKey{} && key >= first_; }
 
   InsertResult resolve(InsertItem& item) {
-    if (item.on_conflict == InsertItem::OnConflict::derive_id) derive_id_if_taken(item);
+    if (item.on_conflict == InsertItem::OnConflict::derive_id) {
+      // A message that was adopted before is the same task, under whichever id it got.
+      for (const UniqueKey& key : item.keys)
+        if (key.kind == UniqueKey::Kind::message_id)
+          if (auto taken = find_taken(key)) return replay_of(*taken);
+      derive_id_if_taken(item);
+    }
     for (const UniqueKey& key : item.keys)
       if (auto taken = find_taken(key)) return answer(item, key, *taken);
     InsertResult result;
@@ -63,11 +69,13 @@ class Inserting {
     return result;
   }
 
+  static InsertResult replay_of(const Taken& taken) {
+    return {InsertResult::Kind::replayed, taken.by, taken.state, {}};
+  }
+
   static InsertResult answer(const InsertItem& item, const UniqueKey& key, const Taken& taken) {
-    using enum InsertItem::OnConflict;
-    bool same_message = item.on_conflict == derive_id && key.kind == UniqueKey::Kind::message_id;
-    if (item.on_conflict != refuse && (taken.hash == item.request_hash || same_message))
-      return {InsertResult::Kind::replayed, taken.by, taken.state, {}};
+    if (item.on_conflict != InsertItem::OnConflict::refuse && taken.hash == item.request_hash)
+      return replay_of(taken);
     return {InsertResult::Kind::conflict, taken.by, taken.state, key};
   }
 
@@ -85,10 +93,8 @@ class Inserting {
 
   void derive_id_if_taken(InsertItem& item) {
     using Kind = UniqueKey::Kind;
-    for (const UniqueKey& key : item.keys)
-      if (key.kind == Kind::message_id && find_taken(key)) return;  // adopted before
     for (UniqueKey& key : item.keys)
-      if (key.kind == Kind::task_id && !item.message_id.empty() && find_taken(key))
+      if (key.kind == Kind::task_id && find_taken(key))
         item.spec.options.id = key.key = derived_task_id(item.message_id);
   }
 

@@ -144,15 +144,18 @@ void WriteSide::leave(const LiveRow& row) {
 
 Applied WriteSide::apply(const Plan& plan) {
   if (finish_fast(plan)) return Applied::applied;
+  auto guard_holds = [&plan](State state, int attempt, int edits_so_far) {
+    return state == plan.expected && attempt == plan.attempt && edits_so_far == plan.edits_before();
+  };
   auto row = queries.live(plan.key);
-  if (row && row->live.state == plan.expected && row->live.attempt == plan.attempt) {
+  if (row && guard_holds(row->live.state, row->live.attempt, row->live.edits)) {
     if (plan.yields_to_cancel && row->live.cancel_requested)
       return apply_to_live(yield_to_cancel(plan), *row);
     return apply_to_live(plan, *row);
   }
   if (!row && is_terminal(plan.expected)) {
     auto outcome = queries.outcome(plan.key);
-    if (outcome && outcome->state == plan.expected && outcome->attempt == plan.attempt)
+    if (outcome && guard_holds(outcome->state, outcome->attempt, outcome->edits))
       return apply_to_outcome(plan, *outcome);
   }
   return refuse(plan);

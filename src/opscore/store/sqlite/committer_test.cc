@@ -1,0 +1,144 @@
+#include "opscore/store/sqlite/committer.h"
+
+#include <gtest/gtest.h>
+
+#include <latch>
+
+#include "opscore/store/sqlite/schema.h"
+#include "opscore/store/sqlite/test_folder.h"
+
+namespace opscore::sqlite {
+namespace {
+
+class CommitterTest : public testing::Test {
+ protected:
+  CommitterTest() {
+    apply_migrations(db_, random_);
+    side_.emplace(clock_, random_, *log_, db_, lanes_, feed_, false);
+    side_->load();
+    committer_.emplace(*side_, 100);
+  }
+  void run(const std::function<void(WriteSide&)>& operation,
+           Committer::Kind kind = Committer::Kind::ends_work) {
+    committer_->run(1, kind, operation);
+  }
+  static void add_command(WriteSide& side, int64_t session) {
+    Statement insert(side.db, "INSERT INTO commands(session, command) VALUES(?, '')");
+    insert.run(session);
+  }
+  int64_t commands() {
+    Connection reader(folder_.path("test.db"), OpenMode::reader);
+    Statement count(reader, "SELECT count(*) FROM commands");
+    auto rows = count.query();
+    return rows.next() ? rows.integer(0) : -1;
+  }
+
+  TestFolder folder_;
+  FakeClock clock_;
+  SeededRandom random_{1};
+  std::unique_ptr<Log> log_ = silent_log();
+  Lanes lanes_;
+  ChangeFeed feed_;
+  Connection db_{folder_.path("test.db"), OpenMode::create};
+  std::optional<WriteSide> side_;
+  std::optional<Committer> committer_;
+};
+
+TEST_F(CommitterTest, IsDurableWhenItReturns) {
+  run([](WriteSide& side) { add_command(side, 1); });
+  EXPECT_EQ(commands(), 1);
+}
+
+TEST_F(CommitterTest, AThrowReachesItsCallerAndUndoesItsWrites) {
+  auto failing = [](WriteSide& side) {
+    add_command(side, 1);
+    throw Error(Errc::internal, "on purpose");
+  };
+  EXPECT_THROW(run(failing), Error);
+  EXPECT_EQ(commands(), 0);
+}
+
+// One transaction holds them all: the committer is held up until every caller has posted.
+TEST_F(CommitterTest, ABadOperationNeverFailsItsNeighbours) {
+  constexpr int kCallers = 8;
+  std::latch entered(1), release(1);
+  std::jthread holder([&] {
+    run([&](WriteSide&) {
+      entered.count_down();
+      release.wait();
+    });
+  });
+  entered.wait();
+  std::atomic<int> runs{0}, failures{0};
+  std::vector<std::jthread> callers;
+  for (int i = 0; i < kCallers; ++i)
+    callers.emplace_back([&, i] {
+      try {
+        run([&, i](WriteSide& side) {
+          ++runs;
+          add_command(side, i);
+          if (i % 2 == 1) throw Error(Errc::internal, "on purpose");
+        });
+      } catch (const Error& error) {
+        EXPECT_EQ(error.message(), "on purpose");
+        ++failures;
+      }
+    });
+  while (committer_->waiting() < kCallers) std::this_thread::yield();
+  release.count_down();
+  callers.clear();
+  holder.join();
+  EXPECT_EQ(failures, kCallers / 2);
+  EXPECT_EQ(commands(), kCallers / 2);
+  EXPECT_GT(runs, kCallers) << "they were in one transaction first";
+}
+
+TEST_F(CommitterTest, AFullDiskRefusesWhatAddsAndTakesWhatEnds) {
+  // As full as a disk can be: SQLite gets no more pages.
+  run([](WriteSide& side) {
+    std::string limit = "PRAGMA max_page_count=" + std::to_string(side.db.pragma("page_count"));
+    side.db.execute(limit.c_str());
+  });
+  auto add = [](WriteSide& side) {
+    std::string body(100'000, 'x');
+    Statement insert(side.db, "INSERT INTO origins(key, message_id, body) VALUES(1, '', ?)");
+    insert.run(Blob{body});
+  };
+  try {
+    run(add, Committer::Kind::adds_work);
+    FAIL() << "it fitted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Errc::disk_low) << error.message();
+  }
+  run([](WriteSide& side) { add_command(side, 1); });
+  EXPECT_EQ(commands(), 1);
+}
+
+TEST_F(CommitterTest, ARollbackUndoesMemoryToo) {
+  const Lane& lane = lanes_.intern("q", "t");
+  auto enter = [&](WriteSide& side, bool fail) {
+    LiveRow row;
+    row.key = TaskKey{1};
+    row.lane = lane.id;
+    row.live.state = State::pending;
+    row.live.run_at = clock_.now();
+    side.edits.insert_live(row);
+    side.enter(row);
+    if (fail) throw Error(Errc::internal, "on purpose");
+  };
+  EXPECT_THROW(run([&](WriteSide& side) { enter(side, true); }), Error);
+  run([&](WriteSide& side) {
+    EXPECT_EQ(side.ready.best(lane.id, false), nullptr);
+    EXPECT_EQ(side.tally.counts(lane.queue_id)[static_cast<size_t>(State::pending)], 0);
+  });
+  EXPECT_EQ(feed_.position(), 0u);
+  run([&](WriteSide& side) { enter(side, false); });
+  run([&](WriteSide& side) {
+    EXPECT_NE(side.ready.best(lane.id, false), nullptr);
+    EXPECT_EQ(side.tally.counts(lane.queue_id)[static_cast<size_t>(State::pending)], 1);
+  });
+  EXPECT_EQ(feed_.position(), 1u);
+}
+
+}  // namespace
+}  // namespace opscore::sqlite

@@ -1,0 +1,241 @@
+// What can be wrong with a data file, and who may have it.
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "opscore/store/sqlite/data_lock.h"
+#include "opscore/store/sqlite/schema.h"
+#include "opscore/store/sqlite/sqlite_store.h"
+#include "opscore/store/sqlite/test_folder.h"
+
+namespace opscore {
+namespace {
+
+using sqlite::Connection;
+using sqlite::OpenMode;
+using testing::HasSubstr;
+
+class OpenTest : public testing::Test {
+ protected:
+  std::unique_ptr<Store> open(bool read_only = false) {
+    SqliteOptions options;
+    options.path = path_;
+    options.read_only = read_only;
+    return open_sqlite_store(clock_, random_, *log_, options);
+  }
+  void expect_refused(Errc code, const std::string& words, bool read_only = false) {
+    try {
+      open(read_only);
+      FAIL() << "it was opened";
+    } catch (const Error& error) {
+      EXPECT_EQ(info(error.code()).slug, info(code).slug) << error.message();
+      EXPECT_THAT(error.message(), HasSubstr(words));
+      EXPECT_THAT(error.message(), HasSubstr(path_));
+    }
+  }
+  TaskKey insert(Store& store) {
+    InsertItem item;
+    item.spec.type = "t";
+    return store.tasks().insert({item}, InsertMode::per_item).at(0).key;
+  }
+  void write_file(const std::string& bytes) { std::ofstream(path_) << bytes; }
+
+  sqlite::TestFolder folder_;
+  std::string path_ = folder_.path("opscore.db");
+  SystemClock clock_;
+  SeededRandom random_{1};
+  std::unique_ptr<Log> log_ = silent_log();
+};
+
+TEST_F(OpenTest, MakesAFileAndKeepsItsIdentity) {
+  auto store = open();
+  std::string identity = store->identity(), id = store->ids().encode(TaskKey{1 << 20});
+  store.reset();
+  store = open();
+  EXPECT_EQ(store->identity(), identity);
+  EXPECT_EQ(store->ids().encode(TaskKey{1 << 20}), id);
+}
+
+TEST_F(OpenTest, AnEmptyFileIsANewOne) {
+  write_file("");
+  EXPECT_NO_THROW(insert(*open()));
+}
+
+TEST_F(OpenTest, NamesAMissingFolder) {
+  path_ = folder_.path("nowhere/opscore.db");
+  expect_refused(Errc::unavailable, folder_.path("nowhere") + "' cannot be reached");
+}
+
+TEST_F(OpenTest, NamesAFolderThatIsAFile) {
+  write_file("");
+  path_ += "/opscore.db";
+  expect_refused(Errc::unavailable, "opscore.db'");
+}
+
+TEST_F(OpenTest, ADataFileThatIsAFolderIsRefused) {
+  std::filesystem::create_directory(path_);
+  expect_refused(Errc::unavailable, "Is a directory");
+}
+
+TEST_F(OpenTest, AFolderThatMayNotBeWrittenIsNamed) {
+  if (::geteuid() == 0) GTEST_SKIP() << "root may write anywhere";
+  ::chmod(folder_.path("").c_str(), 0500);
+  expect_refused(Errc::unavailable, "may not be written");
+  ::chmod(folder_.path("").c_str(), 0700);
+}
+
+TEST_F(OpenTest, WhatIsNotADatabaseIsLeftAlone) {
+  write_file("these are my notes\n" + std::string(5000, '.'));
+  expect_refused(Errc::corrupt, "not an SQLite database");
+  expect_refused(Errc::corrupt, "not an SQLite database", true);
+  EXPECT_EQ(std::filesystem::file_size(path_), 5019u);
+}
+
+TEST_F(OpenTest, AnotherProgramsDatabaseIsLeftAlone) {
+  {
+    Connection(path_, OpenMode::create).execute("CREATE TABLE theirs(x)");
+  }
+  expect_refused(Errc::invalid, "another program");
+}
+
+TEST_F(OpenTest, ANewerSchemaIsLeftAlone) {
+  open();
+  {
+    Connection(path_, OpenMode::create).execute("PRAGMA user_version=99");
+  }
+  expect_refused(Errc::invalid, "newer opscore (schema 99");
+  expect_refused(Errc::invalid, "newer opscore (schema 99", true);
+  EXPECT_EQ(Connection(path_, OpenMode::reader).pragma("user_version"), 99);
+}
+
+TEST_F(OpenTest, AnOlderSchemaIsNotReadBeforeItIsMigrated) {
+  open();
+  {
+    Connection(path_, OpenMode::create).execute("PRAGMA user_version=0");
+  }
+  expect_refused(Errc::invalid, "opscore migrate", true);
+}
+
+TEST_F(OpenTest, AFileThatWasCutShortIsRefused) {
+  {
+    auto store = open();
+    for (int i = 0; i < 100; ++i) insert(*store);
+  }
+  std::filesystem::resize_file(path_, std::filesystem::file_size(path_) / 2 / 4096 * 4096);
+  expect_refused(Errc::corrupt, "cut short");
+}
+
+TEST_F(OpenTest, DamagedPagesAreAnErrorAndNeverACrash) {
+  {
+    auto store = open();
+    for (int i = 0; i < 200; ++i) insert(*store);
+  }
+  auto size = std::filesystem::file_size(path_);
+  std::fstream file(path_, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(4096);
+  for (uint64_t word = 0; word < (size - 4096) / 8; ++word) {
+    uint64_t noise = random_.next();
+    file.write(reinterpret_cast<const char*>(&noise), sizeof noise);
+  }
+  file.close();
+  expect_refused(Errc::corrupt, "damaged");
+}
+
+TEST_F(OpenTest, ReadingNeedsAFile) {
+  expect_refused(Errc::unavailable, "opscore up", true);
+  EXPECT_FALSE(std::filesystem::exists(path_));
+}
+
+TEST_F(OpenTest, ReadsNextToItsServer) {
+  auto server = open();
+  TaskKey first = insert(*server);
+  auto reader = open(true);
+  EXPECT_TRUE(reader->reader().find(first));
+  TaskKey second = insert(*server);
+  EXPECT_EQ(reader->reader().find(second)->type, "t");
+  EXPECT_EQ(reader->reader().queues().at(0).pending, 2);
+  EXPECT_EQ(reader->ids().encode(first), server->ids().encode(first));
+  server.reset();
+  EXPECT_TRUE(reader->reader().find(second));
+}
+
+TEST_F(OpenTest, ReadsAfterItsServerAndWritesNothing) {
+  TaskKey key = insert(*open());
+  auto reader = open(true);
+  EXPECT_TRUE(reader->reader().find(key));
+  EXPECT_EQ(reader->reader().list({}, {}, 10).tasks.size(), 1u);
+  try {
+    insert(*reader);
+    FAIL() << "it wrote";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Errc::unavailable);
+    EXPECT_THAT(error.message(), HasSubstr("reading only"));
+  }
+}
+
+TEST_F(OpenTest, LowDiskRefusesInsertsButNotFinishes) {
+  TaskKey key = insert(*open());
+  SqliteOptions options;
+  options.path = path_;
+  options.disk_reserve_bytes = int64_t{1} << 60;
+  auto store = open_sqlite_store(clock_, random_, *log_, options);
+  try {
+    insert(*store);
+    FAIL() << "it was accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Errc::disk_low);
+  }
+  ClaimRequest request;
+  request.session = store->fleet().open_session("s", "{}");
+  request.queues = {{"default", 1}};
+  request.types = std::make_shared<const std::vector<std::string>>(1, "t");
+  EXPECT_EQ(store->tasks().claim(request).tasks.at(0).key, key);
+}
+
+TEST_F(OpenTest, TheDataLockNamesItsHolder) {
+  std::optional<DataLock> lock(path_);
+  try {
+    DataLock second(path_);
+    FAIL() << "it was taken twice";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Errc::conflict);
+    EXPECT_THAT(error.message(), HasSubstr("process " + std::to_string(::getpid())));
+  }
+  lock.reset();
+  EXPECT_NO_THROW(DataLock{path_});
+}
+
+TEST_F(OpenTest, TheDataLockNeedsItsFolder) {
+  try {
+    DataLock lock(folder_.path("nowhere/opscore.db"));
+    FAIL() << "it was taken";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Errc::unavailable);
+  }
+}
+
+TEST_F(OpenTest, AForkedProcessKeepsTheDataLock) {
+  int hold[2];
+  ASSERT_EQ(::pipe(hold), 0);
+  std::optional<DataLock> lock(path_);
+  pid_t child = ::fork();
+  if (child == 0) {
+    ::close(hold[1]);
+    char none;
+    (void)!::read(hold[0], &none, 1);  // until the parent closes its end
+    ::_exit(0);
+  }
+  ::close(hold[0]);
+  lock.reset();
+  EXPECT_THROW(DataLock{path_}, Error);
+  ::close(hold[1]);
+  ::waitpid(child, nullptr, 0);
+  EXPECT_NO_THROW(DataLock{path_});
+}
+
+}  // namespace
+}  // namespace opscore

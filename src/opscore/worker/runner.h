@@ -44,6 +44,7 @@ class Runner {
   virtual size_t free() const = 0;
   // How many tasks would be started within `ahead` at the measured pace, at least free().
   virtual size_t appetite(Duration ahead) const = 0;
+  // Nothing runs or waits, abandoned slots aside.
   virtual bool idle() const = 0;
   virtual void fill(SessionReport& report) const = 0;  // slots, busy, unstarted, running, ...
 };

@@ -310,7 +310,7 @@ size_t ThreadRunner::appetite(Duration ahead) const {
 
 bool ThreadRunner::idle() const {
   std::lock_guard lock(mutex_);
-  return busy_ == 0 && queue_.empty();
+  return busy_ <= abandoned_.load() && queue_.empty();
 }
 
 size_t ThreadRunner::suspects() const {

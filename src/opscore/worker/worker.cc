@@ -102,10 +102,10 @@ bool Worker::stop(const std::string& last_words) {
   }
   bool clean = runner_.stop_threads(Deadline::after(Duration(500)));
   progress_.stop();
-  clean = finisher_.stop(Deadline::after(limits::kStopGrace)) && clean;
+  bool all_written = finisher_.stop(Deadline::after(limits::kStopGrace));
   intake_.stop();
-  if (clean) intake_.close(last_words);
-  return clean;
+  if (all_written) intake_.close(last_words);
+  return clean && all_written;
 }
 
 }  // namespace opscore

@@ -1,0 +1,27 @@
+#pragma once
+// Everything this process can run: the built-ins, the actors of the configuration, the agent, and
+// what the program's own code adds.
+
+#include <string>
+
+#include "opscore/actor/actor.h"
+#include "opscore/app/commands.h"
+#include "opscore/base/random.h"
+#include "opscore/net/http_client.h"
+#include "opscore/process/reaper.h"
+
+namespace opscore {
+
+struct InstalledActors {
+  Registry registry;
+  // What the banner says of the agent: which provider, and why.
+  std::string agent_words;
+};
+
+// `demo_agent`: when nothing names a provider, agent tasks replay the demo script (only `up` may).
+// The references must outlive the result. Throws Error{invalid} for a name given twice.
+std::unique_ptr<InstalledActors> install_actors(const Config& config, const AddActors& add_actors,
+                                                bool demo_agent, Reaper& reaper, HttpClient& http,
+                                                const Clock& clock, Random& random);
+
+}  // namespace opscore

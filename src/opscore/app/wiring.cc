@@ -1,0 +1,117 @@
+#include "opscore/app/wiring.h"
+
+#include "opscore/app/session_context.h"
+#include "opscore/app/version.h"
+#include "opscore/process/crash_handler.h"
+#include "opscore/store/intercepted_store.h"
+#include "opscore/store/sqlite/sqlite_store.h"
+
+namespace opscore {
+namespace {
+
+std::unique_ptr<Store> open_store(const Config& config, const Clock& clock, Random& random,
+                                  Log& log, Metrics& metrics) {
+  SqliteOptions options;
+  options.path = config.store.path;
+  options.disk_reserve_bytes = config.store.disk_reserve.value;
+  return observe(open_sqlite_store(clock, random, log, options), clock, metrics);
+}
+
+ServiceOptions service_options(const Registry& registry, TimePoint now) {
+  ServiceOptions options;
+  for (const RegisteredActor* actor : registry.all()) {
+    options.declared.push_back(actor->entry);
+    options.declared.back().seen_at = now;
+  }
+  return options;
+}
+
+WorkerOptions worker_options(const Config& config, const WiringOptions& wiring) {
+  WorkerOptions options;
+  options.slots = static_cast<size_t>(config.worker.slots);
+  options.queues.clear();
+  for (const QueueWeight& queue : config.worker.queues) options.queues[queue.queue] = queue.weight;
+  options.session_name = session_name();
+  options.session_context = session_context();
+  options.drain_grace = config.worker.drain_grace;
+  options.page = wiring.page;
+  if (wiring.page)
+    options.on_slot_thread = [](size_t slot) { set_crash_slot(static_cast<int32_t>(slot)); };
+  options.on_progress = wiring.on_progress;
+  options.on_command = wiring.on_command;
+  options.on_dying = wiring.on_dying;
+  return options;
+}
+
+MaintenanceOptions maintenance_options(const Config& config, const Worker& worker) {
+  MaintenanceOptions options;
+  options.retention.completed = config.retention.completed;
+  options.retention.failed = config.retention.failed;
+  for (const auto& [type, keep] : config.retention.types)
+    options.retention.completed_by_type.emplace_back(type, keep);
+  options.session = [&worker] { return worker.session(); };
+  return options;
+}
+
+ApiOptions api_options(const Config& config, const Listener& listener) {
+  ApiOptions options;
+  options.listen_fd = listener.fd;
+  options.token = config.server.token;
+  options.version = version();
+  return options;
+}
+
+// Holding the data lock proves that every other session of this file is dead.
+void end_earlier_sessions(Store& store, Log& log, const std::optional<LostSession>& death) {
+  for (const Session& session : store.fleet().sessions(Duration(0))) {
+    LostSession lost;
+    lost.session = session.id;
+    lost.words = fmt::format("worker {} is gone: its process ended without a word", session.name);
+    if (death && death->session == session.id) lost = *death;
+    size_t count = store.tasks().rescue(lost);
+    if (count > 0) log.warn("{}; gave back {} attempts", lost.words, count);
+  }
+}
+
+}  // namespace
+
+LogOptions log_options(const Config& config) {
+  LogOptions options;
+  options.level = parse_log_level(config.log.level);
+  options.format = config.log.format == "json"   ? LogOptions::Format::json
+                   : config.log.format == "text" ? LogOptions::Format::text
+                                                 : LogOptions::Format::automatic;
+  options.file = config.log.file;
+  return options;
+}
+
+EmbeddedServer::EmbeddedServer(const Config& config, const AddActors& add_actors,
+                               WiringOptions options)
+    : log(log_options(config)),
+      reaper(log),
+      actors(install_actors(config, add_actors, true, reaper, http, clock, random)),
+      store(open_store(config, clock, random, log, metrics)),
+      service(*store, clock, random, log, metrics,
+              service_options(actors->registry, clock.now())),
+      worker(actors->registry, *store, clock, random, log, metrics,
+             worker_options(config, options)),
+      maintenance(*store, clock, log, metrics, maintenance_options(config, worker)),
+      api(service, metrics, log, api_options(config, options.listener)) {
+  end_earlier_sessions(*store, log, options.previous_death);
+}
+
+void EmbeddedServer::start() {
+  worker.start();
+  maintenance.start();
+  api.start();
+}
+
+bool EmbeddedServer::stop(const std::string& last_words) {
+  api.stop(Deadline::after(limits::kStopGrace));
+  bool clean = worker.stop(last_words);
+  maintenance.stop();
+  log.flush();
+  return clean;
+}
+
+}  // namespace opscore

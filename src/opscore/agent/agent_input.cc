@@ -242,10 +242,9 @@ std::string agent_input_schema(const AgentOptions& options) {
     // A provider without a model of its own, named or standing in as the default.
     Json chosen = {{"properties", {{"provider", {{"const", name}}}}}};
     if (name != options.default_provider) chosen["required"] = Json::array({"provider"});
-    config["allOf"].push_back({{"if", std::move(chosen)},
-                               {"then",
-                                {{"required", Json::array({"model"})},
-                                 {"x-opscore-required", {{"model", no_model_reason(name)}}}}}});
+    Json rule = Json::object();
+    require(rule, "model", no_model_reason(name));
+    config["allOf"].push_back({{"if", std::move(chosen)}, {"then", std::move(rule)}});
   }
   schema["properties"]["agent_config"] = std::move(config);
   return schema.dump();

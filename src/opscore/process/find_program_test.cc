@@ -1,5 +1,6 @@
 #include "opscore/process/find_program.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>

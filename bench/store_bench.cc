@@ -157,6 +157,12 @@ void insert_single(Store& store, size_t threads, size_t per_thread) {
              all[all.size() / 2], all[all.size() * 99 / 100]);
 }
 
+void list_pages(Store& store, const char* what, const TaskFilter& filter) {
+  Stopwatch watch;
+  TaskPage page = store.reader().list(filter, {}, 50);
+  fmt::print("list {}: {} tasks in {:.2f} ms\n", what, page.tasks.size(), watch.seconds() * 1e3);
+}
+
 void print_memory(const char* when) {
   std::ifstream status("/proc/self/status");
   std::string line;
@@ -187,17 +193,23 @@ int run(const std::string& folder, size_t tasks) {
     print_memory("with all tasks pending");
     print_wal(bench.path);
   }
-  auto start = Steady::now();
+  Stopwatch opening;
   auto store = bench.open();
-  fmt::print("open with {} pending: {:.1f} ms\n", tasks, seconds_since(start) * 1e3);
+  fmt::print("open with {} pending: {:.1f} ms; {}\n", tasks, opening.seconds() * 1e3,
+             opening.rate(tasks));
   drain(bench, *store, tasks / 2, 1000);
   drain(bench, *store, tasks - tasks / 2, 512);
   print_wal(bench.path);
   print_memory("after the drain");
   store.reset();
-  start = Steady::now();
+  Stopwatch reopening;
   store = bench.open();
-  fmt::print("open with {} finished: {:.1f} ms\n", tasks, seconds_since(start) * 1e3);
+  fmt::print("open with {} finished: {:.1f} ms\n", tasks, reopening.seconds() * 1e3);
+  list_pages(*store, "newest", {});
+  list_pages(*store, "failed", {.states = StateSet(State::failed)});
+  list_pages(*store, "unfinished", {.states = StateSet(State::pending, State::running)});
+  list_pages(*store, "pending or failed", {.states = StateSet(State::pending, State::failed)});
+  list_pages(*store, "of a type that does not exist", {.type = "none"});
   insert_single(*store, 64, 2000);
   insert_single(*store, 1, 2000);
   return 0;

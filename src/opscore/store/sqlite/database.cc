@@ -74,6 +74,13 @@ bool folder_writable(const std::string& path) {
   return ::access(folder.c_str(), W_OK) == 0;
 }
 
+// SQLite counts every allocation under one mutex of the process unless told otherwise before its
+// first use; the writer and the readers would meet there for every row.
+void stop_memory_statistics() {
+  static const int done = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+  (void)done;  // SQLITE_MISUSE when somebody else was first, and then it only costs time
+}
+
 int count_wal_pages(void* pages, sqlite3*, const char*, int count) {
   *static_cast<int*>(pages) = count;
   return SQLITE_OK;
@@ -82,6 +89,7 @@ int count_wal_pages(void* pages, sqlite3*, const char*, int count) {
 }  // namespace
 
 Connection::Connection(const std::string& path, OpenMode mode) : path_(path) {
+  stop_memory_statistics();
   int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI | SQLITE_OPEN_EXRESCODE;
   flags |= mode == OpenMode::create   ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
            : mode == OpenMode::reader ? SQLITE_OPEN_READWRITE

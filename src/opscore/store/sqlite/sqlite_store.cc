@@ -16,11 +16,17 @@ void Parts::write(const char* verb, size_t items, Committer::Kind kind,
   try {
     committer->run(items, kind, operation);
   } catch (const Error& error) {
+    // Only inserts may be refused for want of space; for the others it is a failure like any.
+    if (error.code() == Errc::disk_low && kind == Committer::Kind::ends_work)
+      throw Error(Errc::unavailable, fmt::format("{}: {}", verb, error.what()));
     throw error.with_context(verb);
   }
 }
 
 namespace {
+
+// Longer than anything else that names a session is kept.
+constexpr Duration kKeepSessions = std::chrono::days(90);
 
 // Everything that only a writing store has.
 struct Writing {
@@ -28,8 +34,14 @@ struct Writing {
           ChangeFeed& feed)
       : db(options.path, OpenMode::create),
         side(clock, random, log, migrated(random), lanes, feed, options.announce) {
+    forget_old_sessions(clock.now());
     side.load();
     committer.emplace(side, options.batch_max);
+  }
+
+  void forget_old_sessions(TimePoint now) {
+    Statement forget(db, "DELETE FROM sessions WHERE ended < ?");
+    forget.run(now - kKeepSessions);
   }
 
   Connection& migrated(Random& random) {

@@ -97,9 +97,9 @@ std::optional<OutcomeRow> TaskQueries::outcome(TaskKey key) {
 }
 
 std::optional<State> TaskQueries::state(TaskKey key) {
-  if (auto row = live(key)) return row->live.state;
-  if (auto row = outcome(key)) return row->state;
-  return std::nullopt;
+  auto rows = state_.query(key.value);
+  if (!rows.next()) return std::nullopt;
+  return static_cast<State>(rows.integer(0));
 }
 
 std::optional<TaskKeyRow> TaskQueries::unique_key(int kind, std::string_view scope,

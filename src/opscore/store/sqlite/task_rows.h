@@ -88,6 +88,9 @@ class TaskQueries {
   Statement task_{db_,
                   "SELECT lane, priority, run_at, max_attempts, input, options FROM tasks "
                   "WHERE key = ?"};
+  Statement state_{db_,
+                   "SELECT state FROM live WHERE key = ?1 UNION ALL "
+                   "SELECT state FROM outcomes WHERE key = ?1"};
   Statement lane_{db_, "SELECT lane FROM tasks WHERE key = ?"};
   Statement options_{db_, "SELECT options FROM tasks WHERE key = ?"};
   Statement claimed_{

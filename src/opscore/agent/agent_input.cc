@@ -72,7 +72,8 @@ class Fields {
     return out;
   }
   void refuse_rest() const {
-    for (const auto& [name, value] : rest().items())
+    const Json unknown = rest();
+    for (const auto& [name, value] : unknown.items())
       refuse(name, fmt::format("unknown key; there are {}", fmt::join(known_, ", ")));
   }
   [[noreturn]] void refuse(const std::string& name, const std::string& what) const {

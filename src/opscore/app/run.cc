@@ -23,6 +23,9 @@ namespace {
 
 constexpr int kExitRestart = 70;   // EX_SOFTWARE: the supervisor starts a fresh worker
 constexpr int kExitImpatient = 130;
+// Who stops a service often signals every process of it, and the supervisor passes its own on: that
+// is one request.
+constexpr Duration kSameRequest{500};
 
 std::string url_of(const Config& config, int port) {
   bool any = config.server.address == "0.0.0.0" || config.server.address == "::";
@@ -101,9 +104,10 @@ bool stop_server(EmbeddedServer& server, const std::string& words, const sigset_
   std::atomic<int> result{-1};
   std::jthread stopping([&] { result = server.stop(words) ? 1 : 0; });
   const timespec tick{0, 20'000'000};
+  Deadline same_request = Deadline::after(kSameRequest);
   while (result < 0)
     if (int signal = ::sigtimedwait(&signals, nullptr, &tick);
-        signal == SIGTERM || signal == SIGINT) {
+        (signal == SIGTERM || signal == SIGINT) && same_request.passed()) {
       server.log.warn("asked to stop a second time: exiting at once; what runs is rescued by the "
                       "next start");
       server.log.flush();

@@ -80,22 +80,29 @@ void snooze(Plan& plan, const TaskOptions& options, const Outcome& outcome) {
                              fmt::format("snoozed {} times without an end", limits::kSnoozes),
                              outcome.error.message});
   if (options.deadline && plan.at + wait >= *options.deadline)
-    return end_failed(plan, {error_kind::kDeadline,
-                             fmt::format("snoozed past its deadline {}",
-                                         to_rfc3339(*options.deadline)),
-                             outcome.error.message});
+    return end_failed(plan,
+                      {error_kind::kDeadline,
+                       fmt::format("snoozed past its deadline {}", to_rfc3339(*options.deadline)),
+                       outcome.error.message});
   run_again(plan, wait);
 }
 
 Event event_of(Outcome::Kind kind) {
   switch (kind) {
-    case Outcome::Kind::completed: return Event::complete;
-    case Outcome::Kind::failed: return Event::fail;
-    case Outcome::Kind::snoozed: return Event::snooze;
-    case Outcome::Kind::timed_out: return Event::time_out;
-    case Outcome::Kind::stopped: return Event::stop;
-    case Outcome::Kind::handed_back: return Event::hand_back;
-    case Outcome::Kind::lost: return Event::lose;
+    case Outcome::Kind::completed:
+      return Event::complete;
+    case Outcome::Kind::failed:
+      return Event::fail;
+    case Outcome::Kind::snoozed:
+      return Event::snooze;
+    case Outcome::Kind::timed_out:
+      return Event::time_out;
+    case Outcome::Kind::stopped:
+      return Event::stop;
+    case Outcome::Kind::handed_back:
+      return Event::hand_back;
+    case Outcome::Kind::lost:
+      return Event::lose;
   }
   return Event::fail;
 }
@@ -114,9 +121,9 @@ Live decide_submit(const TaskSpec& spec, TimePoint now) {
   Live live;
   live.run_at = spec.run_at.value_or(now);
   live.budget = spec.max_attempts;
-  live.state = spec.waiting          ? State::waiting
-               : live.run_at > now   ? State::scheduled
-                                     : State::pending;
+  live.state = spec.waiting        ? State::waiting
+               : live.run_at > now ? State::scheduled
+                                   : State::pending;
   return live;
 }
 
@@ -269,8 +276,7 @@ std::expected<Plan, Error> decide_retry(const Task& task, std::optional<std::str
 
 std::expected<void, Error> decide_remove(const Task& task) {
   if (successors(task.state(), Event::remove).empty())
-    return std::unexpected(
-        Error(Errc::conflict, "delete: the task is running; cancel it first"));
+    return std::unexpected(Error(Errc::conflict, "delete: the task is running; cancel it first"));
   return {};
 }
 
@@ -284,7 +290,8 @@ Plan decide_expire(TaskKey key, const Live& live, TimePoint deadline, TimePoint 
   Plan plan = plan_for(key, live, now);
   plan.worker = SessionId{};
   end_failed(plan, {error_kind::kDeadline,
-                    fmt::format("its deadline {} passed before it ran", to_rfc3339(deadline)), {}});
+                    fmt::format("its deadline {} passed before it ran", to_rfc3339(deadline)),
+                    {}});
   return checked(std::move(plan), Event::expire);
 }
 

@@ -10,6 +10,8 @@ namespace {
 // However quiet it is, look again this often: bounds what a lost wake-up can cost.
 constexpr Duration kWaitMax{500};
 constexpr Duration kWaitRestricted{50};
+// What has just been started is reported this soon, so that people see it running.
+constexpr Duration kReportSoon{200};
 
 }  // namespace
 
@@ -95,7 +97,9 @@ size_t Intake::claim(size_t appetite) {
   unanswered_claim_.reset();
   next_due_at_ = result.next_due_at;
   size_t count = result.tasks.size();
-  if (count > 0) runner_.start(std::move(result.tasks));
+  if (count == 0) return 0;
+  runner_.start(std::move(result.tasks));
+  renew_at_ = std::min(renew_at_, clock_.steady() + kReportSoon);
   return count;
 }
 

@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -19,6 +20,13 @@ constexpr size_t kChecked = 1000;
 
 double seconds_since(SteadyPoint began) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+}
+
+double cpu_seconds() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+         static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
 std::string payload(int64_t number, int64_t bytes) {
@@ -87,7 +95,7 @@ Json drain_loaded(const Scene& scene, int64_t tasks) {
   options.session_context = "{}";
   const int64_t before = count_completed(*bench.store);
   const std::string wal = scene.config.store.path + "-wal";
-  double seconds = 0;
+  double seconds = 0, cpu = cpu_seconds();
   uintmax_t wal_max = 0;
   auto began = std::chrono::steady_clock::now();
   {
@@ -95,13 +103,14 @@ Json drain_loaded(const Scene& scene, int64_t tasks) {
                   options);
     worker.start();
     for (int64_t done = 0; done < tasks;) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
       done = count_completed(*bench.store) - before;
       std::error_code ignored;
       if (auto size = fs::file_size(wal, ignored); !ignored) wal_max = std::max(wal_max, size);
       scene.progress(0.5 + 0.5 * static_cast<double>(done) / static_cast<double>(tasks));
     }
     seconds = seconds_since(began);
+    cpu = cpu_seconds() - cpu;
     worker.stop("the bench is over");
   }
   double memory = pss_mb(::getpid());
@@ -109,6 +118,7 @@ Json drain_loaded(const Scene& scene, int64_t tasks) {
   bench.store.reset();
   return {{"open_seconds", open_seconds},
           {"seconds", seconds},
+          {"cpu_seconds", cpu},
           {"close_seconds", seconds_since(closing)},
           {"wal_max_mb", static_cast<double>(wal_max) / (1 << 20)},
           {"pss_mb", memory}};
@@ -139,6 +149,7 @@ Json one_round(const Scene& scene, int64_t tasks) {
   auto count = static_cast<double>(tasks);
   return {{"load_per_s", count / loaded["seconds"].get<double>()},
           {"drain_per_s", count / drained["seconds"].get<double>()},
+          {"cpu_us_per_task", drained["cpu_seconds"].get<double>() * 1e6 / count},
           {"open_ms", drained["open_seconds"].get<double>() * 1000},
           {"checkpoint_ms", drained["close_seconds"].get<double>() * 1000},
           {"wal_max_mb", drained["wal_max_mb"]},

@@ -3,6 +3,7 @@
 // the pool for reading, and hold no state of their own but what is noted.
 
 #include <atomic>
+#include <limits>
 #include <string>
 
 #include "opscore/store/sqlite/committer.h"
@@ -45,7 +46,7 @@ class SqliteTasks final : public TaskStore {
 
   const Parts& parts_;
   std::atomic<int64_t> disk_checked_ms_{0};  // steady; when the free space was last looked at
-  std::atomic<int64_t> disk_free_{0};
+  std::atomic<int64_t> disk_free_{std::numeric_limits<int64_t>::max()};  // until looked at
   std::atomic<int64_t> pruned_up_to_{0};  // the key where the next prune() goes on
 };
 

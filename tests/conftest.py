@@ -4,8 +4,12 @@ import contextlib
 
 import pytest
 
-from harness.needs import missing
 from harness.server import BINARY, Server
+
+
+def pytest_sessionstart(session):
+    if not session.config.option.collectonly and not BINARY.exists():
+        pytest.exit(f"{BINARY} is not built: ./dev build", returncode=2)
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -21,8 +25,6 @@ def pytest_runtest_makereport(item, call):
 @pytest.fixture
 def new_server(tmp_path, request):
     """Makes servers, not yet started; ends whatever the test leaves running."""
-    if not BINARY.exists():
-        missing(f"{BINARY} is not built: ./dev build")
     request.node.servers = []
     with contextlib.ExitStack() as stack:
 
@@ -49,8 +51,6 @@ def rest(server):
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
     """One running server for all tests of a module that leave no trace in each other's way."""
-    if not BINARY.exists():
-        missing(f"{BINARY} is not built: ./dev build")
     server = Server(tmp_path_factory.mktemp("shared"))
     try:
         yield server.start()

@@ -21,7 +21,7 @@ OPSCORE_LOG_LEVEL=warn build/opscore up --port 0 --data "$folder/opscore.db" \
 server=$!
 url=
 for _ in {1..200}; do
-  url=$(grep -oE 'http://127\.0\.0\.1:[0-9]+' "$folder/log" | head -n 1 || true)
+  url=$(grep -oE 'http://(localhost|127\.0\.0\.1):[0-9]+' "$folder/log" | head -n 1 || true)
   [[ -z $url ]] || break
   kill -0 "$server" 2>/dev/null || { cat "$folder/log" >&2 && exit 1; }
   sleep 0.05

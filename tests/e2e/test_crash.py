@@ -57,7 +57,7 @@ def test_a_crashing_task_is_quarantined_and_harms_nobody(new_server):
         wait_for(quarantined, lambda: f"quarantine\n{server.output()}", 60)
     task = rest.task(crash)
     assert task["error"]["kind"] == "poison", task
-    assert "SIGSEGV" in task["error"]["message"] + task["error"]["detail"], task
+    assert "SIGSEGV" in str(task["error"]), task
     assert watch.longest < 0.5, f"the API was away for {watch.longest:.2f} s"
     for task_id in neighbours + others:
         assert rest.wait(task_id, timeout=60)["status"] == "completed"

@@ -42,7 +42,7 @@ def test_submit_with_curl_runs_the_agent(server):
 
 def test_the_banner_says_what_runs_where(server):
     banner = server.output()
-    assert f"http://127.0.0.1:{server.port}" in banner
+    assert f"http://localhost:{server.port}" in banner
     assert "opscore-data/opscore.db" in banner
     assert "agent_task" in banner and "opscore.echo" in banner
     assert "curl" in banner

@@ -56,16 +56,15 @@ def test_unknown_queue_is_404(rest):
 def test_workers_and_actors(rest):
     workers = rest.get("workers")["workers"]
     assert len(workers) == 1
-    actors = {actor["type"]: actor for actor in rest.get("actors")["actors"]}
+    actors = {actor["task_type"]: actor for actor in rest.get("actors")["actors"]}
     assert {"agent_task", "opscore.noop", "opscore.crash"} <= actors.keys()
     assert actors["agent_task"]["kind"] == "agent"
 
 
-def test_a_queue_that_nobody_serves_warns(new_server):
+def test_a_queue_that_nobody_serves(new_server):
     server = new_server()
     server.configure('[worker]\nqueues = ["default"]')
     rest = server.start().rest
     submitted = rest.submit("opscore.noop", queue="elsewhere")
-    assert submitted["warnings"]
     explained = rest.get(f"tasks/{submitted['task_id']}/explain")
     assert explained["verdict"] == "no_worker"

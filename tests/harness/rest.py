@@ -76,9 +76,9 @@ class Rest:
         wait_for(look, lambda: f"{task_id} {'/'.join(states)}; it is {last}", timeout)
         return last
 
-    def run(self, task_type, input_data=None, timeout=30, **fields):
-        """Submits and waits for the end."""
-        return self.wait(self.submit(task_type, input_data, **fields)["task_id"], timeout=timeout)
+    def run(self, task_type, input_data=None, within=30, **fields):
+        """Submits and waits for the end, for so many seconds; `fields` go to the server."""
+        return self.wait(self.submit(task_type, input_data, **fields)["task_id"], timeout=within)
 
     def queue(self, name):
         queues = self.get("queues")["queues"]

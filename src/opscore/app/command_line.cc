@@ -19,7 +19,7 @@ bool reads_offline(const std::string& command) {
   return command == "explain" || command == "tasks show";
 }
 
-ExitStatus run_client(ClientCommand command, const CommandLine& line, const Config& config) {
+CommandExit run_client(ClientCommand command, const CommandLine& line, const Config& config) {
   SystemClock clock;
   Screen screen = look_at_terminal(config.environment);
   auto api = make_http_api_client(config);
@@ -85,7 +85,7 @@ int run_command(const CommandLine& line, const AddActors& add_actors) {
     config = load_config(config_sources(line, process_environment()));
   } catch (const Error& error) {
     std::cerr << error_text("configuration", "not usable\n" + error.message());
-    return static_cast<int>(ExitStatus::usage);
+    return static_cast<int>(CommandExit::usage);
   }
   try {
     if (client) return static_cast<int>(run_client(client, line, config));
@@ -156,7 +156,7 @@ int run_main(int argc, char** argv, const AddActors& add_actors) {
     return code;
   } catch (const std::exception& error) {
     std::cerr << error_text(line->command, error.what());
-    return static_cast<int>(ExitStatus::failed);
+    return static_cast<int>(CommandExit::failed);
   }
 }
 

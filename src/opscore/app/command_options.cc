@@ -70,38 +70,47 @@ class CommandTree {
           field.flag, [this, key](const std::string& text) { line_.flags[key] = text; }, words);
   }
 
-  void add_server_settings(CLI::App* command) {
+  // Flags for the settings of these sections, "store." or a whole key.
+  void add_settings(CLI::App* command, std::initializer_list<std::string_view> sections) {
     for (const auto& field : config_fields())
-      if (*field.flag != '\0' && std::string_view(field.key) != "client.url")
-        add_setting(command, field);
+      for (std::string_view section : sections)
+        if (*field.flag != '\0' && std::string_view(field.key).starts_with(section))
+          add_setting(command, field);
     add_sources(command);
   }
 
   CLI::App* add_client(CLI::App& parent, const std::string& name, const std::string& description,
                        const std::string& example) {
     CLI::App* command = add(parent, name, description, example);
-    for (const auto& field : config_fields())
-      if (std::string_view(field.key) == "client.url") add_setting(command, field);
+    add_settings(command, {"client.url"});
     command->add_flag("--json", line_.json, "Print the server's answer as it is");
-    add_sources(command);
     return command;
   }
 
   void add_roles() {
     struct Role {
       const char *name, *description, *example;
+      std::initializer_list<std::string_view> sections;
     };
-    const Role roles[] = {
-        {"up", "Run everything in one process, on a SQLite file", "opscore up --port 8080"},
-        {"api", "Run the API only, on PostgreSQL",
-         "DATABASE_URL=postgresql://localhost/opscore opscore api"},
-        {"worker", "Run a worker only, on PostgreSQL",
-         "DATABASE_URL=postgresql://localhost/opscore opscore worker --slots 16"},
-        {"maintenance", "Run the maintenance loops only, on PostgreSQL",
-         "DATABASE_URL=postgresql://localhost/opscore opscore maintenance"}};
+    const Role roles[] = {{"up",
+                           "Run everything in one process, on a SQLite file",
+                           "opscore up --port 8080",
+                           {"server.", "store.", "worker.", "log."}},
+                          {"api",
+                           "Run the API only, on PostgreSQL",
+                           "DATABASE_URL=postgresql://localhost/opscore opscore api",
+                           {"server.", "log."}},
+                          {"worker",
+                           "Run a worker only, on PostgreSQL",
+                           "DATABASE_URL=postgresql://localhost/opscore opscore worker --slots 16",
+                           {"worker.", "log."}},
+                          {"maintenance",
+                           "Run the maintenance loops only, on PostgreSQL",
+                           "DATABASE_URL=postgresql://localhost/opscore opscore maintenance",
+                           {"log."}}};
     for (const Role& role : roles) {
       CLI::App* command = add(root_, role.name, role.description, role.example);
-      add_server_settings(command);
+      add_settings(command, role.sections);
       command->add_flag_callback(
           "--no-supervise", [this] { line_.run.supervise = false; },
           "Without the supervisor that restarts the process after a crash; for containers");
@@ -244,7 +253,7 @@ class CommandTree {
          {Verb{"show", "Print every setting with its value and origin; secrets are masked"},
           Verb{"check", "Check the configuration and what it names: programs, files"}}) {
       CLI::App* command = add(*config, name, description, fmt::format("opscore config {}", name));
-      add_server_settings(command);
+      add_settings(command, {"server.", "store.", "worker.", "log.", "client."});
       command->add_flag("--json", line_.json, "Print JSON");
     }
   }
@@ -252,7 +261,7 @@ class CommandTree {
   void add_others() {
     CLI::App* migrate = add(root_, "migrate", "Bring the store's schema up to date",
                             "opscore migrate --data ./opscore-data/opscore.db");
-    add_server_settings(migrate);
+    add_settings(migrate, {"store.", "log."});
     add_bench();
     CLI::App* version =
         add(root_, "version", "Print the version and how it was built", "opscore version --json");
@@ -293,28 +302,58 @@ class CommandTree {
   CLI::App root_{"A durable task engine: submit, execute, explain.", "opscore"};
 };
 
-void collect_help(CLI::App& app, const std::string& prefix, std::vector<CommandHelp>& out) {
+using Visit = std::function<void(CLI::App& command, const std::string& path)>;
+
+void visit_commands(CLI::App& app, const std::string& prefix, const Visit& visit) {
   for (CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
     std::string path = prefix + command->get_name();
-    out.push_back({path, command->help(prefix.empty() ? "opscore" : "opscore " + prefix)});
-    collect_help(*command, path + " ", out);
+    visit(*command, path);
+    visit_commands(*command, path + " ", visit);
   }
+}
+
+// Not CLI11's own help: what that looks like depends on its version.
+std::string reference_of(CLI::App& command, const std::string& path) {
+  std::string usage = "opscore " + path;
+  std::string rows;
+  bool is_family = !command.get_subcommands([](const CLI::App*) { return true; }).empty();
+  for (const CLI::Option* option : command.get_options()) {
+    if (option->nonpositional()) {
+      std::string name = "--" + option->get_lnames().at(0);
+      if (name == "--help") continue;
+      bool takes_value = option->get_items_expected_max() > 0;
+      rows += fmt::format("| `{}{}` | {} |\n", name,
+                          takes_value        ? " VALUE"
+                          : name == "--wait" ? "[=DURATION]"
+                                             : "",
+                          option->get_description());
+    } else {
+      bool repeats = option->get_items_expected_max() > 1;
+      std::string name = option->get_name(true);
+      usage += fmt::format(" {}{}", name, repeats ? "..." : "");
+      rows += fmt::format("| `{}` | {} |\n", name, option->get_description());
+    }
+  }
+  usage += is_family ? " [COMMAND] [OPTIONS]" : " [OPTIONS]";
+  std::string table = rows.empty() ? "" : "\n| option | meaning |\n|---|---|\n" + rows;
+  return fmt::format("\n## opscore {}\n\n{}.\n\n```\n{}\n\n{}\n```\n{}", path,
+                     command.get_description(), usage, command.get_footer(), table);
 }
 
 constexpr char kReferenceHead[] = R"(# Command line
 
-`opscore COMMAND --help` prints what is below. This page is written by `app_test` from the commands
-themselves; a test compares the two.
+Every command, as `opscore COMMAND --help` tells it. This page is written by `app_test` from the
+commands themselves; a test compares the two.
 
 Commands that talk to a server find it with `--url`, `OPSCORE_URL`, or `server.address` and
 `server.port` of the configuration, and send the token of `OPSCORE_API_TOKEN` (see
 [configuration](config.md)). When no server answers, `explain` and `tasks show` read the data file
 themselves and say so; the others say how to start the server.
 
-On a terminal, tables fit its width and states have colours (not with `NO_COLOR`); in a pipe, columns
-are separated by tabs. `--json` prints the server's answer, byte by byte. Results go to stdout, remarks
-and errors to stderr. Errors read `opscore: what was attempted: what went wrong`, and a line with what
-to do.
+On a terminal, tables fit its width and states have colours (not with `NO_COLOR`); in a pipe,
+columns are separated by tabs. `--json` prints the server's answer, byte by byte. Results go to
+stdout, remarks and errors to stderr. Errors read `opscore: what was attempted: what went wrong`,
+and a line with what to do.
 
 ## Exit codes
 
@@ -342,9 +381,9 @@ std::expected<CommandLine, EarlyExit> parse_command_line(std::vector<std::string
       command = command->get_subcommands().back();
       hint += " " + command->get_name();
     }
-    return std::unexpected(
-        EarlyExit{static_cast<int>(ExitStatus::usage), "",
-                  fmt::format("opscore: command line: {}\n  {} --help\n", error.what(), hint)});
+    return std::unexpected(EarlyExit{
+        static_cast<int>(CommandExit::usage), "",
+        fmt::format("opscore: command line: {}\n  see: {} --help\n", error.what(), hint)});
   }
   return line;
 }
@@ -353,7 +392,11 @@ std::vector<CommandHelp> all_command_help() {
   CommandLine line;
   CommandTree tree(line);
   std::vector<CommandHelp> out;
-  collect_help(tree.root(), "", out);
+  visit_commands(tree.root(), "", [&](CLI::App& command, const std::string& path) {
+    size_t space = path.find(' ');
+    std::string parent = space == std::string::npos ? "" : " " + path.substr(0, space);
+    out.push_back({path, command.help("opscore" + parent)});
+  });
   return out;
 }
 
@@ -361,8 +404,11 @@ std::string command_reference() {
   std::string text = kReferenceHead;
   for (const ExitWords& row : kExitWords)
     text += fmt::format("| {} | {} |\n", static_cast<int>(row.status), row.words);
-  for (const auto& [command, help] : all_command_help())
-    text += fmt::format("\n## opscore {}\n\n```\n{}```\n", command, help);
+  CommandLine line;
+  CommandTree tree(line);
+  visit_commands(tree.root(), "", [&](CLI::App& command, const std::string& path) {
+    text += reference_of(command, path);
+  });
   return text;
 }
 

@@ -59,7 +59,7 @@ queue = "mail"
 version = "2"
 description = "Sends a mail."
 aliases = ["send_mail"]
-input_schema = {type = "object", required = ["to"], properties.to.type = "string", maxProperties = 3}
+input_schema = {type = "object", required = ["to"], properties.to.type = "string", x = 3}
 timeout = "90s"
 max_attempts = 3
 backoff = {min = "2s", factor = 1.5}
@@ -81,7 +81,7 @@ cpu = "10s"
   EXPECT_EQ(actor.env.at("MAIL_HOST"), "localhost");
   EXPECT_THAT(actor.aliases, ElementsAre("send_mail"));
   EXPECT_EQ(parse_json(actor.input_schema.json),
-            parse_json(R"({"type": "object", "required": ["to"], "maxProperties": 3,
+            parse_json(R"({"type": "object", "required": ["to"], "x": 3,
                            "properties": {"to": {"type": "string"}}})"));
   EXPECT_EQ(actor.timeout, 90s);
   EXPECT_EQ(actor.max_attempts, 3);

@@ -138,7 +138,8 @@ const std::vector<Field<Config>>& config_table() {
        .slot = SLOT(worker.queues),
        .fallback = "*",
        .description = "The queues to serve, each with a weight: `[\"default\", \"mail=3\"]`, or a "
-                      "table `{default = 1, mail = 3}`; `*` is every queue that is not named.",
+                      "table `{default = 1, mail = 3}`; in flags and variables `default,mail=3`. "
+                      "`*` is every queue that is not named.",
        .variables = {"OPSCORE_WORKER_QUEUES"},
        .flag = "--queues",
        .min = 1,

@@ -27,30 +27,30 @@ struct ClientContext {
   std::ostream& err;
 };
 
-using ClientCommand = ExitStatus (*)(ClientContext&);
+using ClientCommand = CommandExit (*)(ClientContext&);
 // Null when it is not one of these.
 ClientCommand find_client_command(const std::string& command);
 
-ExitStatus submit_task(ClientContext& context);
-ExitStatus list_tasks(ClientContext& context);
-ExitStatus show_task(ClientContext& context);
-ExitStatus watch_task(ClientContext& context);
-ExitStatus cancel_tasks(ClientContext& context);
-ExitStatus retry_tasks(ClientContext& context);
-ExitStatus delete_tasks(ClientContext& context);
-ExitStatus list_queues(ClientContext& context);
-ExitStatus pause_queue(ClientContext& context);
-ExitStatus resume_queue(ClientContext& context);
-ExitStatus purge_queue(ClientContext& context);
-ExitStatus list_workers(ClientContext& context);
-ExitStatus list_actors(ClientContext& context);
-ExitStatus explain_task(ClientContext& context);
+CommandExit submit_task(ClientContext& context);
+CommandExit list_tasks(ClientContext& context);
+CommandExit show_task(ClientContext& context);
+CommandExit watch_task(ClientContext& context);
+CommandExit cancel_tasks(ClientContext& context);
+CommandExit retry_tasks(ClientContext& context);
+CommandExit delete_tasks(ClientContext& context);
+CommandExit list_queues(ClientContext& context);
+CommandExit pause_queue(ClientContext& context);
+CommandExit resume_queue(ClientContext& context);
+CommandExit purge_queue(ClientContext& context);
+CommandExit list_workers(ClientContext& context);
+CommandExit list_actors(ClientContext& context);
+CommandExit explain_task(ClientContext& context);
 
 // What the commands share.
 
 // Prints "opscore: <what was attempted>: <the server's words>".
-ExitStatus print_refusal(ClientContext& context, const std::string& attempted,
-                         const ApiAnswer& answer);
+CommandExit print_refusal(ClientContext& context, const std::string& attempted,
+                          const ApiAnswer& answer);
 // The input as JSON text: `text` is JSON, @FILE or -. Throws Error{invalid}.
 std::string read_input(const std::string& text, std::istream& in);
 // The body of a submit. Throws Error{invalid} for a bad label or input.
@@ -70,6 +70,6 @@ Followed follow_task(ClientContext& context, const std::string& id, Deadline unt
 // The deadline of --wait. Throws Error{invalid}.
 Deadline wait_deadline(const std::string& wait);
 // Prints the result, or why there is none.
-ExitStatus print_outcome(ClientContext& context, const std::string& task_text);
+CommandExit print_outcome(ClientContext& context, const std::string& task_text);
 
 }  // namespace opscore

@@ -47,7 +47,7 @@ class ClientCommandTest : public testing::Test {
     std::ostringstream out, err;
     auto api = make_http_api_client(config_);
     ClientContext context{*line, config_, screen_, clock_, *api, in, out, err};
-    ExitStatus status = find_client_command(line->command)(context);
+    CommandExit status = find_client_command(line->command)(context);
     out_ = out.str();
     err_ = err.str();
     return static_cast<int>(status);

@@ -2,46 +2,46 @@
 
 namespace opscore {
 
-ExitStatus exit_status_of(int http_status) {
+CommandExit exit_status_of(int http_status) {
   switch (http_status) {
     case 404:
-      return ExitStatus::not_found;
+      return CommandExit::not_found;
     case 500:
-      return ExitStatus::failed;
+      return CommandExit::failed;
     case 502:
     case 503:
     case 504:
-      return ExitStatus::unreachable;
+      return CommandExit::unreachable;
     default:
-      return ExitStatus::refused;
+      return CommandExit::refused;
   }
 }
 
-ExitStatus client_exit_status(Errc code) {
+CommandExit client_exit_status(Errc code) {
   switch (code) {
     case Errc::malformed:
     case Errc::invalid:
-      return ExitStatus::usage;
+      return CommandExit::usage;
     case Errc::not_found:
-      return ExitStatus::not_found;
+      return CommandExit::not_found;
     case Errc::timeout:
     case Errc::unavailable:
-      return ExitStatus::unreachable;
+      return CommandExit::unreachable;
     case Errc::conflict:
-      return ExitStatus::refused;
+      return CommandExit::refused;
     default:
-      return ExitStatus::failed;
+      return CommandExit::failed;
   }
 }
 
-ExitStatus server_exit_status(Errc code) {
+CommandExit server_exit_status(Errc code) {
   switch (code) {
     case Errc::invalid:
-      return ExitStatus::usage;
+      return CommandExit::usage;
     case Errc::conflict:
-      return ExitStatus::refused;
+      return CommandExit::refused;
     default:
-      return ExitStatus::failed;
+      return CommandExit::failed;
   }
 }
 

@@ -7,7 +7,7 @@
 
 namespace opscore {
 
-enum class ExitStatus : int {
+enum class CommandExit : int {
   ok = 0,
   failed = 1,       // the task failed or was cancelled; the command went wrong
   usage = 2,        // command line or configuration
@@ -18,25 +18,25 @@ enum class ExitStatus : int {
 };
 
 // Of an HTTP status that is not a success.
-ExitStatus exit_status_of(int http_status);
+CommandExit exit_status_of(int http_status);
 // Of what a client command threw, and of what a command that starts something threw.
-ExitStatus client_exit_status(Errc code);
-ExitStatus server_exit_status(Errc code);
+CommandExit client_exit_status(Errc code);
+CommandExit server_exit_status(Errc code);
 
 struct ExitWords {
-  ExitStatus status;
+  CommandExit status;
   std::string_view words;
 };
 inline constexpr ExitWords kExitWords[] = {
-    {ExitStatus::ok, "done"},
-    {ExitStatus::failed, "the task failed or was cancelled, or the command itself went wrong"},
-    {ExitStatus::usage, "the command line or the configuration is wrong"},
-    {ExitStatus::not_found, "there is no such task or queue"},
-    {ExitStatus::unreachable, "no server answers, or it says that it cannot work now (503)"},
-    {ExitStatus::refused,
+    {CommandExit::ok, "done"},
+    {CommandExit::failed, "the task failed or was cancelled, or the command itself went wrong"},
+    {CommandExit::usage, "the command line or the configuration is wrong"},
+    {CommandExit::not_found, "there is no such task or queue"},
+    {CommandExit::unreachable, "no server answers, or it says that it cannot work now (503)"},
+    {CommandExit::refused,
      "refused: by the server (another state, a taken key, a bad field, no token), or because "
      "another process holds the data file"},
-    {ExitStatus::unfinished, "the task is not done after the time given with `--wait`"},
+    {CommandExit::unfinished, "the task is not done after the time given with `--wait`"},
 };
 
 }  // namespace opscore

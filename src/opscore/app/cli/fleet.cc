@@ -20,23 +20,23 @@ std::string list_of(const Json& object, const char* name) {
 }
 
 // Gets `path`, and prints it as JSON or the members of its array `name` as a table.
-ExitStatus print_list(ClientContext& context, const std::string& path, const char* name,
-                      std::vector<std::string> header,
-                      const std::function<std::vector<std::string>(const Json&)>& row) {
+CommandExit print_list(ClientContext& context, const std::string& path, const char* name,
+                       std::vector<std::string> header,
+                       const std::function<std::vector<std::string>(const Json&)>& row) {
   ApiAnswer answer = context.api.get(path);
   if (!answer.ok()) return print_refusal(context, fmt::format("list {}", name), answer);
   if (context.line.json) {
     context.out << answer.body << '\n';
-    return ExitStatus::ok;
+    return CommandExit::ok;
   }
   Table table(std::move(header));
   for (const Json& item : parse_json(answer.body).at(name)) table.add(row(item));
   context.out << table.text(context.screen);
-  return ExitStatus::ok;
+  return CommandExit::ok;
 }
 
-ExitStatus change_queue(ClientContext& context, const char* verb,
-                        const std::function<std::string(const Json&)>& words) {
+CommandExit change_queue(ClientContext& context, const char* verb,
+                         const std::function<std::string(const Json&)>& words) {
   const std::string& queue = context.line.queue;
   ApiAnswer answer = context.api.post(fmt::format("/queues/{}/{}", percent_encode(queue), verb));
   if (!answer.ok()) return print_refusal(context, fmt::format("{} queue {}", verb, queue), answer);
@@ -44,7 +44,7 @@ ExitStatus change_queue(ClientContext& context, const char* verb,
     context.out << answer.body << '\n';
   else
     context.out << fmt::format("{}\t{}\n", queue, words(parse_json(answer.body)));
-  return ExitStatus::ok;
+  return CommandExit::ok;
 }
 
 // How long since, for a person; the time itself for a program.
@@ -69,7 +69,7 @@ Explanation explanation_from(const Json& json) {
 
 }  // namespace
 
-ExitStatus list_queues(ClientContext& context) {
+CommandExit list_queues(ClientContext& context) {
   return print_list(
       context, "/queues", "queues",
       {"QUEUE", "STATE", "PENDING", "OLDEST", "RUNNING", "SCHEDULED", "WAITING", "FAILED",
@@ -87,15 +87,15 @@ ExitStatus list_queues(ClientContext& context) {
       });
 }
 
-ExitStatus pause_queue(ClientContext& context) {
+CommandExit pause_queue(ClientContext& context) {
   return change_queue(context, "pause", [](const Json&) { return "paused"; });
 }
 
-ExitStatus resume_queue(ClientContext& context) {
+CommandExit resume_queue(ClientContext& context) {
   return change_queue(context, "resume", [](const Json&) { return "active"; });
 }
 
-ExitStatus purge_queue(ClientContext& context) {
+CommandExit purge_queue(ClientContext& context) {
   if (context.screen.terminal && !context.line.yes) {
     context.err << fmt::format(
         "This deletes every task of queue {} that is not running or done. Sure? [y/N] ",
@@ -104,7 +104,7 @@ ExitStatus purge_queue(ClientContext& context) {
     std::getline(context.in, answer);
     if (answer != "y" && answer != "yes") {
       context.err << "nothing was deleted\n";
-      return ExitStatus::failed;
+      return CommandExit::failed;
     }
   }
   return change_queue(context, "purge", [](const Json& answer) {
@@ -112,7 +112,7 @@ ExitStatus purge_queue(ClientContext& context) {
   });
 }
 
-ExitStatus list_workers(ClientContext& context) {
+CommandExit list_workers(ClientContext& context) {
   std::string path = "/workers";
   if (!context.line.ended_within.empty())
     path += "?ended_within=" + percent_encode(context.line.ended_within);
@@ -132,7 +132,7 @@ ExitStatus list_workers(ClientContext& context) {
       });
 }
 
-ExitStatus list_actors(ClientContext& context) {
+CommandExit list_actors(ClientContext& context) {
   return print_list(context, "/actors", "actors",
                     {"TYPE", "KIND", "QUEUE", "TIMEOUT", "ATTEMPTS", "SEEN", "DESCRIPTION"},
                     [&](const Json& actor) -> std::vector<std::string> {
@@ -146,7 +146,7 @@ ExitStatus list_actors(ClientContext& context) {
                     });
 }
 
-ExitStatus explain_task(ClientContext& context) {
+CommandExit explain_task(ClientContext& context) {
   const std::string& id = context.line.ids[0];
   ApiAnswer answer = context.api.get(fmt::format("/tasks/{}/explain", percent_encode(id)));
   if (!answer.ok()) return print_refusal(context, "explain " + id, answer);
@@ -154,7 +154,7 @@ ExitStatus explain_task(ClientContext& context) {
     context.out << answer.body << '\n';
   else
     context.out << printable(context.screen, to_text(explanation_from(parse_json(answer.body))));
-  return ExitStatus::ok;
+  return CommandExit::ok;
 }
 
 // layout: table

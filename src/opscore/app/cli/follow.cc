@@ -54,7 +54,8 @@ std::string state_line(const Json& task) {
   if (int attempt = task.value("attempt", 0)) line += fmt::format("  attempt {}", attempt);
   if (task.contains("progress") && !task["progress"].is_null())
     line += "  " + task["progress"].dump(-1, ' ', false, Json::error_handler_t::replace);
-  if (auto reason = field_text(task, "reason"); !reason.empty()) line += "  " + reason;
+  if (field_text(task, "status") != "running")
+    if (auto reason = field_text(task, "reason"); !reason.empty()) line += "  " + reason;
   if (auto error = field_text(task, "error_message"); !error.empty())
     line += "  last error: " + error;
   return line;
@@ -84,7 +85,7 @@ Followed follow_task(ClientContext& context, const std::string& id, Deadline unt
   }
 }
 
-ExitStatus print_outcome(ClientContext& context, const std::string& task_text) {
+CommandExit print_outcome(ClientContext& context, const std::string& task_text) {
   Json task = parse_json(task_text);
   std::string status = field_text(task, "status");
   std::string id = field_text(task, "task_id");
@@ -95,7 +96,7 @@ ExitStatus print_outcome(ClientContext& context, const std::string& task_text) {
       context.out << result << (result.ends_with('\n') ? "" : "\n");
       context.err << fmt::format("{} completed\n", id);
     }
-    return ExitStatus::ok;
+    return CommandExit::ok;
   }
   auto error = task.value("error", Json());
   std::string kind = error.is_object() ? field_text(error, "kind") : "";
@@ -103,10 +104,10 @@ ExitStatus print_outcome(ClientContext& context, const std::string& task_text) {
   context.err << fmt::format("opscore: task {} {}{}{}\n  see: opscore tasks show {}\n", id, status,
                              kind.empty() ? "" : ": " + kind,
                              why.empty() ? "" : ": " + printable(context.screen, why), id);
-  return ExitStatus::failed;
+  return CommandExit::failed;
 }
 
-ExitStatus watch_task(ClientContext& context) {
+CommandExit watch_task(ClientContext& context) {
   const Screen& screen = context.screen;
   std::string last;
   bool rewrites = screen.terminal && !context.line.json;

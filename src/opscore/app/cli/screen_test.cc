@@ -72,15 +72,15 @@ TEST(Printable, KeepsTheTerminalSafe) {
 }
 
 TEST(ExitCodes, FollowTheStatus) {
-  EXPECT_EQ(exit_status_of(404), ExitStatus::not_found);
-  EXPECT_EQ(exit_status_of(409), ExitStatus::refused);
-  EXPECT_EQ(exit_status_of(401), ExitStatus::refused);
-  EXPECT_EQ(exit_status_of(422), ExitStatus::refused);
-  EXPECT_EQ(exit_status_of(503), ExitStatus::unreachable);
-  EXPECT_EQ(client_exit_status(Errc::unavailable), ExitStatus::unreachable);
-  EXPECT_EQ(client_exit_status(Errc::invalid), ExitStatus::usage);
-  EXPECT_EQ(server_exit_status(Errc::invalid), ExitStatus::usage);
-  EXPECT_EQ(server_exit_status(Errc::conflict), ExitStatus::refused);
+  EXPECT_EQ(exit_status_of(404), CommandExit::not_found);
+  EXPECT_EQ(exit_status_of(409), CommandExit::refused);
+  EXPECT_EQ(exit_status_of(401), CommandExit::refused);
+  EXPECT_EQ(exit_status_of(422), CommandExit::refused);
+  EXPECT_EQ(exit_status_of(503), CommandExit::unreachable);
+  EXPECT_EQ(client_exit_status(Errc::unavailable), CommandExit::unreachable);
+  EXPECT_EQ(client_exit_status(Errc::invalid), CommandExit::usage);
+  EXPECT_EQ(server_exit_status(Errc::invalid), CommandExit::usage);
+  EXPECT_EQ(server_exit_status(Errc::conflict), CommandExit::refused);
   for (int i = 0; i < static_cast<int>(std::size(kExitWords)); ++i)
     EXPECT_EQ(static_cast<int>(kExitWords[i].status), i);
 }

@@ -85,7 +85,7 @@ std::string submit_body(const SubmitOptions& options, std::istream& in) {
   return body + "}";
 }
 
-ExitStatus submit_task(ClientContext& context) {
+CommandExit submit_task(ClientContext& context) {
   const CommandLine& line = context.line;
   std::optional<Deadline> until;
   if (!line.wait.empty()) until = wait_deadline(line.wait);
@@ -100,7 +100,7 @@ ExitStatus submit_task(ClientContext& context) {
     if (context.screen.terminal && !line.json)
       context.err << task.at("status").get<std::string>()
                   << "; follow it with: opscore tasks watch " << id << '\n';
-    return ExitStatus::ok;
+    return CommandExit::ok;
   }
   Followed followed = follow_task(context, id, *until, [](const std::string&) {});
   if (followed.refusal) return print_refusal(context, "wait for " + id, *followed.refusal);
@@ -110,7 +110,7 @@ ExitStatus submit_task(ClientContext& context) {
       "opscore: wait for {}: not done after {}\n  it goes on; follow it with: opscore tasks watch "
       "{}\n",
       id, line.wait, id);
-  return ExitStatus::unfinished;
+  return CommandExit::unfinished;
 }
 
 }  // namespace opscore

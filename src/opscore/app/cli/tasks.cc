@@ -30,10 +30,10 @@ std::string time_for_query(const char* option, const std::string& text, TimePoin
 }
 
 // Runs `call` for every id and prints one line each; the worst status wins.
-ExitStatus for_each_id(ClientContext& context, const char* verb,
-                       const std::function<ApiAnswer(const std::string&)>& call,
-                       const std::function<std::string(const ApiAnswer&)>& words) {
-  ExitStatus worst = ExitStatus::ok;
+CommandExit for_each_id(ClientContext& context, const char* verb,
+                        const std::function<ApiAnswer(const std::string&)>& call,
+                        const std::function<std::string(const ApiAnswer&)>& words) {
+  CommandExit worst = CommandExit::ok;
   for (const std::string& id : context.line.ids) {
     ApiAnswer answer = call(id);
     if (!answer.ok()) {
@@ -67,8 +67,8 @@ void print_attempts(ClientContext& context, const std::string& id) {
 
 }  // namespace
 
-ExitStatus print_refusal(ClientContext& context, const std::string& attempted,
-                         const ApiAnswer& answer) {
+CommandExit print_refusal(ClientContext& context, const std::string& attempted,
+                          const ApiAnswer& answer) {
   std::string words = refusal_words(answer);
   for (size_t at = 0; (at = words.find('\n', at)) != std::string::npos; at += 3)
     words.replace(at, 1, "\n  ");
@@ -98,12 +98,12 @@ std::string list_query(const ListOptions& options, TimePoint now) {
   return query;
 }
 
-ExitStatus list_tasks(ClientContext& context) {
+CommandExit list_tasks(ClientContext& context) {
   ApiAnswer answer = context.api.get("/tasks" + list_query(context.line.list, context.clock.now()));
   if (!answer.ok()) return print_refusal(context, "list tasks", answer);
   if (context.line.json) {
     context.out << answer.body << '\n';
-    return ExitStatus::ok;
+    return CommandExit::ok;
   }
   Json page = parse_json(answer.body);
   Table table({"ID", "STATUS", "TYPE", "QUEUE", "ATTEMPTS", "CREATED", "ERROR"});
@@ -122,16 +122,16 @@ ExitStatus list_tasks(ClientContext& context) {
   if (std::string cursor = field_text(page, "next_cursor"); !cursor.empty())
     context.err << fmt::format("there are {}: --cursor {}\n",
                                page.value("partial", false) ? "perhaps more" : "more", cursor);
-  return ExitStatus::ok;
+  return CommandExit::ok;
 }
 
-ExitStatus show_task(ClientContext& context) {
+CommandExit show_task(ClientContext& context) {
   const std::string& id = context.line.ids[0];
   ApiAnswer answer = context.api.get(task_path(id));
   if (!answer.ok()) return print_refusal(context, "show " + id, answer);
   if (context.line.json) {
     context.out << answer.body << '\n';
-    return ExitStatus::ok;
+    return CommandExit::ok;
   }
   Json task = parse_json(answer.body);
   for (const char* name :
@@ -156,10 +156,10 @@ ExitStatus show_task(ClientContext& context) {
       context.out << printable(context.screen, detail) << (detail.ends_with('\n') ? "" : "\n");
   }
   print_attempts(context, id);
-  return ExitStatus::ok;
+  return CommandExit::ok;
 }
 
-ExitStatus cancel_tasks(ClientContext& context) {
+CommandExit cancel_tasks(ClientContext& context) {
   return for_each_id(
       context, "cancel", [&](const auto& id) { return context.api.post(task_path(id, "/cancel")); },
       [](const ApiAnswer& answer) {
@@ -167,7 +167,7 @@ ExitStatus cancel_tasks(ClientContext& context) {
       });
 }
 
-ExitStatus retry_tasks(ClientContext& context) {
+CommandExit retry_tasks(ClientContext& context) {
   std::string body = "{}";
   if (context.line.input)
     body = fmt::format("{{\"input_data\":{}}}", read_input(*context.line.input, context.in));
@@ -177,7 +177,7 @@ ExitStatus retry_tasks(ClientContext& context) {
       [](const ApiAnswer& answer) { return field_text(parse_json(answer.body), "status"); });
 }
 
-ExitStatus delete_tasks(ClientContext& context) {
+CommandExit delete_tasks(ClientContext& context) {
   return for_each_id(
       context, "delete",
       [&](const auto& id) { return context.api.call("DELETE", task_path(id), ""); },

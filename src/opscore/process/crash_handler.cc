@@ -19,6 +19,7 @@ namespace {
 
 constexpr std::array kCrashSignals{SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS, SIGTRAP};
 constexpr size_t kStackBytes = 64 * 1024;
+constexpr size_t kGuardBytes = 4096;
 constexpr int kFrames = 64;
 constexpr unsigned kPrintSeconds = 2;
 
@@ -31,20 +32,22 @@ std::atomic_flag printing = ATOMIC_FLAG_INIT;
 class HandlerStack {
  public:
   HandlerStack() {
+    // The lowest page stays out of reach, as below every stack.
     memory_ =
-        ::mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        ::mmap(nullptr, kGuardBytes + kStackBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory_ == MAP_FAILED) return;
     stack_t stack{};
-    stack.ss_sp = memory_;
+    stack.ss_sp = static_cast<char*>(memory_) + kGuardBytes;
     stack.ss_size = kStackBytes;
-    ::sigaltstack(&stack, nullptr);
+    if (::mprotect(stack.ss_sp, kStackBytes, PROT_READ | PROT_WRITE) == 0)
+      ::sigaltstack(&stack, nullptr);
   }
   ~HandlerStack() {
     if (memory_ == MAP_FAILED) return;
     stack_t none{};
     none.ss_flags = SS_DISABLE;
     ::sigaltstack(&none, nullptr);
-    ::munmap(memory_, kStackBytes);
+    ::munmap(memory_, kGuardBytes + kStackBytes);
   }
 
  private:

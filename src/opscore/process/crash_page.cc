@@ -20,19 +20,28 @@ struct CrashPage::Page {
   Cell cells[kSlots];
 };
 
+namespace {
+
+// Out of reach of a thread that runs out of its stack just above: what the page says must survive
+// exactly that. Wider than any frame that a thread's own guard page can miss.
+constexpr size_t kGuardBytes = 256 * 1024;
+
+}  // namespace
+
 CrashPage::CrashPage() {
   static_assert(std::atomic<int64_t>::is_always_lock_free);
   static_assert(std::atomic<int32_t>::is_always_lock_free);
   void* memory =
-      ::mmap(nullptr, sizeof(Page), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED)
+      ::mmap(nullptr, sizeof(Page) + 2 * kGuardBytes, PROT_NONE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  char* page = static_cast<char*>(memory) + kGuardBytes;
+  if (memory == MAP_FAILED || ::mprotect(page, sizeof(Page), PROT_READ | PROT_WRITE) != 0)
     throw Error(Errc::unavailable,
                 fmt::format("map the crash page of {} bytes: {}", sizeof(Page), strerror(errno)));
-  page_ = new (memory) Page;
+  page_ = new (page) Page;
 }
 
 CrashPage::~CrashPage() {
-  ::munmap(page_, sizeof(Page));
+  ::munmap(reinterpret_cast<char*>(page_) - kGuardBytes, sizeof(Page) + 2 * kGuardBytes);
 }
 
 void CrashPage::set_session(int64_t session) {

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <climits>
+#include <utility>
 
 #include "opscore/base/thread.h"
 
@@ -109,7 +109,10 @@ std::vector<Committer::Posted*> Committer::next_batch() {
 }
 
 void Committer::commit(const std::vector<Posted*>& batch) {
-  if (!try_commit(batch) && batch.size() > 1) {
+  Tried tried = try_commit(batch);
+  bool again = batch.size() > 1 && tried != Tried::committed;
+  if (tried == Tried::disk_full) again |= make_room();
+  if (again) {
     auto alone = batch;
     std::ranges::stable_partition(
         alone, [](const Posted* posted) { return posted->kind == Kind::ends_work; });
@@ -121,18 +124,35 @@ void Committer::commit(const std::vector<Posted*>& batch) {
   for (Posted* posted : batch) answer(*posted);
 }
 
-// False when nothing was committed; then every operation has the failure.
-bool Committer::try_commit(const std::vector<Posted*>& batch) {
+// Unless everything was committed, nothing was, and every operation has the failure.
+Committer::Tried Committer::try_commit(const std::vector<Posted*>& batch) {
+  auto tried = Tried::failed;
+  auto fail_all = [&batch] {
+    for (Posted* posted : batch) posted->failure = std::current_exception();
+  };
   try {
     side_.begin();
     for (Posted* posted : batch) (*posted->operation)(side_);
     side_.commit();
-    return true;
+    return Tried::committed;
+  } catch (const Error& error) {
+    if (error.code() == Errc::disk_low) tried = Tried::disk_full;
+    fail_all();
   } catch (const std::exception&) {
-    for (Posted* posted : batch) posted->failure = std::current_exception();
+    fail_all();
   }
   side_.rollback();
-  return false;
+  return tried;
+}
+
+// On a full disk the log cannot grow, but once it has been copied its space can be used again.
+bool Committer::make_room() {
+  try {
+    return side_.db.checkpoint(false);
+  } catch (const Error& error) {
+    side_.log.error("no room for the write-ahead log: {}", error.what());
+    return false;
+  }
 }
 
 void Committer::tidy() {

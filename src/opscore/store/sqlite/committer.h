@@ -49,7 +49,9 @@ class Committer {
   bool wait_for_work();
   std::vector<Posted*> next_batch();
   void commit(const std::vector<Posted*>& batch);
-  bool try_commit(const std::vector<Posted*>& batch);
+  enum class Tried : uint8_t { committed, failed, disk_full };
+  Tried try_commit(const std::vector<Posted*>& batch);
+  bool make_room();
   void tidy();
   void truncate_when_idle();
   static void wait(Posted& posted);

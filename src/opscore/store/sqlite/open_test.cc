@@ -177,6 +177,15 @@ TEST_F(OpenTest, ReadsAfterItsServerAndWritesNothing) {
   }
 }
 
+TEST_F(OpenTest, ReadsInAFolderThatMayNotBeWritten) {
+  if (::geteuid() == 0) GTEST_SKIP() << "root may write anywhere";
+  TaskKey key = insert(*open());
+  ::chmod(folder_.path("").c_str(), 0500);
+  ::chmod(path_.c_str(), 0400);
+  EXPECT_TRUE(open(true)->reader().find(key));
+  ::chmod(folder_.path("").c_str(), 0700);
+}
+
 TEST_F(OpenTest, LowDiskRefusesInsertsButNotFinishes) {
   TaskKey key = insert(*open());
   SqliteOptions options;

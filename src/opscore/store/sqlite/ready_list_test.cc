@@ -142,7 +142,9 @@ class ReadyListModel {
       const Entry* best = list_.best(lane->id, false);
       auto expected = best_of(lane);
       ASSERT_EQ(best != nullptr, expected.has_value());
-      if (best != nullptr) ASSERT_EQ(best->key, expected->key);
+      if (best != nullptr) {
+        ASSERT_EQ(best->key, expected->key);
+      }
     }
     std::optional<TimePoint> next;
     for (const auto& [key, placed] : now_there_)

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <sys/statvfs.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <tuple>
@@ -15,6 +16,15 @@ namespace opscore::sqlite {
 namespace {
 
 constexpr int64_t kDiskCheckEveryMs = 100;
+
+// At most about this, in the log and then in the file.
+int64_t bytes_on_disk(const std::vector<InsertItem>& items) {
+  constexpr size_t kRow = 512;
+  size_t bytes = 0;
+  for (const InsertItem& item : items)
+    bytes += kRow + item.spec.input.size() + item.spec.options.metadata.size() + item.origin.size();
+  return static_cast<int64_t>(2 * bytes);
+}
 
 struct Taken {
   TaskKey by;
@@ -124,7 +134,7 @@ class Inserting {
 }  // namespace
 
 std::vector<InsertResult> SqliteTasks::insert(std::vector<InsertItem> items, InsertMode mode) {
-  check_disk();
+  check_disk(items);
   std::vector<InsertResult> results;
   parts_.write("insert", items.size(), Committer::Kind::adds_work,
                [&](WriteSide& side) { results = Inserting(side, items).run(mode); });
@@ -132,7 +142,8 @@ std::vector<InsertResult> SqliteTasks::insert(std::vector<InsertItem> items, Ins
 }
 
 // Looked at now and then, by whoever comes by: asking the file system for each task would be dear.
-void SqliteTasks::check_disk() {
+// In between, what is inserted is taken off.
+void SqliteTasks::check_disk(const std::vector<InsertItem>& items) {
   if (parts_.disk_reserve_bytes <= 0) return;
   int64_t now =
       std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now().time_since_epoch())
@@ -145,12 +156,13 @@ void SqliteTasks::check_disk() {
     if (::statvfs(folder.c_str(), &info) == 0)
       disk_free_ = static_cast<int64_t>(info.f_bavail) * static_cast<int64_t>(info.f_frsize);
   }
+  disk_free_ -= bytes_on_disk(items);
   if (disk_free_ < parts_.disk_reserve_bytes)
-    throw Error(
-        Errc::disk_low,
-        fmt::format("insert: only {} MiB are free where '{}' is, and {} MiB are kept for "
-                    "finishing what was accepted; free some space",
-                    disk_free_ / (1 << 20), parts_.path, parts_.disk_reserve_bytes / (1 << 20)));
+    throw Error(Errc::disk_low,
+                fmt::format("insert: only {} MiB are free where '{}' is, and {} MiB are kept for "
+                            "finishing what was accepted; free some space",
+                            std::max<int64_t>(disk_free_, 0) / (1 << 20), parts_.path,
+                            parts_.disk_reserve_bytes / (1 << 20)));
 }
 
 }  // namespace opscore::sqlite

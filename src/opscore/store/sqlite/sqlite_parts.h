@@ -42,7 +42,7 @@ class SqliteTasks final : public TaskStore {
   void set_paused(const std::string& queue, bool paused) override;
 
  private:
-  void check_disk();
+  void check_disk(const std::vector<InsertItem>& items);
 
   const Parts& parts_;
   std::atomic<int64_t> disk_checked_ms_{0};  // steady; when the free space was last looked at

@@ -1,6 +1,7 @@
 #include "opscore/store/sqlite/write_side.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "opscore/model/decide.h"
 #include "opscore/model/limits.h"

@@ -29,9 +29,12 @@ trap 'rm -rf --one-file-system "$folder"' EXIT
 
 # The mirror this machine uses, so that proxies and caches of its network apply.
 mirror_of() {  # WORD DEFAULT: the first URI of the host's apt sources that ends in /WORD
-  grep -rhoE "https?://[^ ]+/$1/?( |\$)" /etc/apt/sources.list /etc/apt/sources.list.d \
+  local found
+  found=$(grep -rhoE "https?://[^ ]+/$1/?( |\$)" /etc/apt/sources.list /etc/apt/sources.list.d \
     --include='*.list' --include='*.sources' --include=sources.list 2>/dev/null |
-    tr -d ' ' | grep -v snapshot | head -n 1 | grep . || echo "$2"
+    tr -d ' ' | grep -v snapshot | sort -u) || true
+  found=${found%%$'\n'*}
+  echo "${found:-$2}"
 }
 mirror=$(mirror_of debian http://deb.debian.org/debian)
 security=$(mirror_of debian-security http://deb.debian.org/debian-security)

@@ -1,0 +1,179 @@
+// Walks every documented response: for each operation and status in api/openapi.yaml there is a
+// request here that gets it. 503 and 507 need a store that fails and are left to the end-to-end
+// tests; except /ready, whose 503 is an everyday answer.
+
+#include <fmt/format.h>
+
+#include <set>
+
+#include "opscore/api/api_fixture.h"
+#include "opscore/api/openapi.h"
+#include "opscore/api/server.h"
+
+namespace opscore {
+namespace {
+
+struct Request {
+  std::string method, path, body, headers;
+};
+
+class ResponsesTest : public ApiTest {
+ protected:
+  void SetUp() override {
+    ApiOptions options;
+    options.port = 0;
+    open_server = std::make_unique<ApiServer>(*service, metrics, *log, options);
+    open_server->start();
+    options.token = "secret";
+    locked_server = std::make_unique<ApiServer>(*service, metrics, *log, options);
+    locked_server->start();
+  }
+  void TearDown() override {
+    open_server->stop(Deadline::after(std::chrono::seconds(5)));
+    locked_server->stop(Deadline::after(std::chrono::seconds(5)));
+  }
+
+  // A new task that is the only one to claim.
+  std::string submit_alone() {
+    if (!service->queues().empty()) service->purge("default");
+    return submit();
+  }
+  std::string finished() {
+    std::string id = submit_alone();
+    finish(claim(), Outcome::complete("1"));
+    return id;
+  }
+  std::string running() {
+    std::string id = submit_alone();
+    claim();
+    return id;
+  }
+  void renew(const std::string& state) {
+    SessionReport report;
+    report.state = state;
+    report.queues = {"default"};
+    store->fleet().renew(session, report);
+  }
+
+  // The request with which `operation` answers `status`; nothing when there is none here.
+  std::optional<Request> request_for(const std::string& operation, int status, Request plain);
+  std::optional<Request> special(const std::string& operation, int status, Request plain);
+  std::optional<Request> plain_success(const std::string& operation, int status, Request plain);
+
+  const std::string kTask = R"({"task_type": "mail.send"})";
+  std::unique_ptr<ApiServer> open_server, locked_server;
+};
+
+std::string with(std::string path, const std::string& part, const std::string& value) {
+  size_t at = path.find(part);
+  return at == std::string::npos ? path : path.replace(at, part.size(), value);
+}
+
+std::optional<Request> ResponsesTest::request_for(const std::string& operation, int status,
+                                                  Request plain) {
+  if (status == 401) return plain;  // to the server with a token
+  if (auto request = special(operation, status, plain)) return request;
+  plain.path = with(plain.path, "{task_id}", status == 404 ? "nobody" : submit());
+  plain.path = with(plain.path, "{queue}", status == 404 ? "nowhere" : "default");
+  switch (status) {
+    case 400:
+      plain.body = "{";
+      return plain;
+    case 403:
+      plain.headers = "Origin: http://elsewhere.example\r\n";
+      return plain;
+    case 404:
+      return plain;
+    case 413:
+      plain.body = std::string((64 << 20) + 1, ' ');
+      return plain;
+    case 415:
+      plain.headers = "Content-Type: text/plain\r\n";
+      return plain;
+    default:
+      return plain_success(operation, status, plain);
+  }
+}
+
+std::optional<Request> ResponsesTest::plain_success(const std::string& operation, int status,
+                                                    Request plain) {
+  static const std::set<std::string> k202 = {"submit", "submit_batch"};
+  if (k202.contains(operation) && status == 202) {
+    plain.body = operation == "submit" ? kTask : "[" + kTask + "]";
+    return plain;
+  }
+  if (operation == "delete_task" && status == 204) return plain;
+  if (operation == "ready") renew(status == 200 ? "consuming" : "draining");
+  if (status == 200 || (operation == "ready" && status == 503)) return plain;
+  return std::nullopt;
+}
+
+// What differs from operation to operation.
+std::optional<Request> ResponsesTest::special(const std::string& operation, int status,
+                                              Request plain) {
+  const std::string key = fmt::format("{} {}", operation, status);
+  const std::string& path = plain.path;
+  auto at = [&](const std::string& id) { return with(path, "{task_id}", id); };
+  const std::string keyed = R"({"task_type": "mail.send", "idempotency_key": "k", "input_data": )";
+  if (key == "submit 200" || key == "submit_batch 200" || key == "submit 409" ||
+      key == "submit_batch 409") {
+    RawClient(open_server->port()).ask("POST", "/api/v1/tasks", keyed + "1}");
+    std::string body = keyed + (status == 200 ? "1}" : "2}");
+    return Request{"POST", path, operation == "submit" ? body : "[" + body + "]", {}};
+  }
+  if (key == "submit 422") return Request{"POST", path, "{}", {}};
+  if (key == "submit_batch 422") return Request{"POST", path, "[{}]", {}};
+  if (key == "list_tasks 422") return Request{"GET", path + "?limit=0", {}, {}};
+  if (key == "get_task 202") return Request{"GET", at(submit()) + "?wait=0", {}, {}};
+  if (key == "get_task 422") return Request{"GET", at(submit()) + "?wait=x", {}, {}};
+  if (key == "delete_task 409") return Request{"DELETE", at(running()), {}, {}};
+  if (key == "cancel_task 202") return Request{"POST", at(running()), {}, {}};
+  if (key == "cancel_task 409") return Request{"POST", at(finished()), {}, {}};
+  if (key == "retry_task 202") return Request{"POST", at(finished()), {}, {}};
+  if (key == "retry_task 409") return Request{"POST", at(running()), {}, {}};
+  if (key == "retry_task 422") return Request{"POST", at(finished()), R"({"x": 1})", {}};
+  if (key == "task_events 204" || key == "task_events 422")
+    return Request{"GET",
+                   at(finished()),
+                   {},
+                   fmt::format("Accept: text/event-stream\r\nLast-Event-ID: {}\r\n",
+                               status == 204 ? "99" : "x")};
+  if (key == "pause_queue 422") return Request{"POST", with(path, "{queue}", "no%20name"), {}, {}};
+  if (key == "list_workers 422") return Request{"GET", path + "?ended_within=x", {}, {}};
+  return std::nullopt;
+}
+
+TEST_F(ResponsesTest, EveryDocumentedResponseIsGiven) {
+  Json document = Json::parse(openapi_json());
+  int walked = 0;
+  for (const auto& [path, operations] : document["paths"].items())
+    for (const auto& [method, operation] : operations.items()) {
+      if (method == "parameters") continue;
+      for (const auto& [status_text, response] : operation["responses"].items()) {
+        const std::string name = operation["operationId"];
+        const int status = std::stoi(status_text);
+        if (name != "ready" && (status == 503 || status == 507)) continue;
+        SCOPED_TRACE(name + " " + status_text);
+        Request plain{method, path, {}, {}};
+        std::transform(method.begin(), method.end(), plain.method.begin(), ::toupper);
+        auto request = request_for(name, status, plain);
+        ASSERT_TRUE(request) << "no request is known that gets this response";
+        RawClient client((status == 401 ? locked_server : open_server)->port());
+        auto answer = client.ask(request->method, request->path, request->body, request->headers);
+        EXPECT_EQ(answer.status, status) << answer.body;
+        const Json& said =
+            response.contains("$ref")
+                ? document[Json::json_pointer(response["$ref"].get<std::string>().substr(1))]
+                : response;
+        if (said.contains("content")) {
+          std::string type = answer.headers["content-type"];
+          EXPECT_TRUE(said["content"].contains(type.substr(0, type.find(';')))) << type;
+        }
+        ++walked;
+      }
+    }
+  EXPECT_GT(walked, 80);
+}
+
+}  // namespace
+}  // namespace opscore

@@ -60,9 +60,8 @@ wait_for_result() {
 
 from_readme './dev up'
 from_readme '"task_type": "agent_task"'
-from_readme 'build/opscore submit shell.word_count --input @README.md --wait'
-from_readme 'build/opscore tasks list --status failed'
-from_readme 'build/opscore explain'
+from_readme 'build/opscore submit shell.word_count --input @'
+from_readme 'build/opscore explain task_'
 
 echo "== ./dev up: packages, first build, start"
 start_up 1800

@@ -4,7 +4,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <poll.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -121,6 +120,9 @@ TEST(CrashHandler, RunningOutOfStackIsReportedToo) {
 }
 
 TEST(CrashHandler, ASignalFromOutsideBlamesNobody) {
+#if defined(__SANITIZE_THREAD__) || OPSCORE_HAS_TSAN
+  GTEST_SKIP() << "the sanitizer takes such a signal for a fault of whatever it interrupts";
+#endif
   CrashPage page;
   Crash crashed = crash(page, [] {
     set_crash_slot(1);
@@ -129,7 +131,7 @@ TEST(CrashHandler, ASignalFromOutsideBlamesNobody) {
       ::kill(worker, SIGABRT);
       ::_exit(0);
     }
-    while (true) ::poll(nullptr, 0, 10);  // a sanitizer may hold signals back until a call
+    while (true) ::pause();
   });
   EXPECT_EQ(crashed.status.signal, SIGABRT);
   EXPECT_FALSE(page.blamed_slot());

@@ -22,6 +22,11 @@ std::string no_provider_reason(const AgentOptions& options) {
          "AGENTKIT_LLM_PROVIDER for all tasks";
 }
 
+// An operator who sets a higher default means it for tasks too.
+int steps_most(const AgentOptions& options) {
+  return std::max(options.limits.steps, options.limits.steps_max);
+}
+
 std::string no_model_reason(const std::string& provider) {
   return fmt::format("provider '{}' has no default model: name one in agent_config.model",
                      provider);
@@ -168,7 +173,7 @@ AgentRequest read_request(const Json& document, const AgentOptions& options) {
   read_budget(config, options, request);
   request.system = config.text("system").value_or("");
   request.steps_max = static_cast<int>(
-      config.whole("max_steps", 1, options.limits.steps_max).value_or(options.limits.steps));
+      config.whole("max_steps", 1, steps_most(options)).value_or(options.limits.steps));
   request.temperature = config.number("temperature", 0, kTemperatureMax);
   config.refuse_rest();
   return request;
@@ -197,7 +202,7 @@ Json config_schema(const AgentOptions& options) {
       {"model", text_rule("as the provider names it")},
       {"system", text_rule("replaces the built-in system prompt")},
       {"tools", std::move(tool_rule)},
-      {"max_steps", {{"type", "integer"}, {"minimum", 1}, {"maximum", options.limits.steps_max}}},
+      {"max_steps", {{"type", "integer"}, {"minimum", 1}, {"maximum", steps_most(options)}}},
       {"temperature", {{"type", "number"}, {"minimum", 0}, {"maximum", kTemperatureMax}}},
       {"budget",
        {{"type", "object"},

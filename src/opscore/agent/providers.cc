@@ -111,16 +111,21 @@ void choose_default(Providers& providers, const ProviderDefaults& defaults, cons
                     const std::vector<ProviderConfig>& all) {
   const bool by_environment = defaults.provider.empty();
   const std::string name = by_environment ? lookup("AGENTKIT_LLM_PROVIDER") : defaults.provider;
-  if (name.empty()) return;
-  if (!providers.usable.contains(name) && !providers.unusable.contains(name))
+  if (!name.empty() && !providers.usable.contains(name) && !providers.unusable.contains(name))
     throw Error(Errc::invalid,
                 fmt::format("{} names the unknown LLM provider '{}'; there are {}",
                             by_environment ? "AGENTKIT_LLM_PROVIDER" : "the configuration", name,
                             names_of(all)));
   providers.default_provider = name;
   const std::string model = defaults.model.empty() ? lookup("AGENTKIT_LLM_MODEL") : defaults.model;
-  const auto usable = providers.usable.find(name);
-  if (!model.empty() && usable != providers.usable.end()) usable->second.model = model;
+  if (model.empty()) return;
+  // A model belongs to its provider; where none is named, to whichever a task names.
+  for (const ProviderConfig& config : all) {
+    const auto usable = providers.usable.find(config.name);
+    const bool meant =
+        name.empty() ? config.kind != ProviderConfig::Kind::scripted : config.name == name;
+    if (meant && usable != providers.usable.end()) usable->second.model = model;
+  }
 }
 
 }  // namespace

@@ -35,7 +35,7 @@ struct ProviderConfig {
 // AGENTKIT_LLM_PROVIDER and AGENTKIT_LLM_MODEL decide; else there is none.
 struct ProviderDefaults {
   std::string provider;
-  std::string model;  // of the default provider
+  std::string model;  // of the default provider; of all that ask a model when there is none
 };
 
 struct Providers {

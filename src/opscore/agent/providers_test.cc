@@ -84,6 +84,14 @@ TEST_F(ProvidersTest, DefaultsFromTheEnvironment) {
   EXPECT_EQ(providers.usable.at("ollama").model, "qwen");
 }
 
+TEST_F(ProvidersTest, AModelAloneIsForWhicheverProviderATaskNames) {
+  const Providers providers = build({{"AGENTKIT_LLM_MODEL", "qwen"}, {"OPENAI_API_KEY", "k"}});
+  EXPECT_EQ(providers.default_provider, "");
+  EXPECT_EQ(providers.usable.at("ollama").model, "qwen");
+  EXPECT_EQ(providers.usable.at("openai").model, "qwen");
+  EXPECT_EQ(providers.usable.at("scripted").model, "scripted");
+}
+
 TEST_F(ProvidersTest, ConfiguredDefaultsWin) {
   const Providers providers =
       build({{"AGENTKIT_LLM_PROVIDER", "openai"}, {"AGENTKIT_LLM_MODEL", "gpt"}}, {},

@@ -74,6 +74,7 @@ TEST_F(RequestPoolTest, QueuesAreBounded) {
   EXPECT_EQ(exchange.id.value, 3u);
   open_gate();
   release.count_down();
+  pool->stop();  // before the latches go
 }
 
 TEST_F(RequestPoolTest, SubmitsThatWaitAreTakenTogether) {
@@ -108,6 +109,7 @@ TEST_F(RequestPoolTest, IdleThreadsEndButOne) {
   std::latch ran(1);
   ASSERT_TRUE(pool->push([&] { ran.count_down(); }));
   ran.wait();
+  pool->stop();
 }
 
 }  // namespace

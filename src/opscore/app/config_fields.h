@@ -24,13 +24,13 @@ template <class Section>
 struct Field {
   const char* key;  // "server.port"
   Slot (*slot)(Section&);
-  const char* fallback;                     // the default, as a user would write it; empty: unset
-  const char* description;                  // a sentence for the reference
-  std::vector<const char*> variables = {};  // of the environment, the first that is set wins
-  const char* flag = "";                    // of the commands that start something
-  int64_t min = 0;                          // of a number; of a duration in ms; of a size in bytes
+  const char* fallback;                // the default, as a user would write it; empty: unset
+  const char* description;             // a sentence for the reference
+  std::vector<const char*> variables;  // of the environment, the first that is set wins
+  const char* flag = "";               // of the commands that start something
+  int64_t min = 0;                     // of a number; of a duration in ms; of a size in bytes
   int64_t max = std::numeric_limits<int64_t>::max();
-  std::vector<const char*> choices = {};
+  std::vector<const char*> choices;
   std::optional<std::string> (*problem)(std::string_view) = nullptr;  // with a text, or one of them
   bool is_path = false;  // relative to the file that names it
   Secret secret = Secret::no;

@@ -37,9 +37,9 @@ int main(int argc, char** argv) {
     fmt::print("seed {} failed; repeat it with: ./dev sim --seed {}\n", seed, seed);
     for (const std::string& problem : report.problems) fmt::print("  {}\n", problem);
   }
-  fmt::print("simulation: {} seeds from {}: {} tasks, {} steps, {} faults, {} deaths, {} stalls; "
-             "{} seeds failed\n",
-             seeds, first, total.tasks, total.steps, total.faults, total.deaths, total.stalls,
-             failed);
+  fmt::print(
+      "simulation: {} seeds from {}: {} tasks, {} steps, {} faults, {} deaths, {} stalls; "
+      "{} seeds failed\n",
+      seeds, first, total.tasks, total.steps, total.faults, total.deaths, total.stalls, failed);
   return failed == 0 ? 0 : 1;
 }

@@ -26,8 +26,7 @@ struct Accepted {
 
 class World {
  public:
-  World(uint64_t seed, bool verbose)
-      : random_(seed), verbose_(verbose), log_(silent_log()) {
+  World(uint64_t seed, bool verbose) : random_(seed), verbose_(verbose), log_(silent_log()) {
     auto memory = open_memory_store(clock_, random_);
     truth_ = memory.get();
     Faults faults{0.02, 0.02, [this](std::string_view) { return faults_on_; }};
@@ -64,14 +63,34 @@ class World {
     ++report_.steps;
     clock_.advance(Duration(random_.below(300)));
     switch (random_.below(40)) {
-      case 0: clock_.jump(std::chrono::hours(random_.below(2) ? 1 : -1)); break;
-      case 1: kill(random_.below(workers_.size())); break;
-      case 2: stall(random_.below(workers_.size())); break;
-      case 3: cancel_one(); break;
-      case 4: retry_one(); break;
-      case 5: pause_or_resume(); break;
-      case 6: case 7: case 8: case 9: case 10: case 11: submit_new(); break;
-      default: break;
+      case 0:
+        clock_.jump(std::chrono::hours(random_.below(2) ? 1 : -1));
+        break;
+      case 1:
+        kill(random_.below(workers_.size()));
+        break;
+      case 2:
+        stall(random_.below(workers_.size()));
+        break;
+      case 3:
+        cancel_one();
+        break;
+      case 4:
+        retry_one();
+        break;
+      case 5:
+        pause_or_resume();
+        break;
+      case 6:
+      case 7:
+      case 8:
+      case 9:
+      case 10:
+      case 11:
+        submit_new();
+        break;
+      default:
+        break;
     }
     step_workers();
   }
@@ -88,8 +107,12 @@ class World {
 
   void crash(size_t index, Lease culprit) {
     ++report_.deaths;
-    LostSession lost{workers_[index]->intake.session(), LostSession::Cause::crashed, true,
-                     workers_[index]->runner.entered(), culprit, "died of SIGSEGV"};
+    LostSession lost{workers_[index]->intake.session(),
+                     LostSession::Cause::crashed,
+                     true,
+                     workers_[index]->runner.entered(),
+                     culprit,
+                     "died of SIGSEGV"};
     workers_[index] = make_worker();
     tell(lost);
   }
@@ -128,15 +151,14 @@ class World {
   }
 
   void submit_new() {
-    static constexpr const char* kTypes[] = {"ok", "ok", "slow", "flaky", "fatal", "snoozer",
-                                             "crasher"};
+    static constexpr const char* kTypes[] = {"ok",    "ok",      "slow",   "flaky",
+                                             "fatal", "snoozer", "crasher"};
     InsertItem item;
     item.spec.type = kTypes[random_.below(7)];
     item.spec.queue = random_.below(2) ? "default" : "mail";
     item.spec.priority = static_cast<int>(random_.below(201)) - 100;
     item.spec.max_attempts = 1 + static_cast<int>(random_.below(5));
-    if (random_.below(4) == 0)
-      item.spec.run_at = truth_now() + Duration(random_.below(5000));
+    if (random_.below(4) == 0) item.spec.run_at = truth_now() + Duration(random_.below(5000));
     if (random_.below(10) == 0)
       item.spec.options.deadline = truth_now() + Duration(1 + random_.below(20'000));
     std::string key = fmt::format("k{}", next_key_++);
@@ -283,6 +305,8 @@ class World {
 
 }  // namespace
 
-Report run_seed(uint64_t seed, bool verbose) { return World(seed, verbose).run(); }
+Report run_seed(uint64_t seed, bool verbose) {
+  return World(seed, verbose).run();
+}
 
 }  // namespace opscore::sim

@@ -52,8 +52,8 @@ void SimRunner::stop(const Lease& lease, StopReason reason) {
   auto ended = [&](ClaimedTask& task, TimePoint started_at) {
     if (reason == StopReason::session_lost) return;
     Outcome outcome;
-    outcome.kind = reason == StopReason::cancel ? Outcome::Kind::stopped
-                                                : Outcome::Kind::handed_back;
+    outcome.kind =
+        reason == StopReason::cancel ? Outcome::Kind::stopped : Outcome::Kind::handed_back;
     outcome.error = {error_kind::kCancelled, "stopped", {}};
     post(std::move(task), std::move(outcome), started_at);
   };

@@ -20,7 +20,7 @@ namespace opscore::sim {
 // Runs tasks by virtual time: what a task does is decided when it starts, by its type and a seed.
 class SimRunner final : public Runner {
  public:
-  SimRunner(size_t slots, const Clock& clock, Random& random) 
+  SimRunner(size_t slots, const Clock& clock, Random& random)
       : slots_(slots), clock_(clock), random_(random) {}
 
   void start(std::vector<ClaimedTask> tasks) override;

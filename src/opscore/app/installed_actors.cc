@@ -83,8 +83,8 @@ std::string choose_provider(const Config& config, bool demo_agent, const Provide
          "model is asked); set agent.provider and its key";
 }
 
-void add_agent(InstalledActors& installed, const Config& config, bool demo_agent,
-               HttpClient& http, const Clock& clock, Random& random) {
+void add_agent(InstalledActors& installed, const Config& config, bool demo_agent, HttpClient& http,
+               const Clock& clock, Random& random) {
   std::vector<ProviderConfig> configs;
   for (const AgentProviderConfig& provider : config.agent.providers)
     configs.push_back(provider_config(provider));

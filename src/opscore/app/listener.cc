@@ -21,11 +21,11 @@ int port_of(const sockaddr_storage& address) {
 }
 
 [[noreturn]] void fail(const std::string& address, int port, int code) {
-  std::string hint = code == EADDRINUSE
-                         ? "another program has the port; choose another with --port, or stop it "
+  std::string hint =
+      code == EADDRINUSE ? "another program has the port; choose another with --port, or stop it "
                            "('ss -ltnp' shows who it is)"
-                     : code == EACCES ? "ports below 1024 need privileges; choose another with --port"
-                                      : "choose another with --address and --port";
+      : code == EACCES   ? "ports below 1024 need privileges; choose another with --port"
+                         : "choose another with --address and --port";
   throw Error(Errc::unavailable,
               fmt::format("listen on {}:{}: {}\n  {}", address, port, std::strerror(code), hint),
               false);

@@ -21,7 +21,7 @@
 namespace opscore {
 namespace {
 
-constexpr int kExitRestart = 70;   // EX_SOFTWARE: the supervisor starts a fresh worker
+constexpr int kExitRestart = 70;  // EX_SOFTWARE: the supervisor starts a fresh worker
 constexpr int kExitImpatient = 130;
 // Who stops a service often signals every process of it, and the supervisor passes its own on: that
 // is one request.
@@ -29,8 +29,8 @@ constexpr Duration kSameRequest{500};
 
 std::string url_of(const Config& config, int port) {
   bool any = config.server.address == "0.0.0.0" || config.server.address == "::";
-  std::string host = any || config.server.address == "127.0.0.1" ? "localhost"
-                                                                 : config.server.address;
+  std::string host =
+      any || config.server.address == "127.0.0.1" ? "localhost" : config.server.address;
   if (host.find(':') != std::string::npos) host = "[" + host + "]";
   return fmt::format("http://{}:{}", host, port);
 }
@@ -40,9 +40,8 @@ void print_banner(const Config& config, const EmbeddedServer& server, int port) 
   for (const RegisteredActor* actor : server.actors->registry.all())
     types.push_back(actor->entry.type);
   std::string url = url_of(config, port);
-  std::string auth = config.server.token.empty()
-                         ? ""
-                         : " -H \"Authorization: Bearer $OPSCORE_API_TOKEN\"";
+  std::string auth =
+      config.server.token.empty() ? "" : " -H \"Authorization: Bearer $OPSCORE_API_TOKEN\"";
   fmt::print("opscore {} is up\n", version());
   fmt::print("  api     {}/api/v1 ({}/openapi.json)\n", url, url);
   fmt::print("  data    {}\n", config.store.path);
@@ -51,9 +50,11 @@ void print_banner(const Config& config, const EmbeddedServer& server, int port) 
   for (const Config::File& file : config.files)
     if (file.read) fmt::print("  config  {}\n", file.path);
   for (const std::string& note : config.notes) fmt::print("  note    {}\n", note);
-  fmt::print("  try     curl -X POST {}/api/v1/tasks/ -H \"Content-Type: application/json\"{} "
-             "-d '{{\"task_type\": \"agent_task\", \"input_data\": {{\"prompt\": \"What is 6 * 7?\"}}}}'\n",
-             url, auth);
+  fmt::print(
+      "  try     curl -X POST {}/api/v1/tasks/ -H \"Content-Type: application/json\"{} "
+      "-d '{{\"task_type\": \"agent_task\", "
+      "\"input_data\": {{\"prompt\": \"What is 6 * 7?\"}}}}'\n",
+      url, auth);
   std::fflush(stdout);
 }
 
@@ -69,8 +70,8 @@ sigset_t ending_signals() {
 
 // Why the process should end, from other threads.
 struct EndRequest {
-  std::atomic<bool> asked{false};   // an operator's command
-  std::atomic<bool> dying{false};   // it cannot go on; a fresh one can
+  std::atomic<bool> asked{false};  // an operator's command
+  std::atomic<bool> dying{false};  // it cannot go on; a fresh one can
 };
 
 enum class End { asked, dying };
@@ -88,8 +89,8 @@ End wait_for_end(const sigset_t& signals, const EndRequest& request) {
 LostSession to_lost(const Death& death) {
   LostSession lost;
   lost.session = SessionId{death.session};
-  lost.cause = death.cause == Death::Cause::crashed ? LostSession::Cause::crashed
-                                                    : LostSession::Cause::gone;
+  lost.cause =
+      death.cause == Death::Cause::crashed ? LostSession::Cause::crashed : LostSession::Cause::gone;
   lost.entered_known = true;
   for (const CrashPage::Entered& entered : death.entered) {
     lost.entered.push_back({TaskKey{entered.key}, entered.attempt});
@@ -108,8 +109,9 @@ bool stop_server(EmbeddedServer& server, const std::string& words, const sigset_
   while (result < 0)
     if (int signal = ::sigtimedwait(&signals, nullptr, &tick);
         (signal == SIGTERM || signal == SIGINT) && same_request.passed()) {
-      server.log.warn("asked to stop a second time: exiting at once; what runs is rescued by the "
-                      "next start");
+      server.log.warn(
+          "asked to stop a second time: exiting at once; what runs is rescued by the "
+          "next start");
       server.log.flush();
       std::_Exit(kExitImpatient);
     }
@@ -132,7 +134,8 @@ int serve(const Config& config, const AddActors& add_actors, const Listener& lis
   Log* log = nullptr;
   wiring.on_command = [&](const std::string& command) {
     if (command == "drain" || command == "stop") request.asked = true;
-    if (log && command.starts_with("log-level ")) log->set_level(parse_log_level(command.substr(10)));
+    if (log && command.starts_with("log-level "))
+      log->set_level(parse_log_level(command.substr(10)));
   };
   EmbeddedServer server(config, add_actors, wiring);
   log = &server.log;
@@ -146,8 +149,8 @@ int serve(const Config& config, const AddActors& add_actors, const Listener& lis
   End end = wait_for_end(signals, request);
   if (end == End::dying)
     server.log.error("too many slots are held by actors that do not stop: restarting");
-  bool clean = stop_server(server, end == End::dying ? "abandoned slots" : "asked to stop",
-                           signals);
+  bool clean =
+      stop_server(server, end == End::dying ? "abandoned slots" : "asked to stop", signals);
   int code = end == End::dying ? kExitRestart : 0;
   // A thread still inside an actor cannot be ended, only left behind.
   if (!clean) std::_Exit(code);
@@ -180,13 +183,16 @@ int run_up(const Config& config, const RunOptions& options, const AddActors& add
   DataLock lock(config.store.path);
   Listener listener = listen_on(config.server.address, config.server.port);
   if (!options.supervise) return serve(config, add_actors, listener, nullptr);
-  return supervise({}, [&](WorkerLink& link) {
-    return serve(config, add_actors, listener, &link);
-  });
+  return supervise({},
+                   [&](WorkerLink& link) { return serve(config, add_actors, listener, &link); });
 }
 
-int run_api(const Config&, const RunOptions&, const AddActors&) { return refuse_role("api"); }
-int run_worker(const Config&, const RunOptions&, const AddActors&) { return refuse_role("worker"); }
+int run_api(const Config&, const RunOptions&, const AddActors&) {
+  return refuse_role("api");
+}
+int run_worker(const Config&, const RunOptions&, const AddActors&) {
+  return refuse_role("worker");
+}
 int run_maintenance(const Config&, const RunOptions&, const AddActors&) {
   return refuse_role("maintenance");
 }

@@ -34,7 +34,9 @@ Json arguments() {
 
 }  // namespace
 
-std::string session_name() { return fmt::format("{}:{}", host(), ::getpid()); }
+std::string session_name() {
+  return fmt::format("{}:{}", host(), ::getpid());
+}
 
 std::string session_context() {
   return Json{{"executable", to_valid_utf8(path_or_empty("/proc/self/exe"))},

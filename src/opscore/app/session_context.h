@@ -6,6 +6,7 @@
 namespace opscore {
 
 std::string session_name();     // "host:pid"
-std::string session_context();  // JSON: executable, argv, pid, ppid, host, user, cwd, version, build
+// JSON: executable, argv, pid, ppid, host, user, cwd, version, build.
+std::string session_context();
 
 }  // namespace opscore

@@ -41,10 +41,10 @@ Hop record_hop(const Facts& facts) {
 Hop queue_hop(const Facts& facts) {
   if (!facts.queue) return {"queue", true, fmt::format("{}: no counts", facts.task.queue)};
   const QueueStats& queue = *facts.queue;
-  return {"queue", true,
-          fmt::format("{}: {} pending, {} scheduled, {} running, {} dead{}", queue.name,
-                      queue.pending, queue.scheduled, queue.running, queue.dead,
-                      queue.paused ? "; paused" : "")};
+  return {
+      "queue", true,
+      fmt::format("{}: {} pending, {} scheduled, {} running, {} dead{}", queue.name, queue.pending,
+                  queue.scheduled, queue.running, queue.dead, queue.paused ? "; paused" : "")};
 }
 
 Hop session_hop(const Facts& facts) {
@@ -55,13 +55,12 @@ Hop session_hop(const Facts& facts) {
     bool own = owner && session.id == owner;
     if (!own && session.ended_at) continue;
     if (!evidence.empty()) evidence += "; ";
-    evidence += fmt::format("{} ({}): {}, renewed {} ago, {}{}", session.id.value, session.name,
-                            session.ended_at ? "ended: " + session.last_words
-                                             : session.report.state,
-                            to_text(std::max(facts.now - session.renewed_at, Duration(0))),
-                            serves(session, task.queue) ? "serves the queue"
-                                                        : "does not serve the queue",
-                            runs(session, task.type) ? "" : ", cannot run the type");
+    evidence +=
+        fmt::format("{} ({}): {}, renewed {} ago, {}{}", session.id.value, session.name,
+                    session.ended_at ? "ended: " + session.last_words : session.report.state,
+                    to_text(std::max(facts.now - session.renewed_at, Duration(0))),
+                    serves(session, task.queue) ? "serves the queue" : "does not serve the queue",
+                    runs(session, task.type) ? "" : ", cannot run the type");
   }
   return {"session", true, evidence.empty() ? "none" : evidence};
 }
@@ -84,7 +83,7 @@ Hop attempt_hop(const Facts& facts) {
   const Attempt& last = facts.attempts.back();
   std::string evidence =
       fmt::format("{} of {}: ", facts.task.live.charged,
-                  facts.task.live.budget > 0 ? std::to_string(facts.task.live.budget)
+                  facts.task.live.budget > 0    ? std::to_string(facts.task.live.budget)
                   : facts.task.max_attempts > 0 ? std::to_string(facts.task.max_attempts)
                                                 : std::string("unlimited"));
   evidence = "charged " + evidence + fmt::format("number {}", last.number);
@@ -100,18 +99,28 @@ Hop attempt_hop(const Facts& facts) {
 
 std::string command_for(Verdict verdict, const Facts& facts, const std::string& id) {
   switch (verdict) {
-    case Verdict::completed: return fmt::format("opscore tasks show {}", id);
+    case Verdict::completed:
+      return fmt::format("opscore tasks show {}", id);
     case Verdict::failed:
-    case Verdict::cancelled: return fmt::format("opscore tasks retry {}", id);
-    case Verdict::queue_paused: return fmt::format("opscore queues resume {}", facts.task.queue);
-    case Verdict::server_down: return "opscore up";
-    case Verdict::no_worker: return "opscore workers list";
-    case Verdict::no_actor: return "opscore actors";
-    case Verdict::slots_busy: return fmt::format("opscore tasks list --status running");
-    case Verdict::lease_lost: return "opscore workers list";
+    case Verdict::cancelled:
+      return fmt::format("opscore tasks retry {}", id);
+    case Verdict::queue_paused:
+      return fmt::format("opscore queues resume {}", facts.task.queue);
+    case Verdict::server_down:
+      return "opscore up";
+    case Verdict::no_worker:
+      return "opscore workers list";
+    case Verdict::no_actor:
+      return "opscore actors";
+    case Verdict::slots_busy:
+      return fmt::format("opscore tasks list --status running");
+    case Verdict::lease_lost:
+      return "opscore workers list";
     case Verdict::waiting_for_retry:
-    case Verdict::not_started: return fmt::format("opscore tasks show {}", id);
-    default: return fmt::format("opscore tasks watch {}", id);
+    case Verdict::not_started:
+      return fmt::format("opscore tasks show {}", id);
+    default:
+      return fmt::format("opscore tasks watch {}", id);
   }
 }
 
@@ -139,9 +148,12 @@ Json to_json(const Explanation& explanation) {
   Json hops = Json::array();
   for (const Hop& hop : explanation.hops)
     hops.push_back({{"hop", hop.name}, {"ok", hop.ok}, {"evidence", hop.evidence}});
-  return {{"task_id", explanation.task_id}, {"status", explanation.state},
-          {"hops", hops},                   {"verdict", explanation.verdict},
-          {"sentence", explanation.sentence}, {"next_command", explanation.next_command}};
+  return {{"task_id", explanation.task_id},
+          {"status", explanation.state},
+          {"hops", hops},
+          {"verdict", explanation.verdict},
+          {"sentence", explanation.sentence},
+          {"next_command", explanation.next_command}};
 }
 
 std::string to_text(const Explanation& explanation) {

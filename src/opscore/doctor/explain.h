@@ -13,7 +13,7 @@
 namespace opscore {
 
 struct Hop {
-  std::string name;      // record, queue, session, slot, attempt
+  std::string name;  // record, queue, session, slot, attempt
   bool ok = true;
   std::string evidence;  // with times and numbers
 };

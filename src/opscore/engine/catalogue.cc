@@ -41,8 +41,7 @@ std::shared_ptr<const Catalogue::Snapshot> Catalogue::load() {
     else if (!entry.input_schema.empty())
       known.schema = std::make_shared<InputSchema>(entry.input_schema);
     snapshot->by_name.insert_or_assign(entry.type, known);
-    for (const std::string& alias : entry.aliases)
-      snapshot->by_name.insert_or_assign(alias, known);
+    for (const std::string& alias : entry.aliases) snapshot->by_name.insert_or_assign(alias, known);
   };
   for (const CatalogueEntry& entry : declared_) add(entry);
   for (const CatalogueEntry& entry : fleet_.catalogue())

@@ -11,16 +11,19 @@
 namespace opscore {
 namespace {
 
-constexpr std::array kWords{
-    "completed",   "failed",    "cancelled", "due_later",       "waiting_for_retry", "snoozed",
-    "waiting",     "queue_paused", "server_down", "no_worker",  "no_actor",  "slots_busy",
-    "suspect_waiting", "about_to_start", "not_started", "stopping", "lease_lost", "running"};
+constexpr std::array kWords{"completed",         "failed",         "cancelled",   "due_later",
+                            "waiting_for_retry", "snoozed",        "waiting",     "queue_paused",
+                            "server_down",       "no_worker",      "no_actor",    "slots_busy",
+                            "suspect_waiting",   "about_to_start", "not_started", "stopping",
+                            "lease_lost",        "running"};
 
 bool contains(const std::vector<std::string>& list, const std::string& word) {
   return std::find(list.begin(), list.end(), word) != list.end();
 }
 
-std::string in(Duration wait) { return to_text(std::max(wait, Duration(0))); }
+std::string in(Duration wait) {
+  return to_text(std::max(wait, Duration(0)));
+}
 
 Diagnosis diagnose_finished(const Task& task) {
   if (task.state() == State::completed)
@@ -35,8 +38,8 @@ Diagnosis diagnose_finished(const Task& task) {
 
 Diagnosis diagnose_scheduled(const Facts& facts) {
   const Task& task = facts.task;
-  std::string due = fmt::format("{} (in {})", to_rfc3339(task.live.run_at),
-                                in(task.live.run_at - facts.now));
+  std::string due =
+      fmt::format("{} (in {})", to_rfc3339(task.live.run_at), in(task.live.run_at - facts.now));
   if (facts.attempts.empty())
     return {Verdict::due_later, "It is scheduled for " + due + ".", "record"};
   const Attempt& last = facts.attempts.back();
@@ -115,7 +118,9 @@ Diagnosis diagnose_running(const Facts& facts) {
 
 }  // namespace
 
-std::string_view to_string(Verdict verdict) { return kWords[static_cast<size_t>(verdict)]; }
+std::string_view to_string(Verdict verdict) {
+  return kWords[static_cast<size_t>(verdict)];
+}
 
 bool is_live(const Session& session, TimePoint now) {
   return !session.ended_at && now - session.renewed_at <= limits::kSessionTtl;
@@ -133,12 +138,16 @@ Diagnosis diagnose(const Facts& facts) {
   switch (facts.task.state()) {
     case State::completed:
     case State::failed:
-    case State::cancelled: return diagnose_finished(facts.task);
-    case State::scheduled: return diagnose_scheduled(facts);
+    case State::cancelled:
+      return diagnose_finished(facts.task);
+    case State::scheduled:
+      return diagnose_scheduled(facts);
     case State::waiting:
       return {Verdict::waiting, "It waits for other tasks or for a person.", "record"};
-    case State::pending: return diagnose_pending(facts);
-    case State::running: return diagnose_running(facts);
+    case State::pending:
+      return diagnose_pending(facts);
+    case State::running:
+      return diagnose_running(facts);
   }
   OPSCORE_ASSERT(false, "a state without a diagnosis");
 }

@@ -16,7 +16,7 @@ struct Facts {
   std::optional<QueueStats> queue;
   std::vector<Session> sessions;  // that have not ended, and the task's own whatever it is
   TimePoint now{};
-  bool server_down = false;       // read from the file, without a server
+  bool server_down = false;  // read from the file, without a server
 };
 
 // Stable words: each is documented in docs/troubleshooting.md and has a test that creates it.
@@ -29,15 +29,15 @@ enum class Verdict : uint8_t {
   snoozed,            // its actor asked to be run later
   waiting,            // for other tasks or a person
   queue_paused,
-  server_down,        // nothing is running that could take it
-  no_worker,          // no live session serves its queue
-  no_actor,           // sessions serve the queue, but none can run the type
+  server_down,  // nothing is running that could take it
+  no_worker,    // no live session serves its queue
+  no_actor,     // sessions serve the queue, but none can run the type
   slots_busy,
-  suspect_waiting,    // it may have crashed a worker and runs alone
+  suspect_waiting,  // it may have crashed a worker and runs alone
   about_to_start,
-  not_started,        // claimed, waiting for its slot
-  stopping,           // a cancel was asked for
-  lease_lost,         // its session is gone; rescue will give it back
+  not_started,  // claimed, waiting for its slot
+  stopping,     // a cancel was asked for
+  lease_lost,   // its session is gone; rescue will give it back
   running,
 };
 

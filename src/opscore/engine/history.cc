@@ -27,8 +27,8 @@ std::vector<TaskEvent> history(const Task& task, const std::vector<Attempt>& att
   }
   merged.insert(merged.end(), stored.begin(), stored.end());
   if (is_terminal(task.state()) && task.finished_at)
-    merged.push_back({0, *task.finished_at, std::string(to_string(task.state())),
-                      task.live.attempt, error_data(task.error)});
+    merged.push_back({0, *task.finished_at, std::string(to_string(task.state())), task.live.attempt,
+                      error_data(task.error)});
   // Stable: what happened in the same millisecond stays in the order of cause and effect above.
   std::stable_sort(merged.begin(), merged.end(),
                    [](const TaskEvent& a, const TaskEvent& b) { return a.at < b.at; });

@@ -26,7 +26,13 @@ TEST(History, derives_submit_start_and_end_from_rows) {
   Task task = task_at(t, State::completed);
   task.live.attempt = 2;
   task.finished_at = t + Duration(50);
-  Attempt first{1, AttemptEnd::error, true, {}, t, t + Duration(10), t + Duration(20),
+  Attempt first{1,
+                AttemptEnd::error,
+                true,
+                {},
+                t,
+                t + Duration(10),
+                t + Duration(20),
                 {"boom", "no luck", ""}};
   Attempt second{2, AttemptEnd::completed, true, {}, t, t + Duration(40), t + Duration(50), {}};
   auto events = history(task, {first, second}, {});
@@ -42,9 +48,9 @@ TEST(History, puts_stored_events_where_they_happened) {
   task.finished_at = t + Duration(30);
   Attempt only{1, AttemptEnd::cancelled, false, {}, t, t + Duration(10), t + Duration(30), {}};
   TaskEvent asked{0, t + Duration(20), "cancel_requested", 1, {}};
-  EXPECT_THAT(kinds(history(task, {only}, {asked})),
-              ElementsAre("submitted", "started", "cancel_requested", "attempt_cancelled",
-                          "cancelled"));
+  EXPECT_THAT(
+      kinds(history(task, {only}, {asked})),
+      ElementsAre("submitted", "started", "cancel_requested", "attempt_cancelled", "cancelled"));
 }
 
 TEST(History, of_a_pending_task_is_its_submission) {

@@ -57,8 +57,7 @@ struct InputSchema::Impl {
                                                 const std::vector<std::string>& context) const {
     const Json* rule = descend(&document, context, true);
     const Json* value = descend(&input, context, false);
-    if (!rule || !value || !value->is_object() || !rule->contains("required"))
-      return std::nullopt;
+    if (!rule || !value || !value->is_object() || !rule->contains("required")) return std::nullopt;
     for (const Json& name : (*rule)["required"]) {
       if (value->contains(name.get<std::string>())) continue;
       std::string path = place(context);

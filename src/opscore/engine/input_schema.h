@@ -1,8 +1,8 @@
 #pragma once
 // A compiled JSON Schema (draft 7) of an actor's input. Immutable, safe for concurrent use.
 // Extensions: "x-opscore-reasons": {"value": "why not"} beside an enum, and "x-opscore-required":
-// {"name": "why"} beside "required", reach the submitter instead of "not in enum" and "is required":
-// "provider 'openai' has no key: set OPENAI_API_KEY".
+// {"name": "why"} beside "required", reach the submitter in place of "not in enum" and "is
+// required": "provider 'openai' has no key: set OPENAI_API_KEY".
 
 #include <memory>
 #include <optional>

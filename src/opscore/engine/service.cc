@@ -87,8 +87,8 @@ InsertItem Service::prepare(SubmitRequest request, std::vector<std::string>& war
     }
   }
   if (!catalogue->live_types.contains(request.type))
-    warnings.push_back(fmt::format("no live worker runs '{}'; the task waits for one",
-                                   request.type));
+    warnings.push_back(
+        fmt::format("no live worker runs '{}'; the task waits for one", request.type));
   return to_item(std::move(request), &known->entry, now);
 }
 
@@ -238,7 +238,9 @@ std::vector<TaskEvent> Service::events(const Task& task) {
   return history(task, store_.reader().attempts(task.key), store_.reader().events(task.key));
 }
 
-std::vector<Step> Service::steps(const Task& task) { return store_.reader().steps(task.key); }
+std::vector<Step> Service::steps(const Task& task) {
+  return store_.reader().steps(task.key);
+}
 
 std::vector<std::string> Service::inputs(const Task& task) {
   return store_.reader().inputs(task.key);

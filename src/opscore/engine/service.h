@@ -25,7 +25,7 @@ struct SubmitRequest {
   std::string input = "null";  // JSON text, already checked by the edge (check_json / JsonReader)
   int priority = 0;
   std::optional<TimePoint> run_at;
-  std::optional<Duration> delay;  // from the store's now; not together with run_at
+  std::optional<Duration> delay;    // from the store's now; not together with run_at
   std::optional<int> max_attempts;  // 0: unlimited
   std::optional<RetryPolicy> retry;
   std::optional<Duration> timeout;

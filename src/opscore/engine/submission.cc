@@ -13,7 +13,7 @@ namespace {
 
 constexpr int kMaxAttemptsMax = 1'000'000;
 constexpr size_t kLabelsMax = 32;
-constexpr size_t kTextMax = 256;           // name, label values, idempotency keys
+constexpr size_t kTextMax = 256;  // name, label values, idempotency keys
 constexpr size_t kMetadataMax = 64 << 10;
 constexpr Duration kTimeoutMax = std::chrono::hours(24 * 30);
 
@@ -114,8 +114,8 @@ void check_request(const SubmitRequest& request, const ServiceOptions& options, 
   if (!request.task_id.empty())
     check_name("task_id", task_id_problem(request.task_id), request.task_id);
   if (request.metadata.size() > kMetadataMax)
-    refuse("metadata", fmt::format("is {} bytes; at most {}", request.metadata.size(),
-                                   kMetadataMax));
+    refuse("metadata",
+           fmt::format("is {} bytes; at most {}", request.metadata.size(), kMetadataMax));
 }
 
 InsertItem to_item(SubmitRequest request, const CatalogueEntry* entry, TimePoint now) {

@@ -26,7 +26,7 @@ std::optional<State> state_from(std::string_view word) {
   return std::nullopt;
 }
 
-StateSet successors(State state, Event event) {
+StateSet successors(State state, Event event) {  // layout: table
   using enum State;
   switch (state) {
     case scheduled:

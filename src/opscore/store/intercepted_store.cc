@@ -231,8 +231,7 @@ std::unique_ptr<Store> intercept(std::unique_ptr<Store> inner, Around around) {
   return std::make_unique<InterceptedStore>(std::move(inner), std::move(around));
 }
 
-std::unique_ptr<Store> observe(std::unique_ptr<Store> inner, const Clock& clock,
-                               Metrics& metrics) {
+std::unique_ptr<Store> observe(std::unique_ptr<Store> inner, const Clock& clock, Metrics& metrics) {
   auto series = std::make_shared<StoreMetrics>(clock, metrics);
   return intercept(std::move(inner),
                    [series](std::string_view operation, const std::function<void()>& call) {
@@ -240,8 +239,7 @@ std::unique_ptr<Store> observe(std::unique_ptr<Store> inner, const Clock& clock,
                    });
 }
 
-std::unique_ptr<Store> inject_faults(std::unique_ptr<Store> inner, Random& random,
-                                     Faults faults) {
+std::unique_ptr<Store> inject_faults(std::unique_ptr<Store> inner, Random& random, Faults faults) {
   return intercept(std::move(inner), [&random, faults = std::move(faults)](
                                          std::string_view operation,
                                          const std::function<void()>& call) {

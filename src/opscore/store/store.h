@@ -158,8 +158,8 @@ class Fleet {
   virtual void command(SessionId session, const std::string& command) = 0;
   virtual void announce_actors(const std::vector<CatalogueEntry>& entries) = 0;
   virtual std::vector<CatalogueEntry> catalogue() = 0;
-  // True while `session` is the one that runs maintenance. A leader that ends, or that has not asked
-  // for a session TTL, is followed by the next live session that asks.
+  // True while `session` is the one that runs maintenance. A leader that ends, or that has not
+  // asked for a session TTL, is followed by the next live session that asks.
   virtual bool lead(SessionId session) = 0;
 };
 

@@ -10,7 +10,9 @@ namespace {
 
 constexpr size_t kKeptMax = 20'000;
 
-double seconds(Duration duration) { return static_cast<double>(duration.count()) / 1000; }
+double seconds(Duration duration) {
+  return static_cast<double>(duration.count()) / 1000;
+}
 
 }  // namespace
 
@@ -33,7 +35,9 @@ Finisher::Finisher(Store& store, const Clock& clock, Random& random, Log& log, M
       metrics_(metrics),
       loop_("finisher", log, [this](std::stop_token stop) { return tick(stop); }) {}
 
-Finisher::~Finisher() { loop_.stop(); }
+Finisher::~Finisher() {
+  loop_.stop();
+}
 
 void Finisher::post(std::vector<Finished> finished) {
   std::unique_lock lock(mutex_);

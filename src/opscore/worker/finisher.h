@@ -50,9 +50,9 @@ class Finisher {
   Metrics& metrics_;
   mutable std::mutex mutex_;
   std::condition_variable_any changed_;
-  std::vector<Finished> posted_;     // guarded by mutex_
-  bool applying_ = false;            // guarded by mutex_
-  std::vector<Finished> batch_;      // of the loop; survives a failed apply
+  std::vector<Finished> posted_;  // guarded by mutex_
+  bool applying_ = false;         // guarded by mutex_
+  std::vector<Finished> batch_;   // of the loop; survives a failed apply
   std::map<std::string, std::unique_ptr<TypeMetrics>> by_type_;
   Loop loop_;
 };

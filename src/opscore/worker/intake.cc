@@ -27,7 +27,9 @@ Intake::Intake(Store& store, Runner& runner, const Clock& clock, Random& random,
       shares_(options_.queues),
       loop_("intake", log, [this](std::stop_token stop) { return tick(stop); }) {}
 
-Intake::~Intake() { stop(); }
+Intake::~Intake() {
+  stop();
+}
 
 void Intake::stop() {
   store_.changes().interrupt();
@@ -67,9 +69,10 @@ void Intake::renew() {
 }
 
 void Intake::lose_session() {
-  log_.error("session {} was ended by somebody else: its tasks are stopped and their outcomes "
-             "dropped; opening a new one",
-             session().value);
+  log_.error(
+      "session {} was ended by somebody else: its tasks are stopped and their outcomes "
+      "dropped; opening a new one",
+      session().value);
   runner_.stop_all(StopReason::session_lost);
   if (options_.on_lost) options_.on_lost(session());
   session_ = 0;

@@ -1,7 +1,7 @@
 #pragma once
 // Takes work: keeps the session alive, claims what the runner has an appetite for, and passes on
-// cancels. A session is renewed only here, by the loop that takes work, so a worker that looks alive
-// is one that works.
+// cancels. A session is renewed only here, by the loop that takes work, so a worker that looks
+// alive is one that works.
 
 #include <atomic>
 #include <condition_variable>
@@ -79,7 +79,7 @@ class Intake {
   bool consuming_ = false;           // claimed successfully since the session was opened
   // When a claim went out whose answer never came: it may have taken tasks that nobody knows of.
   std::optional<TimePoint> unanswered_claim_;
-  bool restricted_ = false;          // the last claim left work because of limits or suspects
+  bool restricted_ = false;  // the last claim left work because of limits or suspects
   SteadyPoint renew_at_{};
   uint64_t position_ = 0;  // in the change feed
   std::optional<TimePoint> next_due_at_;

@@ -61,8 +61,8 @@ Duration Maintenance::promote() {
 }
 
 void Maintenance::rescue_lost_sessions() {
-  for (const Session& session : watch_.lost(store_.fleet().sessions(Duration(0)),
-                                            clock_.steady())) {
+  for (const Session& session :
+       watch_.lost(store_.fleet().sessions(Duration(0)), clock_.steady())) {
     LostSession lost;
     lost.session = session.id;
     lost.words = fmt::format("session {} ({}) has not renewed for {}", session.id.value,

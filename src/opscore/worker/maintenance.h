@@ -23,7 +23,7 @@ struct MaintenanceOptions {
 };
 
 // Watches renewal counters on its own steady clock: a counter that stands still for a full TTL of
-// uninterrupted observation means that the session is lost. Wall clocks may jump as they like. Pure.
+// uninterrupted observation means that the session is lost. Wall clocks may jump. Pure.
 class SessionWatch {
  public:
   explicit SessionWatch(Duration ttl) : ttl_(ttl) {}

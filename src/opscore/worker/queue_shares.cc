@@ -17,7 +17,8 @@ std::vector<ClaimRequest::FromQueue> QueueShares::divide(size_t total) {
   size_t weight_sum = 0;
   for (const auto& [queue, weight] : seen_) weight_sum += static_cast<size_t>(weight);
   for (const auto& [queue, weight] : seen_)
-    shares.push_back({queue, std::max<size_t>(1, total * static_cast<size_t>(weight) / weight_sum)});
+    shares.push_back(
+        {queue, std::max<size_t>(1, total * static_cast<size_t>(weight) / weight_sum)});
   if (!shares.empty()) {
     auto first = shares.begin() + static_cast<ptrdiff_t>(turn_++ % shares.size());
     std::rotate(shares.begin(), first, shares.end());

@@ -47,7 +47,7 @@ class SlotContext final : public TaskContext {
 
  private:
   Parts parts_;
-  mutable std::string id_;                 // made when first asked for
+  mutable std::string id_;                    // made when first asked for
   std::optional<std::vector<Step>> journal_;  // read at the first step
   size_t next_step_ = 0;
 };

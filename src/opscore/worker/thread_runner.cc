@@ -36,7 +36,9 @@ ThreadRunner::ThreadRunner(const Registry& registry, Store& store, const Clock& 
   for (size_t i = 0; i < options_.slots; ++i) slots_.push_back(std::make_unique<Slot>());
 }
 
-ThreadRunner::~ThreadRunner() { stop_threads(Deadline::never()); }
+ThreadRunner::~ThreadRunner() {
+  stop_threads(Deadline::never());
+}
 
 void ThreadRunner::start_threads() {
   for (size_t i = 0; i < slots_.size(); ++i)
@@ -144,7 +146,8 @@ void ThreadRunner::run_one(size_t index, Waiting waiting) {
 Outcome ThreadRunner::call(const Waiting& waiting, SlotContext& context) {
   if (!waiting.actor)
     return Outcome::fail({error_kind::kNoActor,
-                          fmt::format("this worker has no actor '{}'", waiting.task.type), {}});
+                          fmt::format("this worker has no actor '{}'", waiting.task.type),
+                          {}});
   try {
     return waiting.actor->actor->run(context);
   } catch (const JournalMismatch& mismatch) {
@@ -182,20 +185,20 @@ Outcome ThreadRunner::settle(const ClaimedTask& task, Outcome outcome, Stopping 
   if (outcome.kind == Outcome::Kind::completed) {
     if (outcome.result.size() > options_.result_bytes_max)
       return Outcome::fail({error_kind::kResultTooLarge,
-                            fmt::format("the result is {} bytes; at most {}",
-                                        outcome.result.size(), options_.result_bytes_max),
+                            fmt::format("the result is {} bytes; at most {}", outcome.result.size(),
+                                        options_.result_bytes_max),
                             {}},
                            false);
     if (auto checked = check_json(outcome.result); !checked)
-      return Outcome::fail(
-          {error_kind::kBadOutput, fmt::format("the result is not JSON: {}",
-                                               checked.error().what()), {}},
-          false);
+      return Outcome::fail({error_kind::kBadOutput,
+                            fmt::format("the result is not JSON: {}", checked.error().what()),
+                            {}},
+                           false);
     return outcome;  // completing beats a pending cancel
   }
   if (why == Stopping::no) return outcome;
-  return stopped_outcome(task, why, outcome.error.detail.empty() ? outcome.error.message
-                                                                 : outcome.error.detail);
+  return stopped_outcome(
+      task, why, outcome.error.detail.empty() ? outcome.error.message : outcome.error.detail);
 }
 
 void ThreadRunner::left(const Waiting& waiting, std::chrono::nanoseconds took) {
@@ -318,7 +321,9 @@ size_t ThreadRunner::suspects() const {
   return suspects_;
 }
 
-size_t ThreadRunner::abandoned() const { return abandoned_.load(); }
+size_t ThreadRunner::abandoned() const {
+  return abandoned_.load();
+}
 
 std::vector<ProgressUpdate> ThreadRunner::take_progress() {
   std::vector<ProgressUpdate> updates;
@@ -361,9 +366,9 @@ void ThreadRunner::check_slot(Slot& slot, size_t index, SteadyPoint now,
   log_.error("slot {}: the actor of {} did not stop within {}; the slot is abandoned", index,
              store_.id_of(*slot.task), to_text(options_.stop_grace));
   if (slot.stopping == Stopping::session_lost) return;
-  Outcome outcome = stopped_outcome(
-      *slot.task, slot.stopping,
-      "the actor did not heed its stop token; its slot is lost until it returns");
+  Outcome outcome =
+      stopped_outcome(*slot.task, slot.stopping,
+                      "the actor did not heed its stop token; its slot is lost until it returns");
   lost.push_back({*slot.task, std::move(outcome), slot.started_at, clock_.now()});
 }
 

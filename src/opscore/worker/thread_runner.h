@@ -20,7 +20,7 @@ namespace opscore {
 struct ThreadRunnerOptions {
   size_t slots = 8;
   size_t result_bytes_max = limits::kPayloadBytes;
-  CrashPage* page = nullptr;                  // null: unsupervised
+  CrashPage* page = nullptr;                   // null: unsupervised
   std::function<void(size_t)> on_slot_thread;  // called first on each slot's thread
   std::function<void()> on_room;               // a slot is free, or little waits for one
   Duration stop_grace = limits::kStopGrace;    // after that a native actor's slot is abandoned
@@ -64,13 +64,13 @@ class ThreadRunner final : public Runner {
   // What one slot is doing. Its mutex is only ever contended by stop() and the watch.
   struct Slot {
     mutable std::mutex mutex;
-    std::optional<Lease> lease;       // guarded by mutex; nothing: free
-    std::stop_source stop;            // guarded by mutex
-    Stopping stopping = Stopping::no;  // guarded by mutex
-    bool abandoned = false;           // guarded by mutex: the outcome was posted without it
-    bool native = true;               // guarded by mutex
-    TimePoint started_at{};           // guarded by mutex
-    SteadyPoint stop_at{};            // guarded by mutex: the timeout, then the end of the grace
+    std::optional<Lease> lease;         // guarded by mutex; nothing: free
+    std::stop_source stop;              // guarded by mutex
+    Stopping stopping = Stopping::no;   // guarded by mutex
+    bool abandoned = false;             // guarded by mutex: the outcome was posted without it
+    bool native = true;                 // guarded by mutex
+    TimePoint started_at{};             // guarded by mutex
+    SteadyPoint stop_at{};              // guarded by mutex: the timeout, then the end of the grace
     const ClaimedTask* task = nullptr;  // guarded by mutex; owned by the slot's thread
     ProgressBox progress;
     std::jthread thread;
@@ -97,10 +97,10 @@ class ThreadRunner final : public Runner {
 
   mutable std::mutex mutex_;
   std::condition_variable_any work_;
-  std::deque<Waiting> queue_;                              // guarded by mutex_
-  std::map<const RegisteredActor*, size_t> limited_;       // in flight, of actors with a limit
-  size_t busy_ = 0;                                        // guarded by mutex_
-  size_t suspects_ = 0;                                    // guarded by mutex_
+  std::deque<Waiting> queue_;                         // guarded by mutex_
+  std::map<const RegisteredActor*, size_t> limited_;  // in flight, of actors with a limit
+  size_t busy_ = 0;                                   // guarded by mutex_
+  size_t suspects_ = 0;                               // guarded by mutex_
   std::atomic<size_t> abandoned_{0};
   std::atomic<int64_t> pace_ns_{50'000'000};  // how long a task occupies a slot, smoothed
   std::vector<std::unique_ptr<Slot>> slots_;

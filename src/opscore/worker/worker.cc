@@ -17,8 +17,8 @@ std::vector<std::string> runnable_types(const Registry& registry, bool only_limi
 
 }  // namespace
 
-Worker::Worker(const Registry& registry, Store& store, const Clock& clock, Random& random,
-               Log& log, Metrics& metrics, WorkerOptions options)
+Worker::Worker(const Registry& registry, Store& store, const Clock& clock, Random& random, Log& log,
+               Metrics& metrics, WorkerOptions options)
     : registry_(registry),
       store_(store),
       clock_(clock),
@@ -37,7 +37,9 @@ Worker::Worker(const Registry& registry, Store& store, const Clock& clock, Rando
   runner_.on_progress([this] { progress_.wake(); });
 }
 
-Worker::~Worker() { stop("the worker was destroyed"); }
+Worker::~Worker() {
+  stop("the worker was destroyed");
+}
 
 IntakeOptions Worker::intake_options() {
   IntakeOptions intake;

@@ -100,14 +100,10 @@ int run_bench(const Config& config, const BenchOptions& options, const AddActors
     ScratchFolder folder(config.store.path);
     report["machine"] = describe_machine(folder.path());
   }
-  report["settings"] = {{"version", version()},
-                        {"build", build_words()},
-                        {"tasks", options.tasks},
-                        {"payload_bytes", options.payload_bytes},
-                        {"slots", config.worker.slots},
-                        {"runs", options.runs},
-                        {"synchronous", "FULL"},
-                        {"claim_batch_max", limits::kClaimBatch}};
+  report["settings"] = {{"version", version()},         {"build", build_words()},
+                        {"tasks", options.tasks},       {"payload_bytes", options.payload_bytes},
+                        {"slots", config.worker.slots}, {"runs", options.runs},
+                        {"synchronous", "FULL"},        {"claim_batch_max", limits::kClaimBatch}};
   if (!options.json)
     fmt::print("machine  {}\nsettings {}\n", report["machine"].dump(), report["settings"].dump());
   std::fflush(stdout);

@@ -167,12 +167,15 @@ Json list_times(const Scene& scene) {
   TaskFilter all, failed, other;
   failed.states = StateSet(State::failed);
   other.type = "opscore.echo";
-  return {{"newest_ms", time(all)}, {"failed_ms", time(failed)}, {"by_type_no_match_ms", time(other)}};
+  return {
+      {"newest_ms", time(all)}, {"failed_ms", time(failed)}, {"by_type_no_match_ms", time(other)}};
 }
 
 }  // namespace
 
-Json drain(const Scene& scene) { return one_round(scene, scene.options.tasks); }
+Json drain(const Scene& scene) {
+  return one_round(scene, scene.options.tasks);
+}
 
 Json growth(const Scene& scene) {
   Json rounds = Json::array();

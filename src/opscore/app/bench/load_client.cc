@@ -75,7 +75,8 @@ class Generator {
     while (done_ < load_.requests) {
       int count = ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), 10'000);
       if (count == 0) throw Error(Errc::timeout, "load: no answer within 10 s");
-      for (int i = 0; i < count; ++i) receive(connections_[events[static_cast<size_t>(i)].data.u64]);
+      for (int i = 0; i < count; ++i)
+        receive(connections_[events[static_cast<size_t>(i)].data.u64]);
       load_.progress(done_);
     }
     result_.seconds =
@@ -130,12 +131,15 @@ double LoadResult::percentile(double p) const {
   return latencies_ms[place];
 }
 
-LoadResult run_load(const Load& load) { return Generator(load).run(); }
+LoadResult run_load(const Load& load) {
+  return Generator(load).run();
+}
 
 std::string post(const std::string& path, const std::string& body, const std::string& host) {
-  return fmt::format("POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n"
-                     "Content-Length: {}\r\n\r\n{}",
-                     path, host, body.size(), body);
+  return fmt::format(
+      "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n"
+      "Content-Length: {}\r\n\r\n{}",
+      path, host, body.size(), body);
 }
 
 }  // namespace opscore::bench

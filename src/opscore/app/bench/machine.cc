@@ -24,14 +24,22 @@ std::string mount_type(const std::string& folder) {
   struct statfs stats{};
   if (::statfs(folder.c_str(), &stats) != 0) return "unknown";
   switch (static_cast<unsigned long>(stats.f_type)) {
-    case 0xef53: return "ext4";
-    case 0x58465342: return "xfs";
-    case 0x9123683e: return "btrfs";
-    case 0x01021994: return "tmpfs";
-    case 0x858458f6: return "ramfs";
-    case 0x794c7630: return "overlayfs";
-    case 0x6969: return "nfs";
-    default: return fmt::format("0x{:x}", static_cast<unsigned long>(stats.f_type));
+    case 0xef53:
+      return "ext4";
+    case 0x58465342:
+      return "xfs";
+    case 0x9123683e:
+      return "btrfs";
+    case 0x01021994:
+      return "tmpfs";
+    case 0x858458f6:
+      return "ramfs";
+    case 0x794c7630:
+      return "overlayfs";
+    case 0x6969:
+      return "nfs";
+    default:
+      return fmt::format("0x{:x}", static_cast<unsigned long>(stats.f_type));
   }
 }
 
@@ -126,8 +134,7 @@ Json in_child(const std::function<Json()>& body) {
   if (answer.empty())
     throw Error(Errc::internal, fmt::format("bench: the measured process died, status {}", status));
   Json parsed = parse_json(answer);
-  if (parsed.contains("error"))
-    throw Error(Errc::internal, parsed["error"].get<std::string>());
+  if (parsed.contains("error")) throw Error(Errc::internal, parsed["error"].get<std::string>());
   return parsed["ok"];
 }
 

@@ -60,7 +60,8 @@ class Target {
   void parse(const std::string& url) {
     size_t start = url.find("://"), colon = url.rfind(':');
     if (start == std::string::npos || colon <= start)
-      throw Error(Errc::invalid, fmt::format("bench: --url {} needs the form http://HOST:PORT", url));
+      throw Error(Errc::invalid,
+                  fmt::format("bench: --url {} needs the form http://HOST:PORT", url));
     host = url.substr(start + 3, colon - start - 3);
     if (host == "localhost") host = "127.0.0.1";
     port = std::atoi(url.c_str() + colon + 1);
@@ -150,8 +151,8 @@ Json bulk(const Scene& scene) {
 Json latency(const Scene& scene) {
   if (scene.options.mode == BenchOptions::Mode::server)
     throw Error(Errc::invalid, "bench: the latency suite brings its own actor; run it embedded");
-  void* page = ::mmap(nullptr, sizeof(Marks), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                      -1, 0);
+  void* page =
+      ::mmap(nullptr, sizeof(Marks), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   OPSCORE_ASSERT(page != MAP_FAILED, "no shared memory");
   auto* marks = new (page) Marks;
   size_t count = std::clamp<size_t>(static_cast<size_t>(scene.options.tasks) / 200, 100, kMarksMax);
@@ -161,10 +162,10 @@ Json latency(const Scene& scene) {
     Load load{target.host, target.port, 1, count, [&](size_t) {
                 due += std::chrono::microseconds(1'000'000 / kRate);
                 std::this_thread::sleep_until(due);
-                return post("/api/v1/tasks",
-                            fmt::format(R"({{"task_type":"bench.mark","input_data":{}}})",
-                                        steady_ns()),
-                            target.host);
+                return post(
+                    "/api/v1/tasks",
+                    fmt::format(R"({{"task_type":"bench.mark","input_data":{}}})", steady_ns()),
+                    target.host);
               }};
     load.progress = [&](size_t done) {
       scene.progress(static_cast<double>(done) / static_cast<double>(count));
@@ -209,9 +210,9 @@ Json start(const Scene& scene) {
   while (ready_ms == 0 && !deadline.passed()) {
     try {
       if (http.send(request, {}, deadline).status == 200)
-        ready_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() -
-                                                             began)
-                       .count();
+        ready_ms =
+            std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began)
+                .count();
     } catch (const Error&) {
       // Not listening yet.
     }

@@ -13,7 +13,7 @@ namespace opscore::bench {
 
 // What a suite works with.
 struct Scene {
-  const Config& config;      // store.path points into the folder of this run
+  const Config& config;  // store.path points into the folder of this run
   const BenchOptions& options;
   const AddActors& add_actors;
   std::string type = "opscore.noop";

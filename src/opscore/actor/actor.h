@@ -12,6 +12,7 @@
 
 #include "opscore/base/log.h"
 #include "opscore/model/fleet.h"
+#include "opscore/model/limits.h"
 #include "opscore/model/outcome.h"
 
 namespace opscore {
@@ -63,6 +64,8 @@ struct RegisteredActor {
   std::unique_ptr<Actor> actor;
   // How many tasks of it one worker runs at a time; 0: as many as there are slots.
   size_t concurrency = 0;
+  // How long it may take to end after it was asked to; then its slot counts as abandoned.
+  Duration stop_grace = limits::kStopGrace;
 };
 
 struct ActorOptions {
@@ -74,6 +77,7 @@ struct ActorOptions {
   std::optional<int> max_attempts;
   std::optional<RetryPolicy> retry;
   size_t concurrency = 0;
+  Duration stop_grace = limits::kStopGrace;
   std::vector<std::string> aliases;
 };
 

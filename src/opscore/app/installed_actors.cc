@@ -21,6 +21,8 @@ ActorOptions actor_options(const ActorConfig& config) {
   options.max_attempts = config.max_attempts;
   options.retry = config.retry();
   options.concurrency = static_cast<size_t>(config.concurrency);
+  // SIGTERM, the configured grace, SIGKILL, and the reaping of what escaped.
+  options.stop_grace = config.stop_grace + limits::kStopGrace * 2;
   options.aliases = config.aliases;
   return options;
 }
@@ -105,6 +107,7 @@ void add_agent(InstalledActors& installed, const Config& config, bool demo_agent
   options.description = "An agent: asks a language model, runs the tools it calls, and answers.";
   options.input_schema = agent_input_schema(agent);
   options.timeout = limits::kAgentTimeout;
+  options.stop_grace = limits::kStopGrace * 3;  // its tools are programs, too
   options.aliases = {"agent_run"};
   installed.registry.add("agent_task", "agent", make_agent_actor(std::move(agent)), options);
 }

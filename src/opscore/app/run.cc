@@ -101,12 +101,14 @@ LostSession to_lost(const Death& death) {
 }
 
 // Stops on another thread, so that a second signal can end the process at once.
-bool stop_server(EmbeddedServer& server, const std::string& words, const sigset_t& signals) {
+bool stop_server(EmbeddedServer& server, const std::string& words, const sigset_t& signals,
+                 WorkerLink* link) {
   std::atomic<int> result{-1};
   std::jthread stopping([&] { result = server.stop(words) ? 1 : 0; });
   const timespec tick{0, 20'000'000};
   Deadline same_request = Deadline::after(kSameRequest);
-  while (result < 0)
+  while (result < 0) {
+    if (link) link->progress();  // a drain may take longer than the supervisor's patience
     if (int signal = ::sigtimedwait(&signals, nullptr, &tick);
         (signal == SIGTERM || signal == SIGINT) && same_request.passed()) {
       server.log.warn(
@@ -115,6 +117,7 @@ bool stop_server(EmbeddedServer& server, const std::string& words, const sigset_
       server.log.flush();
       std::_Exit(kExitImpatient);
     }
+  }
   return result == 1;
 }
 
@@ -150,7 +153,7 @@ int serve(const Config& config, const AddActors& add_actors, const Listener& lis
   if (end == End::dying)
     server.log.error("too many slots are held by actors that do not stop: restarting");
   bool clean =
-      stop_server(server, end == End::dying ? "abandoned slots" : "asked to stop", signals);
+      stop_server(server, end == End::dying ? "abandoned slots" : "asked to stop", signals, link);
   int code = end == End::dying ? kExitRestart : 0;
   // A thread still inside an actor cannot be ended, only left behind.
   if (!clean) std::_Exit(code);

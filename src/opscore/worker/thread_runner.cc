@@ -107,7 +107,7 @@ void ThreadRunner::run_one(size_t index, Waiting waiting) {
     slot.task = &task;
     slot.stopping = Stopping::no;
     slot.abandoned = false;
-    slot.native = waiting.actor == nullptr || waiting.actor->entry.kind == "native";
+    slot.stop_grace = waiting.actor ? waiting.actor->stop_grace : limits::kStopGrace;
     slot.started_at = started_at;
     slot.stop_at = began + timeout;
   }
@@ -213,8 +213,7 @@ void ThreadRunner::left(const Waiting& waiting, std::chrono::nanoseconds took) {
 
 void ThreadRunner::ask_to_stop(Slot& slot, Stopping why) {
   slot.stopping = why;
-  // An exec actor needs the grace for its own kill sequence.
-  slot.stop_at = clock_.steady() + options_.stop_grace * (slot.native ? 1 : 3);
+  slot.stop_at = clock_.steady() + slot.stop_grace;
   slot.stop.request_stop();
 }
 
@@ -364,7 +363,7 @@ void ThreadRunner::check_slot(Slot& slot, size_t index, SteadyPoint now,
   slot.abandoned = true;
   abandoned_.fetch_add(1);
   log_.error("slot {}: the actor of {} did not stop within {}; the slot is abandoned", index,
-             store_.id_of(*slot.task), to_text(options_.stop_grace));
+             store_.id_of(*slot.task), to_text(slot.stop_grace));
   if (slot.stopping == Stopping::session_lost) return;
   Outcome outcome =
       stopped_outcome(*slot.task, slot.stopping,

@@ -23,7 +23,6 @@ struct ThreadRunnerOptions {
   CrashPage* page = nullptr;                   // null: unsupervised
   std::function<void(size_t)> on_slot_thread;  // called first on each slot's thread
   std::function<void()> on_room;               // a slot is free, or little waits for one
-  Duration stop_grace = limits::kStopGrace;    // after that a native actor's slot is abandoned
 };
 
 // All arguments must outlive it. stop_threads() waits for actors that still run, at most until its
@@ -68,7 +67,7 @@ class ThreadRunner final : public Runner {
     std::stop_source stop;              // guarded by mutex
     Stopping stopping = Stopping::no;   // guarded by mutex
     bool abandoned = false;             // guarded by mutex: the outcome was posted without it
-    bool native = true;                 // guarded by mutex
+    Duration stop_grace{0};             // guarded by mutex: of the actor
     TimePoint started_at{};             // guarded by mutex
     SteadyPoint stop_at{};              // guarded by mutex: the timeout, then the end of the grace
     const ClaimedTask* task = nullptr;  // guarded by mutex; owned by the slot's thread

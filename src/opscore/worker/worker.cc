@@ -100,7 +100,7 @@ bool Worker::stop(const std::string& last_words) {
   intake_.drain();
   if (!wait_idle(options_.drain_grace)) {
     runner_.stop_all(StopReason::drain);
-    wait_idle(limits::kStopGrace * 2);
+    wait_idle(limits::kStopGrace * 4);  // actors have graces of their own
   }
   bool clean = runner_.stop_threads(Deadline::after(Duration(500)));
   progress_.stop();

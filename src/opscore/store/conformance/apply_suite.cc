@@ -93,8 +93,11 @@ TEST_P(StoreApply, EveryOutcomeLeavesTheRowThatWasDecided) {
     EXPECT_EQ(after.state(), plan.next);
     EXPECT_EQ(after.error, plan.error);
     EXPECT_EQ(after.live.charged, plan.live.charged);
-    if (!is_terminal(plan.next)) EXPECT_EQ(after.live, plan.live);
-    if (is_terminal(plan.next)) EXPECT_EQ(after.finished_at, plan.at);
+    if (is_terminal(plan.next)) {
+      EXPECT_EQ(after.finished_at, plan.at);
+    } else {
+      EXPECT_EQ(after.live, plan.live);
+    }
     auto attempts = store_->reader().attempts(key);
     ASSERT_EQ(attempts.size(), 1u);
     EXPECT_EQ(attempts[0].end, plan.ended);

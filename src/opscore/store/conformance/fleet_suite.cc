@@ -1,5 +1,6 @@
 #include <gmock/gmock.h>
 
+#include "opscore/model/limits.h"
 #include "opscore/store/conformance/store_conformance.h"
 
 namespace opscore {
@@ -143,6 +144,18 @@ TEST_P(StoreFleet, TheFirstSessionThatAsksLeadsUntilItEnds) {
   EXPECT_FALSE(store_->fleet().lead(second));
   EXPECT_TRUE(store_->fleet().lead(session_));
   EXPECT_FALSE(store_->fleet().lead(SessionId{99999}));
+}
+
+TEST_P(StoreFleet, ALeaderThatDoesNotAskForATtlIsFollowed) {
+  SessionId second = store_->fleet().open_session("host:2", "{}");
+  EXPECT_TRUE(store_->fleet().lead(session_));
+  clock_.advance(limits::kSessionTtl);
+  EXPECT_TRUE(store_->fleet().lead(session_)) << "it has asked in time";
+  clock_.advance(limits::kSessionTtl / 2);
+  EXPECT_FALSE(store_->fleet().lead(second));
+  clock_.advance(limits::kSessionTtl);
+  EXPECT_TRUE(store_->fleet().lead(second));
+  EXPECT_FALSE(store_->fleet().lead(session_));
 }
 
 TEST_P(StoreFleet, NobodyUnknownOrEndedBecomesLeader) {

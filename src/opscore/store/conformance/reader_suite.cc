@@ -183,7 +183,7 @@ TEST_P(StoreReader, ALongWalkIsCutAndGoesOn) {
   TaskFilter filter;
   filter.type = "needle";
   TaskPage first = store_->reader().list(filter, {}, 10);
-  if (first.tasks.empty()) EXPECT_TRUE(first.partial);
+  EXPECT_TRUE(first.partial || !first.tasks.empty());
   EXPECT_THAT(keys_of(list_all(store_->reader(), filter, 10)), ElementsAre(needle));
 }
 

@@ -2,6 +2,16 @@
 
 namespace opscore {
 
+void PrintTo(Applied applied, std::ostream* out) {
+  static constexpr const char* kWords[] = {"applied", "already_applied", "lease_lost"};
+  *out << kWords[static_cast<size_t>(applied)];
+}
+
+void PrintTo(InsertResult::Kind kind, std::ostream* out) {
+  static constexpr const char* kWords[] = {"inserted", "replayed", "conflict"};
+  *out << kWords[static_cast<size_t>(kind)];
+}
+
 StoreConformance::StoreConformance()
     : store_(GetParam().open(clock_, random_)),
       session_(store_->fleet().open_session("host:1", R"({"pid": 1})")) {}

@@ -31,6 +31,15 @@ inline void PrintTo(const StoreFactory& factory, std::ostream* out) {
   *out << factory.name;
 }
 
+inline void PrintTo(TaskKey key, std::ostream* out) {
+  *out << "key " << key.value;
+}
+inline void PrintTo(State state, std::ostream* out) {
+  *out << to_string(state);
+}
+void PrintTo(Applied applied, std::ostream* out);
+void PrintTo(InsertResult::Kind kind, std::ostream* out);
+
 // A store on a fake clock with one session, and short words for what tests do all the time.
 class StoreConformance : public testing::TestWithParam<StoreFactory> {
  protected:

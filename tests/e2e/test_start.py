@@ -3,13 +3,14 @@
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 
 import pytest
 
-from harness.needs import missing
 from harness.server import BINARY, PLAIN_ENVIRONMENT
 from harness.waiting import wait_for
 
@@ -200,12 +201,14 @@ def test_a_data_file_damaged_in_the_middle(new_server):
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to change users")
 def test_a_read_only_folder_for_a_user(new_server):
     server = new_server()
+    temporary = pathlib.Path(tempfile.gettempdir())
     for folder in (server.folder, *server.folder.parents):
-        if str(folder) != "/":
-            folder.chmod(folder.stat().st_mode | 0o755)
+        if temporary in folder.parents:
+            folder.chmod(0o755)
     server.data.parent.mkdir(mode=0o555)
+    binary = shutil.copy(BINARY, server.folder)  # the other user may not look into this clone
     done = subprocess.run(
-        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", BINARY, "up"],
+        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", binary, "up"],
         cwd=server.folder,
         env=PLAIN_ENVIRONMENT,
         capture_output=True,
@@ -229,7 +232,7 @@ def small_disk(tmp_path):
         check=False,
     )
     if done.returncode != 0:
-        missing("mounting a small file system needs root")
+        pytest.skip(f"this machine does not let us mount: {done.stderr.decode().strip()}")
     yield folder
     subprocess.run(["umount", "-l", folder], check=False)
 

@@ -30,6 +30,11 @@ Duration duration(JsonReader& in) {
   return checked(in, parse_duration(in.string()));
 }
 
+std::string not_empty(JsonReader& in, std::string text) {
+  if (text.empty()) in.fail(Errc::invalid, "is empty; leave it out instead");
+  return text;
+}
+
 std::string object_text(JsonReader& in) {
   if (in.peek() != Type::object) in.fail(Errc::invalid, "expected an object");
   return std::string(in.raw());
@@ -111,8 +116,8 @@ constexpr Field kFields[] = {
     {"backoff", read_backoff},
     {"timeout", [](In& in, To& to) { to.timeout = duration(in); }},
     {"deadline", read_deadline},
-    {"idempotency_key", [](In& in, To& to) { to.idempotency_key = in.string(); }},
-    {"task_id", [](In& in, To& to) { to.task_id = in.string(); }},
+    {"idempotency_key", [](In& in, To& to) { to.idempotency_key = not_empty(in, in.string()); }},
+    {"task_id", [](In& in, To& to) { to.task_id = not_empty(in, in.string()); }},
     {"name", [](In& in, To& to) { to.name = in.string(); }},
     {"labels", read_labels},
     {"metadata", [](In& in, To& to) { to.metadata = object_text(in); }},

@@ -8,16 +8,30 @@
 
 #include <cerrno>
 #include <cstring>
+#include <thread>
 
 #include "opscore/base/error.h"
+#include "opscore/base/time.h"
 
 namespace opscore {
 namespace {
+
+constexpr Duration kDyingMax{500};
 
 int port_of(const sockaddr_storage& address) {
   if (address.ss_family == AF_INET6)
     return ntohs(reinterpret_cast<const sockaddr_in6&>(address).sin6_port);
   return ntohs(reinterpret_cast<const sockaddr_in&>(address).sin_port);
+}
+
+// A worker whose supervisor was killed a moment ago may still have the port while it dies.
+bool bind_or_outlast(int fd, const addrinfo& address) {
+  Deadline deadline = Deadline::after(kDyingMax);
+  while (::bind(fd, address.ai_addr, address.ai_addrlen) != 0) {
+    if (errno != EADDRINUSE || deadline.passed()) return false;
+    std::this_thread::sleep_for(Duration(5));
+  }
+  return true;
 }
 
 [[noreturn]] void fail(const std::string& address, int port, int code) {
@@ -43,7 +57,7 @@ Listener listen_on(const std::string& address, int port) {
   int fd = ::socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   int yes = 1;
   bool ok = fd >= 0 && ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) == 0 &&
-            ::bind(fd, found->ai_addr, found->ai_addrlen) == 0 && ::listen(fd, SOMAXCONN) == 0;
+            bind_or_outlast(fd, *found) && ::listen(fd, SOMAXCONN) == 0;
   int code = errno;
   ::freeaddrinfo(found);
   if (!ok) {

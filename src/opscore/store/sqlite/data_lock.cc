@@ -7,20 +7,55 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <thread>
 
 #include "opscore/base/error.h"
 
 namespace opscore {
 namespace {
 
-// The lock is taken a moment before the pid is in it, so a reader may find the file empty.
-std::string holder_of(int fd) {
+constexpr auto kDyingMax = std::chrono::seconds(3);
+
+// The lock is taken a moment before the pid is in it, so a reader may find the file empty: 0.
+pid_t pid_of(int fd) {
   std::array<char, 32> text{};
   ssize_t got = ::pread(fd, text.data(), text.size() - 1, 0);
-  std::string pid(text.data(), got > 0 ? static_cast<size_t>(got) : 0);
-  while (!pid.empty() && pid.back() == '\n') pid.pop_back();
-  return pid.empty() ? "another process" : "process " + pid;
+  return got > 0 ? static_cast<pid_t>(std::strtol(text.data(), nullptr, 10)) : 0;
+}
+
+std::string holder_of(int fd) {
+  pid_t pid = pid_of(fd);
+  return pid == 0 ? "another process" : fmt::format("process {}", pid);
+}
+
+// Also when only its entry is left, because nobody has waited for it yet.
+bool is_dead(pid_t pid) {
+  if (pid <= 0) return false;
+  std::ifstream stat(fmt::format("/proc/{}/stat", pid));
+  std::string line;
+  if (!std::getline(stat, line)) return true;
+  size_t name_end = line.rfind(')');
+  return name_end != std::string::npos && line.compare(name_end, 3, ") Z") == 0;
+}
+
+// A supervisor that was killed takes its worker with it, which still has the lock while it dies:
+// that is waited for. A living holder is not.
+bool lock_or_outlast(int fd) {
+  auto give_up = std::chrono::steady_clock::now() + kDyingMax;
+  while (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    int problem = errno;
+    bool dying = problem == EWOULDBLOCK && is_dead(pid_of(fd));
+    if (!dying || std::chrono::steady_clock::now() > give_up) {
+      errno = problem;
+      return false;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return true;
 }
 
 void write_pid(int fd, const std::string& path) {
@@ -44,7 +79,7 @@ DataLock::DataLock(const std::string& data_file) {
                 fmt::format("lock '{}': {}; check that the folder exists and that this user may "
                             "write there",
                             path, std::strerror(errno)));
-  if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+  if (!lock_or_outlast(fd_)) {
     int problem = errno;
     std::string holder = holder_of(fd_);
     ::close(fd_);

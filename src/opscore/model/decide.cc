@@ -269,7 +269,7 @@ std::expected<Plan, Error> decide_retry(const Task& task, std::optional<std::str
   live.snoozes = live.losses = live.deaths = 0;
   live.suspect = false;
   if (edited_input) ++live.edits;
-  add_event(plan, edited_input ? "retried_with_edited_input" : "retried");
+  add_event(plan, edited_input ? event_kind::kEditedRetry : "retried");
   plan.edited_input = std::move(edited_input);
   return checked(std::move(plan), Event::retry);
 }

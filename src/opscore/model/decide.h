@@ -12,6 +12,11 @@
 
 namespace opscore {
 
+namespace event_kind {
+// A person wants it run again with another input; the event's attempt is the last with the old one.
+inline constexpr char kEditedRetry[] = "retried_with_edited_input";
+}  // namespace event_kind
+
 // The row a new task starts with.
 Live decide_submit(const TaskSpec& spec, TimePoint now);
 

@@ -1,6 +1,7 @@
 #include "opscore/worker/slot_context.h"
 
 #include "opscore/base/json.h"
+#include "opscore/model/decide.h"
 
 namespace opscore {
 
@@ -30,11 +31,22 @@ void SlotContext::log(LogLevel level, std::string_view line) {
     parts_.log.write(level, fmt::format("{} #{} {}: {}", id(), attempt(), type(), line));
 }
 
+// An edited input starts a journal of its own: what was done for another input is history.
+void SlotContext::read_journal() {
+  journal_ = parts_.store.reader().steps(parts_.task.key);
+  if (parts_.task.live.edits == 0) return;
+  int edited_after = 0;  // the last attempt that had the earlier input
+  for (const TaskEvent& event : parts_.store.reader().events(parts_.task.key))
+    if (event.kind == event_kind::kEditedRetry) edited_after = event.attempt;
+  steps_before_ = static_cast<int>(
+      std::erase_if(*journal_, [&](const Step& step) { return step.attempt <= edited_after; }));
+}
+
 std::string SlotContext::step(const std::string& kind, const std::string& name,
                               const std::string& request,
                               const std::function<std::string()>& action) {
-  if (!journal_) journal_ = parts_.store.reader().steps(parts_.task.key);
-  const int number = static_cast<int>(++next_step_);
+  if (!journal_) read_journal();
+  const int number = steps_before_ + static_cast<int>(++next_step_);
   if (next_step_ <= journal_->size()) {
     const Step& recorded = (*journal_)[next_step_ - 1];
     if (recorded.kind != kind || recorded.name != name || recorded.request != request)

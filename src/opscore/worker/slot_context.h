@@ -47,8 +47,10 @@ class SlotContext final : public TaskContext {
 
  private:
   Parts parts_;
-  mutable std::string id_;                    // made when first asked for
-  std::optional<std::vector<Step>> journal_;  // read at the first step
+  mutable std::string id_;  // made when first asked for
+  void read_journal();
+  std::optional<std::vector<Step>> journal_;  // of this input; read at the first step
+  int steps_before_ = 0;                      // those of earlier inputs, which are not replayed
   size_t next_step_ = 0;
 };
 

@@ -81,9 +81,8 @@ start_up 30
 echo "== ./dev up with nothing to build: ready after $took_ms ms"
 stop_up
 
-touch src/opscore/model/decide.cc
-# The content must change, or ccache answers.
-echo '// built again' >>src/opscore/model/decide.cc
+# Code, not a comment: ccache knows that a comment changes nothing.
+echo "namespace opscore { int changed_at_$EPOCHSECONDS() { return 1; } }" >>src/opscore/model/decide.cc
 began=$(now_ms)
 ./dev build >/dev/null
 echo "== rebuild after one changed file: $(($(now_ms) - began)) ms"

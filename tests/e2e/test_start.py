@@ -247,7 +247,7 @@ def test_a_full_disk_refuses_work_and_loses_none(new_server, small_disk):
 
     def full():
         answer = rest.send(
-            "POST", "tasks", {"task_type": "opscore.echo", "input_data": payload, "delay": "1s"}
+            "POST", "tasks", {"task_type": "opscore.noop", "input_data": payload, "delay": "1s"}
         )
         if answer.status == 202:
             accepted.append(answer.json()["task_id"])

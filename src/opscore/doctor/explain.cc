@@ -14,7 +14,7 @@ Facts gather(Store& store, const Clock& clock, std::string_view task_id, bool se
   auto task = key ? store.reader().find(*key) : std::nullopt;
   if (!task)
     throw Error(Errc::not_found,
-                fmt::format("explain: no task '{}'; it may have been deleted, or its retention is "
+                fmt::format("no task '{}'; it may have been deleted, or its retention is "
                             "over. 'opscore tasks list' shows what there is",
                             task_id));
   Facts facts;
@@ -98,6 +98,8 @@ Hop attempt_hop(const Facts& facts) {
 }
 
 std::string command_for(Verdict verdict, const Facts& facts, const std::string& id) {
+  // Nothing else helps before a server runs.
+  if (facts.server_down && !is_terminal(facts.task.state())) return "opscore up";
   switch (verdict) {
     case Verdict::completed:
       return fmt::format("opscore tasks show {}", id);

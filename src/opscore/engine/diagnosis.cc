@@ -21,8 +21,13 @@ bool contains(const std::vector<std::string>& list, const std::string& word) {
   return std::find(list.begin(), list.end(), word) != list.end();
 }
 
+// "10m", "2s": rounded to what people read.
 std::string in(Duration wait) {
-  return to_text(std::max(wait, Duration(0)));
+  wait = std::max(wait, Duration(0));
+  for (Duration unit : {Duration(std::chrono::hours(1)), Duration(std::chrono::minutes(1)),
+                        Duration(std::chrono::seconds(1))})
+    if (wait >= unit * 10) return to_text(wait - wait % unit);
+  return to_text(wait < Duration(1000) ? wait : wait - wait % Duration(100));
 }
 
 Diagnosis diagnose_finished(const Task& task) {
@@ -36,8 +41,11 @@ Diagnosis diagnose_finished(const Task& task) {
           verdict == Verdict::failed ? std::optional<std::string>("attempt") : std::nullopt};
 }
 
+Diagnosis diagnose_pending(const Facts& facts);
+
 Diagnosis diagnose_scheduled(const Facts& facts) {
   const Task& task = facts.task;
+  if (task.live.run_at <= facts.now) return diagnose_pending(facts);  // due: promoted or not
   std::string due =
       fmt::format("{} (in {})", to_rfc3339(task.live.run_at), in(task.live.run_at - facts.now));
   if (facts.attempts.empty())
@@ -110,6 +118,11 @@ Diagnosis diagnose_running(const Facts& facts) {
             fmt::format("Session {} claimed it {} ago and has not started it.", owner->name,
                         in(facts.now - task.live.claimed_at)),
             "slot"};
+  if (!task.started_at)
+    return {Verdict::running,
+            fmt::format("Session {} has just claimed it for attempt {}.", owner->name,
+                        task.live.attempt),
+            std::nullopt};
   return {Verdict::running,
           fmt::format("Attempt {} runs on {} since {}.", task.live.attempt, owner->name,
                       to_rfc3339(task.started_at.value_or(task.live.claimed_at))),

@@ -106,15 +106,26 @@ TEST(Diagnosis, scheduled_by_its_submitter) {
 TEST(Diagnosis, waiting_for_a_retry_names_the_last_error) {
   Facts facts = pending();
   facts.task.live.state = State::scheduled;
+  facts.task.live.run_at = kNow + Duration(500);
   facts.attempts = {{.number = 1, .end = AttemptEnd::error, .error = {"boom", "no luck", ""}}};
   Diagnosis diagnosis = diagnose(facts);
   EXPECT_EQ(diagnosis.verdict, Verdict::waiting_for_retry);
   EXPECT_NE(diagnosis.sentence.find("no luck"), std::string::npos);
 }
 
+TEST(Diagnosis, what_is_due_is_as_good_as_pending) {
+  Facts facts = pending();
+  facts.task.live.state = State::scheduled;
+  facts.task.live.run_at = kNow;
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::about_to_start);
+  facts.server_down = true;
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::server_down);
+}
+
 TEST(Diagnosis, snoozed_is_not_a_failure) {
   Facts facts = pending();
   facts.task.live.state = State::scheduled;
+  facts.task.live.run_at = kNow + Duration(500);
   facts.attempts = {{.number = 1, .end = AttemptEnd::snoozed}};
   EXPECT_EQ(diagnose(facts).verdict, Verdict::snoozed);
 }

@@ -63,6 +63,8 @@ Duration Maintenance::promote() {
 void Maintenance::rescue_lost_sessions() {
   for (const Session& session :
        watch_.lost(store_.fleet().sessions(Duration(0)), clock_.steady())) {
+    // This process runs, or it would not be here; its supervisor judges whether it is stuck.
+    if (session.id == options_.session()) continue;
     LostSession lost;
     lost.session = session.id;
     lost.words = fmt::format("session {} ({}) has not renewed for {}", session.id.value,

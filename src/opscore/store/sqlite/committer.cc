@@ -16,8 +16,8 @@ namespace {
 // commit, which halves the throughput of many small callers.
 enum Phase : uint32_t { kRunning = 0, kCallerAsleep = 1, kAnswered = 2 };
 
-constexpr int kCheckpointPages = 4000;  // 16 MB
-constexpr int kTruncatePages = 12000;   // readers were always in the way: wait for them
+constexpr int kTruncateFactor = 3;  // readers were always in the way: wait for them
+constexpr auto kWarnEvery = std::chrono::seconds(10);
 constexpr auto kIdle = std::chrono::seconds(1);
 constexpr int kTidyPages = 250;  // a smaller WAL is left to the next checkpoint
 
@@ -28,8 +28,11 @@ void futex(std::atomic<uint32_t>& word, int operation, uint32_t value) {
 
 }  // namespace
 
-Committer::Committer(WriteSide& side, size_t batch_max)
-    : side_(side), batch_max_(batch_max), thread_([this] { loop(); }) {}
+Committer::Committer(WriteSide& side, size_t batch_max, int checkpoint_pages)
+    : side_(side),
+      batch_max_(batch_max),
+      checkpoint_pages_(checkpoint_pages),
+      thread_([this] { loop(); }) {}
 
 Committer::~Committer() {
   {
@@ -157,10 +160,13 @@ bool Committer::make_room() {
 
 void Committer::tidy() {
   int pages = side_.db.wal_pages();
-  if (pages < kCheckpointPages) return;
+  if (pages < checkpoint_pages_) return;
   try {
-    side_.db.checkpoint(pages >= kTruncatePages);
+    side_.db.checkpoint(pages >= checkpoint_pages_ * kTruncateFactor);
   } catch (const Error& error) {
+    auto now = std::chrono::steady_clock::now();
+    if (now < warn_at_) return;
+    warn_at_ = now + kWarnEvery;
     side_.log.warn("the write-ahead log grows: {}", error.what());
   }
 }

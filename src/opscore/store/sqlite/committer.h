@@ -23,9 +23,11 @@ namespace opscore::sqlite {
 class Committer {
  public:
   enum class Kind : uint8_t { adds_work, ends_work };
+  static constexpr int kCheckpointPages = 4000;  // 16 MB
 
   // `side` must outlive the committer, whose thread is the only one that touches it from now on.
-  Committer(WriteSide& side, size_t batch_max);
+  // The WAL is copied into the file whenever it has `checkpoint_pages`.
+  Committer(WriteSide& side, size_t batch_max, int checkpoint_pages = kCheckpointPages);
   // Commits what is posted, and empties the WAL.
   ~Committer();
   Committer(const Committer&) = delete;
@@ -59,11 +61,13 @@ class Committer {
 
   WriteSide& side_;
   const size_t batch_max_;
+  const int checkpoint_pages_;
   mutable std::mutex mutex_;
   std::condition_variable posted_;
   std::vector<Posted*> inbox_;   // guarded by mutex_
   bool asleep_ = false;          // guarded by mutex_
   bool stopping_ = false;        // guarded by mutex_
+  SteadyPoint warn_at_{};        // the next complaint about the WAL: not for every commit
   std::deque<Posted*> waiting_;  // the committer's thread's, as is the rest
   std::jthread thread_;
 };

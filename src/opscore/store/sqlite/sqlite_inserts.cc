@@ -141,6 +141,13 @@ std::vector<InsertResult> SqliteTasks::insert(std::vector<InsertItem> items, Ins
   return results;
 }
 
+// What is in the log needs its space a second time, in the file.
+int64_t SqliteTasks::wal_bytes(const std::string& path) {
+  std::error_code absent;
+  auto bytes = std::filesystem::file_size(path + "-wal", absent);
+  return absent ? 0 : static_cast<int64_t>(bytes);
+}
+
 // Looked at now and then, by whoever comes by: asking the file system for each task would be dear.
 // In between, what is inserted is taken off.
 void SqliteTasks::check_disk(const std::vector<InsertItem>& items) {
@@ -154,7 +161,8 @@ void SqliteTasks::check_disk(const std::vector<InsertItem>& items) {
     struct statvfs info{};
     auto folder = std::filesystem::absolute(parts_.path).parent_path();
     if (::statvfs(folder.c_str(), &info) == 0)
-      disk_free_ = static_cast<int64_t>(info.f_bavail) * static_cast<int64_t>(info.f_frsize);
+      disk_free_ = static_cast<int64_t>(info.f_bavail) * static_cast<int64_t>(info.f_frsize) -
+                   wal_bytes(parts_.path);
   }
   disk_free_ -= bytes_on_disk(items);
   if (disk_free_ < parts_.disk_reserve_bytes)

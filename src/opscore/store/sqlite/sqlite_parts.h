@@ -43,6 +43,7 @@ class SqliteTasks final : public TaskStore {
 
  private:
   void check_disk(const std::vector<InsertItem>& items);
+  static int64_t wal_bytes(const std::string& path);
 
   const Parts& parts_;
   std::atomic<int64_t> disk_checked_ms_{0};  // steady; when the free space was last looked at

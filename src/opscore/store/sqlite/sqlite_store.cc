@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "opscore/store/sqlite/schema.h"
 #include "opscore/store/sqlite/sqlite_parts.h"
 
@@ -36,7 +38,15 @@ struct Writing {
         side(clock, random, log, migrated(random), lanes, feed, options.announce) {
     forget_old_sessions(clock.now());
     side.load();
-    committer.emplace(side, options.batch_max);
+    committer.emplace(side, options.batch_max, checkpoint_pages(options));
+  }
+
+  // The WAL takes no more than a quarter of what is kept free for finishing.
+  static int checkpoint_pages(const SqliteOptions& options) {
+    constexpr int64_t kPageBytes = 4096;
+    if (options.disk_reserve_bytes <= 0) return Committer::kCheckpointPages;
+    int64_t pages = options.disk_reserve_bytes / 4 / kPageBytes;
+    return static_cast<int>(std::clamp<int64_t>(pages, 100, Committer::kCheckpointPages));
   }
 
   void forget_old_sessions(TimePoint now) {

@@ -59,6 +59,7 @@ class AgentRun {
       account(turn);
       if (auto over = over_budget(&turn.response.message)) return *over;
       if (turn.response.message.tool_calls.empty()) return completed(turn.response);
+      if (turn_ == request_.steps_max) break;  // nobody would read what the tools answer
       conversation_.messages.push_back(turn.response.message);
       if (auto over = call_tools(turn.response.message.tool_calls)) return *over;
     }
@@ -195,7 +196,7 @@ class AgentRun {
 
   Outcome exceeded(const std::string& what, const LlmMessage* answer) const {
     return Outcome::fail({kBudgetExceeded, "the agent's budget is used up: " + what,
-                          answer == nullptr ? std::string() : answer->text},
+                          answer != nullptr && answer->tool_calls.empty() ? answer->text : ""},
                          false);
   }
 

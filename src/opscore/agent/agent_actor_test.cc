@@ -289,6 +289,7 @@ TEST_F(AgentActorTest, StepsAreBounded) {
   expect_failure(run(R"({"prompt": "go", "agent_config": {"max_steps": 3}})"), "budget_exceeded",
                  false, "within 3 steps");
   EXPECT_EQ(client_->asked, 3);
+  EXPECT_EQ(echo_->called, 2) << "the last turn's calls could not be answered";
   play(kEndless);
   EXPECT_EQ(result_of(run(R"({"prompt": "go", "agent_config": {"max_steps": 4}})"))["steps"], 4);
 }

@@ -68,6 +68,7 @@ class ExecTool final : public Tool {
                 {"required", Json::array({kWrapped})},
                 {"additionalProperties", false}};
     }
+    schema.emplace("properties", Json::object());  // OpenAI refuses an object without them
     spec_.parameters = std::move(schema);
   }
 

@@ -126,7 +126,7 @@ TEST_F(ToolsTest, ExecActorsAreTools) {
   EXPECT_EQ(spec.name, "shell_word_count");
   EXPECT_EQ(spec.description, "counts words");
   EXPECT_THAT(spec.aliases, testing::ElementsAre("shell.word_count"));
-  EXPECT_EQ(spec.parameters["type"], "object");
+  EXPECT_EQ(spec.parameters, (Json{{"type", "object"}, {"properties", Json::object()}}));
   EXPECT_EQ(call(*tools[0], {{"text", "a b"}}), R"({"text":"a b"})");
 }
 

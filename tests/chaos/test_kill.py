@@ -10,7 +10,7 @@ import pytest
 from harness.waiting import wait_for
 
 LONG = os.environ.get("OPSCORE_CHAOS") == "long"
-TASKS, KILLS = (20_000, 50) if LONG else (4_000, 10)
+TASKS, KILLS = (20_000, 50) if LONG else (8_000, 20)
 BATCH = 100
 
 

@@ -82,7 +82,8 @@ echo "== ./dev up with nothing to build: ready after $took_ms ms"
 stop_up
 
 # Code, not a comment: ccache knows that a comment changes nothing.
-echo "namespace opscore { int changed_at_$EPOCHSECONDS() { return 1; } }" >>src/opscore/model/decide.cc
+echo "namespace opscore { int changed_at_$EPOCHSECONDS() { return 1; } }" \
+  >>src/opscore/model/decide.cc
 began=$(now_ms)
 ./dev build >/dev/null
 echo "== rebuild after one changed file: $(($(now_ms) - began)) ms"

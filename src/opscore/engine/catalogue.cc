@@ -1,5 +1,7 @@
 #include "opscore/engine/catalogue.h"
 
+#include <algorithm>
+
 #include "opscore/engine/diagnosis.h"
 #include "opscore/model/limits.h"
 
@@ -8,6 +10,13 @@ namespace opscore {
 const Catalogue::Known* Catalogue::Snapshot::find(std::string_view type) const {
   auto known = by_name.find(type);
   return known == by_name.end() ? nullptr : &known->second;
+}
+
+bool Catalogue::Snapshot::is_served(std::string_view type, std::string_view queue) const {
+  return std::any_of(live.begin(), live.end(), [&](const LiveWorker& worker) {
+    return worker.types.contains(type) &&
+           (worker.queues.contains("*") || worker.queues.contains(queue));
+  });
 }
 
 std::vector<std::string> Catalogue::Snapshot::names() const {
@@ -48,7 +57,8 @@ std::shared_ptr<const Catalogue::Snapshot> Catalogue::load() {
     if (now - entry.seen_at <= limits::kActorSeen) add(entry);
   for (const Session& session : fleet_.sessions(Duration(0)))
     if (is_live(session, now))
-      snapshot->live_types.insert(session.report.types.begin(), session.report.types.end());
+      snapshot->live.push_back({{session.report.types.begin(), session.report.types.end()},
+                                {session.report.queues.begin(), session.report.queues.end()}});
   return snapshot;
 }
 

@@ -23,9 +23,15 @@ class Catalogue {
   };
   struct Snapshot {
     std::map<std::string, Known, std::less<>> by_name;  // types and aliases
-    std::set<std::string, std::less<>> live_types;      // that a live session can run
+    struct LiveWorker {
+      std::set<std::string, std::less<>> types;
+      std::set<std::string, std::less<>> queues;
+    };
+    std::vector<LiveWorker> live;  // one per live session
     SteadyPoint taken_at;
     const Known* find(std::string_view type) const;
+    // Does a live session serve the queue and run the type.
+    bool is_served(std::string_view type, std::string_view queue) const;
     std::vector<std::string> names() const;
   };
 

@@ -86,10 +86,12 @@ InsertItem Service::prepare(SubmitRequest request, std::vector<std::string>& war
       throw Error(Errc::invalid, field + ": " + problem->message).at(field);
     }
   }
-  if (!catalogue->live_types.contains(request.type))
+  InsertItem item = to_item(std::move(request), &known->entry, now);
+  if (!catalogue->is_served(item.spec.type, item.spec.queue))
     warnings.push_back(
-        fmt::format("no live worker runs '{}'; the task waits for one", request.type));
-  return to_item(std::move(request), &known->entry, now);
+        fmt::format("no live worker runs '{}' from queue '{}'; the task waits for one",
+                    item.spec.type, item.spec.queue));
+  return item;
 }
 
 Submitted Service::submit(SubmitRequest request) {
@@ -303,7 +305,9 @@ Readiness Service::readiness() {
     TimePoint now = clock_.now();
     auto sessions = store_.fleet().sessions(Duration(0));
     bool consuming = std::any_of(sessions.begin(), sessions.end(), [&](const Session& session) {
-      return is_live(session, now) && session.report.state == "consuming";
+      // A few renewals may be late; more, and it does not get through to the store.
+      return !session.ended_at && now - session.renewed_at <= limits::kRenewEvery * 3 &&
+             session.report.state == "consuming";
     });
     if (!consuming) readiness.reasons.push_back("no worker session is consuming");
   } catch (const Error& error) {

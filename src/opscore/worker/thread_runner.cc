@@ -129,9 +129,10 @@ void ThreadRunner::run_one(size_t index, Waiting waiting) {
     slot.progress.take();
   }
   TimePoint ended_at = clock_.now();
+  // Before left(): one abandoned slot too many would make idle() overlook a busy one.
+  if (was_abandoned) abandoned_.fetch_sub(1);
   left(waiting, clock_.steady() - began);
   if (was_abandoned) {
-    abandoned_.fetch_sub(1);
     log_.warn("slot {}: the actor of {} returned after its slot was abandoned", index,
               store_.id_of(task));
   } else if (why != Stopping::session_lost) {
@@ -208,7 +209,7 @@ void ThreadRunner::left(const Waiting& waiting, std::chrono::nanoseconds took) {
   --busy_;
   if (waiting.actor && waiting.actor->concurrency > 0) --limited_[waiting.actor];
   if (waiting.task.live.suspect) --suspects_;
-  if (busy_ == 0 && queue_.empty()) work_.notify_all();  // stop_threads() may wait for this
+  if (busy_ == 0) work_.notify_all();  // stop_threads() may wait for this
 }
 
 void ThreadRunner::ask_to_stop(Slot& slot, Stopping why) {

@@ -1,0 +1,258 @@
+#include "opscore/worker/intake.h"
+
+#include <gmock/gmock.h>
+
+#include "opscore/model/decide.h"
+#include "opscore/store/intercepted_store.h"
+#include "opscore/store/memory/memory_store.h"
+
+namespace opscore {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::Contains;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+// A runner that takes what it is given and does nothing with it until the test says so.
+class HoldingRunner final : public Runner {
+ public:
+  void start(std::vector<ClaimedTask> tasks) override {
+    for (ClaimedTask& task : tasks) held.push_back(std::move(task));
+  }
+  void stop(const Lease& lease, StopReason reason) override { stops.emplace_back(lease, reason); }
+  void stop_all(StopReason reason) override {
+    for (const ClaimedTask& task : held) stop(task.lease(), reason);
+    held.clear();
+  }
+  size_t hand_back_unstarted(Duration age) override {
+    ages.push_back(age);
+    return 0;
+  }
+  size_t room(const std::string&) const override { return limited_room; }
+  bool holds(const Lease& lease) const override {
+    return std::any_of(held.begin(), held.end(),
+                       [&](const ClaimedTask& task) { return task.lease() == lease; });
+  }
+  size_t free() const override { return slots - std::min(slots, held.size()); }
+  size_t appetite(Duration) const override { return free(); }
+  bool idle() const override { return held.empty(); }
+  void fill(SessionReport& report) const override { report.slots = static_cast<int>(slots); }
+
+  size_t slots = 4;
+  size_t limited_room = 4;
+  std::vector<ClaimedTask> held;
+  std::vector<std::pair<Lease, StopReason>> stops;
+  std::vector<Duration> ages;
+};
+
+struct IntakeTest : testing::Test {
+  std::unique_ptr<Store> open() {
+    return inject_faults(open_memory_store(clock, random), random,
+                         {.after = 1, .enabled = [this](std::string_view operation) {
+                            return operation == "claim" && claim_answers_lost;
+                          }});
+  }
+  IntakeOptions options() {
+    IntakeOptions options;
+    options.session_name = "host:1";
+    options.session_context = "{}";
+    options.types = {"t", "limited"};
+    options.limited_types = {"limited"};
+    options.on_lost = [this](SessionId session) { lost.push_back(session); };
+    options.on_command = [this](const std::string& command) { commands.push_back(command); };
+    return options;
+  }
+  std::vector<TaskKey> submit(size_t count, const std::string& queue = "default",
+                              const std::string& type = "t") {
+    std::vector<InsertItem> items(count);
+    for (InsertItem& item : items) {
+      item.spec.type = type;
+      item.spec.queue = queue;
+    }
+    std::vector<TaskKey> keys;
+    for (const auto& result : store->tasks().insert(items, InsertMode::all_or_nothing))
+      keys.push_back(result.key);
+    return keys;
+  }
+  Session mine() {
+    for (const Session& session : store->fleet().sessions(24h))
+      if (session.id == intake.session()) return session;
+    ADD_FAILURE() << "no session";
+    return {};
+  }
+  Task task(TaskKey key) { return store->reader().find(key).value(); }
+
+  FakeClock clock;
+  SeededRandom random{13};
+  std::unique_ptr<Log> log = silent_log();
+  bool claim_answers_lost = false;
+  std::unique_ptr<Store> store = open();
+  HoldingRunner runner;
+  std::vector<SessionId> lost;
+  std::vector<std::string> commands;
+  Intake intake{*store, runner, clock, random, *log, options()};
+};
+
+TEST_F(IntakeTest, the_first_step_opens_a_session_and_says_that_it_consumes) {
+  EXPECT_EQ(intake.state(), "starting");
+  intake.step();
+  ASSERT_TRUE(intake.session());
+  EXPECT_EQ(mine().report.state, "consuming");
+  EXPECT_EQ(mine().report.types, (std::vector<std::string>{"t", "limited"}));
+  EXPECT_EQ(mine().report.slots, 4);
+  EXPECT_THAT(mine().report.queues, Contains("*"));
+  EXPECT_EQ(mine().report.loops.count("intake"), 1u);
+}
+
+TEST_F(IntakeTest, it_claims_what_there_is_room_for) {
+  auto keys = submit(6);
+  EXPECT_EQ(intake.step(), Duration(0));
+  EXPECT_THAT(runner.held, SizeIs(4));
+  EXPECT_GT(intake.step(), Duration(0));  // nothing fits: it waits for room
+  EXPECT_THAT(runner.held, SizeIs(4));
+  runner.held.clear();
+  intake.step();
+  EXPECT_THAT(runner.held, SizeIs(2));
+  EXPECT_EQ(runner.held[0].key, keys[4]);
+}
+
+TEST_F(IntakeTest, it_renews_every_two_seconds) {
+  intake.step();
+  uint64_t at_first = mine().renewals;
+  clock.advance(limits::kRenewEvery - 1ms);
+  intake.step();
+  EXPECT_EQ(mine().renewals, at_first);
+  clock.advance(1ms);
+  intake.step();
+  EXPECT_EQ(mine().renewals, at_first + 1);
+  EXPECT_EQ(mine().renewed_at, clock.now());
+}
+
+TEST_F(IntakeTest, it_never_waits_past_its_next_renewal) {
+  intake.step();
+  clock.advance(limits::kRenewEvery - 100ms);
+  Duration wait = intake.step();
+  EXPECT_GT(wait, 0ms);
+  EXPECT_LE(wait, 100ms);
+}
+
+TEST_F(IntakeTest, it_waits_no_longer_than_until_the_next_task_is_due) {
+  InsertItem later;
+  later.spec.type = "t";
+  later.spec.run_at = clock.now() + 70ms;
+  store->tasks().insert({later}, InsertMode::all_or_nothing);
+  EXPECT_EQ(intake.step(), 70ms);
+  clock.advance(70ms);
+  intake.step();
+  EXPECT_THAT(runner.held, SizeIs(1));
+}
+
+TEST_F(IntakeTest, a_cancel_reaches_the_runner) {
+  submit(1);
+  intake.step();
+  Lease lease = runner.held.at(0).lease();
+  auto plan = decide_cancel(task(lease.key), clock.now());
+  ASSERT_EQ(store->tasks().apply({*plan})[0], Applied::applied);
+  clock.advance(limits::kRenewEvery);
+  intake.step();
+  EXPECT_THAT(runner.stops, Contains(std::make_pair(lease, StopReason::cancel)));
+}
+
+TEST_F(IntakeTest, a_command_is_passed_on_once) {
+  intake.step();
+  store->fleet().command(intake.session(), "drain");
+  clock.advance(limits::kRenewEvery);
+  intake.step();
+  clock.advance(limits::kRenewEvery);
+  intake.step();
+  EXPECT_EQ(commands, std::vector<std::string>{"drain"});
+}
+
+TEST_F(IntakeTest, a_lost_session_stops_everything_and_a_new_one_is_opened) {
+  submit(1);
+  intake.step();
+  SessionId before = intake.session();
+  Lease lease = runner.held.at(0).lease();
+  LostSession rescued;
+  rescued.session = before;
+  store->tasks().rescue(rescued);
+  clock.advance(limits::kRenewEvery);
+  intake.step();
+  EXPECT_EQ(runner.stops, (std::vector{std::make_pair(lease, StopReason::session_lost)}));
+  EXPECT_EQ(lost, std::vector<SessionId>{before});
+  EXPECT_FALSE(intake.session());
+  intake.step();
+  EXPECT_TRUE(intake.session());
+  EXPECT_NE(intake.session(), before);
+  ASSERT_THAT(runner.held, SizeIs(1));
+  EXPECT_EQ(runner.held[0].lease(), (Lease{lease.key, lease.attempt + 1}));
+}
+
+TEST_F(IntakeTest, tasks_of_a_claim_that_was_not_answered_go_back) {
+  auto keys = submit(1);
+  intake.step();
+  auto more = submit(2);
+  claim_answers_lost = true;
+  clock.advance(10ms);
+  EXPECT_THROW(intake.step(), Error);
+  EXPECT_EQ(task(more[0]).state(), State::running);
+  claim_answers_lost = false;
+  intake.step();
+  EXPECT_THAT(runner.held, SizeIs(3));  // the second time the answer arrived
+  EXPECT_EQ(task(more[0]).live.attempt, 2);
+  EXPECT_EQ(task(more[0]).live.charged, 0);
+  EXPECT_EQ(task(keys[0]).live.attempt, 1);  // what the runner holds was not touched
+}
+
+TEST_F(IntakeTest, a_drain_ends_claims_and_hands_back_what_has_not_started) {
+  intake.step();
+  intake.drain();
+  submit(1);
+  intake.step();
+  EXPECT_THAT(runner.held, IsEmpty());
+  EXPECT_EQ(runner.ages.back(), 0ms);
+  EXPECT_EQ(intake.state(), "draining");
+  clock.advance(limits::kRenewEvery);
+  intake.step();
+  EXPECT_EQ(mine().report.state, "draining");
+}
+
+TEST_F(IntakeTest, what_waits_too_long_for_a_slot_is_asked_back) {
+  intake.step();
+  EXPECT_EQ(runner.ages.back(), limits::kUnstarted);
+}
+
+TEST_F(IntakeTest, closing_ends_the_session_with_its_last_words) {
+  submit(1);
+  intake.step();
+  TaskKey key = runner.held.at(0).key;
+  intake.close("told to stop");
+  EXPECT_FALSE(intake.session());
+  auto sessions = store->fleet().sessions(24h);
+  ASSERT_THAT(sessions, SizeIs(1));
+  EXPECT_TRUE(sessions[0].ended_at);
+  EXPECT_EQ(sessions[0].last_words, "told to stop");
+  EXPECT_EQ(task(key).state(), State::pending);
+  EXPECT_EQ(task(key).live.charged, 0);
+}
+
+TEST_F(IntakeTest, a_queue_that_appears_later_is_served) {
+  intake.step();
+  submit(1, "brand_new");
+  intake.step();
+  EXPECT_THAT(runner.held, SizeIs(1));
+}
+
+TEST_F(IntakeTest, a_type_at_its_limit_is_left_alone) {
+  runner.limited_room = 1;
+  submit(3, "default", "limited");
+  intake.step();
+  EXPECT_THAT(runner.held, SizeIs(1));
+  runner.limited_room = 0;
+  intake.step();
+  EXPECT_THAT(runner.held, SizeIs(1));
+}
+
+}  // namespace
+}  // namespace opscore

@@ -42,17 +42,16 @@ ThreadRunner::~ThreadRunner() {
 
 void ThreadRunner::start_threads() {
   for (size_t i = 0; i < slots_.size(); ++i)
-    if (!slots_[i]->thread.joinable())
-      slots_[i]->thread = std::jthread([this, i](std::stop_token ending) { run_slot(i, ending); });
+    if (!slots_[i]->thread.joinable()) slots_[i]->thread = std::jthread([this, i] { run_slot(i); });
   watch_.start();
 }
 
 bool ThreadRunner::stop_threads(Deadline deadline) {
-  for (auto& slot : slots_) slot->thread.request_stop();
-  work_.notify_all();
   {
     std::unique_lock lock(mutex_);
-    if (!work_.wait_until(lock, deadline.when(), [this] { return busy_ == 0; })) return false;
+    ending_ = true;
+    work_.notify_all();
+    if (!idle_.wait_until(lock, deadline.when(), [this] { return busy_ == 0; })) return false;
   }
   for (auto& slot : slots_)
     if (slot->thread.joinable()) slot->thread.join();
@@ -76,20 +75,20 @@ void ThreadRunner::start(std::vector<ClaimedTask> tasks) {
   while (wake-- > 0) work_.notify_one();
 }
 
-std::optional<ThreadRunner::Waiting> ThreadRunner::take(std::stop_token ending) {
+std::optional<ThreadRunner::Waiting> ThreadRunner::take() {
   std::unique_lock lock(mutex_);
-  if (!work_.wait(lock, ending, [this] { return !queue_.empty(); })) return std::nullopt;
-  if (ending.stop_requested()) return std::nullopt;
+  work_.wait(lock, [this] { return ending_ || !queue_.empty(); });
+  if (ending_) return std::nullopt;
   Waiting waiting = std::move(queue_.front());
   queue_.pop_front();
   ++busy_;
   return waiting;
 }
 
-void ThreadRunner::run_slot(size_t index, std::stop_token ending) {
+void ThreadRunner::run_slot(size_t index) {
   name_thread(fmt::format("slot-{}", index));
   if (options_.on_slot_thread) options_.on_slot_thread(index);
-  while (auto waiting = take(ending)) run_one(index, std::move(*waiting));
+  while (auto waiting = take()) run_one(index, std::move(*waiting));
 }
 
 void ThreadRunner::run_one(size_t index, Waiting waiting) {
@@ -209,7 +208,7 @@ void ThreadRunner::left(const Waiting& waiting, std::chrono::nanoseconds took) {
   --busy_;
   if (waiting.actor && waiting.actor->concurrency > 0) --limited_[waiting.actor];
   if (waiting.task.live.suspect) --suspects_;
-  if (busy_ == 0) work_.notify_all();  // stop_threads() may wait for this
+  if (ending_ && busy_ == 0) idle_.notify_all();
 }
 
 void ThreadRunner::ask_to_stop(Slot& slot, Stopping why) {

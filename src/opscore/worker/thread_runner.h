@@ -75,8 +75,8 @@ class ThreadRunner final : public Runner {
     std::jthread thread;
   };
 
-  void run_slot(size_t index, std::stop_token ending);
-  std::optional<Waiting> take(std::stop_token ending);
+  void run_slot(size_t index);
+  std::optional<Waiting> take();
   void run_one(size_t index, Waiting waiting);
   Outcome call(const Waiting& waiting, SlotContext& context);
   Outcome settle(const ClaimedTask& task, Outcome outcome, Stopping why) const;
@@ -95,8 +95,10 @@ class ThreadRunner final : public Runner {
   std::function<void()> progress_wake_ = [] {};
 
   mutable std::mutex mutex_;
-  std::condition_variable_any work_;
-  std::deque<Waiting> queue_;                         // guarded by mutex_
+  std::condition_variable work_;  // something waits for a slot, or all is ending
+  std::condition_variable idle_;  // the last busy slot was left
+  bool ending_ = false;           // guarded by mutex_
+  std::deque<Waiting> queue_;     // guarded by mutex_
   std::map<const RegisteredActor*, size_t> limited_;  // in flight, of actors with a limit
   size_t busy_ = 0;                                   // guarded by mutex_
   size_t suspects_ = 0;                               // guarded by mutex_

@@ -168,7 +168,7 @@ class Fleet {
 struct ChangeBatch {
   uint64_t position = 0;               // pass as `since` next time
   bool reset = false;
-  std::vector<std::string> queues;     // that may have due tasks, or were resumed
+  std::vector<std::string> queues;     // that have new tasks, due or scheduled, or were resumed
   std::vector<TaskKey> tasks;          // that finished or have a new event
   std::vector<SessionId> sessions;     // that have a cancel or a command waiting
 };

@@ -75,41 +75,42 @@ void ThreadRunner::start(std::vector<ClaimedTask> tasks) {
   while (wake-- > 0) work_.notify_one();
 }
 
-std::optional<ThreadRunner::Waiting> ThreadRunner::take() {
+// Into the slot before the queue's lock is given up: at no time is a claimed task in neither.
+bool ThreadRunner::take(Slot& slot) {
   std::unique_lock lock(mutex_);
   work_.wait(lock, [this] { return ending_ || !queue_.empty(); });
-  if (ending_) return std::nullopt;
-  Waiting waiting = std::move(queue_.front());
+  if (ending_) return false;
+  slot.current = std::move(queue_.front());
   queue_.pop_front();
   ++busy_;
-  return waiting;
+  const ClaimedTask& task = slot.current->task;
+  std::lock_guard slot_lock(slot.mutex);
+  if (slot.stop.stop_requested()) slot.stop = std::stop_source();
+  slot.lease = task.lease();
+  slot.stopping = Stopping::no;
+  slot.abandoned = false;
+  slot.stop_grace = slot.current->actor ? slot.current->actor->stop_grace : limits::kStopGrace;
+  slot.started_at = clock_.now();
+  slot.timeout = attempt_timeout(task.options, slot.started_at);
+  slot.stop_at = clock_.steady() + slot.timeout;
+  return true;
 }
 
 void ThreadRunner::run_slot(size_t index) {
   name_thread(fmt::format("slot-{}", index));
   if (options_.on_slot_thread) options_.on_slot_thread(index);
-  while (auto waiting = take()) run_one(index, std::move(*waiting));
+  while (take(*slots_[index])) run_one(index);
 }
 
-void ThreadRunner::run_one(size_t index, Waiting waiting) {
+void ThreadRunner::run_one(size_t index) {
   Slot& slot = *slots_[index];
+  Waiting& waiting = *slot.current;
   const ClaimedTask& task = waiting.task;
-  TimePoint started_at = clock_.now();
-  SteadyPoint began = clock_.steady();
-  Duration timeout = attempt_timeout(task.options, started_at);
-  std::stop_token stop;
-  {
-    std::lock_guard lock(slot.mutex);
-    if (slot.stop.stop_requested()) slot.stop = std::stop_source();
-    stop = slot.stop.get_token();
-    slot.lease = task.lease();
-    slot.task = &task;
-    slot.stopping = Stopping::no;
-    slot.abandoned = false;
-    slot.stop_grace = waiting.actor ? waiting.actor->stop_grace : limits::kStopGrace;
-    slot.started_at = started_at;
-    slot.stop_at = began + timeout;
-  }
+  // Only stop_at and stopping are changed by others while the slot is taken.
+  const TimePoint started_at = slot.started_at;
+  const Duration timeout = slot.timeout;
+  const SteadyPoint began = clock_.steady();
+  std::stop_token stop = slot.stop.get_token();
   if (timeout < kWatchIdle) watch_.wake();
   if (options_.page) options_.page->enter(index, task.key.value, task.live.attempt);
   SlotContext context({task, store_, clock_, log_, stop, Deadline::at(began + timeout),
@@ -124,7 +125,6 @@ void ThreadRunner::run_one(size_t index, Waiting waiting) {
     why = slot.stopping;
     was_abandoned = slot.abandoned;
     slot.lease.reset();
-    slot.task = nullptr;
     slot.progress.take();
   }
   TimePoint ended_at = clock_.now();
@@ -363,12 +363,12 @@ void ThreadRunner::check_slot(Slot& slot, size_t index, SteadyPoint now,
   slot.abandoned = true;
   abandoned_.fetch_add(1);
   log_.error("slot {}: the actor of {} did not stop within {}; the slot is abandoned", index,
-             store_.id_of(*slot.task), to_text(slot.stop_grace));
+             store_.id_of(slot.current->task), to_text(slot.stop_grace));
   if (slot.stopping == Stopping::session_lost) return;
   Outcome outcome =
-      stopped_outcome(*slot.task, slot.stopping,
+      stopped_outcome(slot.current->task, slot.stopping,
                       "the actor did not heed its stop token; its slot is lost until it returns");
-  lost.push_back({*slot.task, std::move(outcome), slot.started_at, clock_.now()});
+  lost.push_back({slot.current->task, std::move(outcome), slot.started_at, clock_.now()});
 }
 
 Duration ThreadRunner::watch() {

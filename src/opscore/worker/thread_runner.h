@@ -63,21 +63,22 @@ class ThreadRunner final : public Runner {
   // What one slot is doing. Its mutex is only ever contended by stop() and the watch.
   struct Slot {
     mutable std::mutex mutex;
-    std::optional<Lease> lease;         // guarded by mutex; nothing: free
-    std::stop_source stop;              // guarded by mutex
-    Stopping stopping = Stopping::no;   // guarded by mutex
-    bool abandoned = false;             // guarded by mutex: the outcome was posted without it
-    Duration stop_grace{0};             // guarded by mutex: of the actor
-    TimePoint started_at{};             // guarded by mutex
-    SteadyPoint stop_at{};              // guarded by mutex: the timeout, then the end of the grace
-    const ClaimedTask* task = nullptr;  // guarded by mutex; owned by the slot's thread
+    std::optional<Lease> lease;        // guarded by mutex; nothing: free
+    std::stop_source stop;             // guarded by mutex
+    Stopping stopping = Stopping::no;  // guarded by mutex
+    bool abandoned = false;            // guarded by mutex: the outcome was posted without it
+    Duration stop_grace{0};            // guarded by mutex: of the actor
+    TimePoint started_at{};            // guarded by mutex
+    SteadyPoint stop_at{};             // guarded by mutex: the timeout, then the end of the grace
+    Duration timeout{0};               // of this attempt; the slot's thread's
+    std::optional<Waiting> current;    // while lease is set, unchanged; the slot's thread's
     ProgressBox progress;
     std::jthread thread;
   };
 
   void run_slot(size_t index);
-  std::optional<Waiting> take();
-  void run_one(size_t index, Waiting waiting);
+  bool take(Slot& slot);
+  void run_one(size_t index);
   Outcome call(const Waiting& waiting, SlotContext& context);
   Outcome settle(const ClaimedTask& task, Outcome outcome, Stopping why) const;
   Outcome stopped_outcome(const ClaimedTask& task, Stopping why, const std::string& detail) const;

@@ -9,7 +9,7 @@ namespace opscore {
 void MemoryState::commit(Effects effects) {
   for (const auto& [queue, count] : effects.due) {
     effects.change.queues.push_back(queue);
-    if (announce)
+    if (announce && count > 0)
       effects.outbox.push_back(
           {0, OutboxRow::Kind::token, queue, std::to_string(count), {}, clock.now()});
   }

@@ -138,7 +138,7 @@ InsertResult TaskTable::insert(InsertItem item, TimePoint now, Effects& effects)
   row.spec = std::move(item.spec);
   row.keys = std::move(item.keys);
   for (const UniqueKey& key : row.keys) keys_[name_of(key)] = {row.key, item.request_hash};
-  if (row.live.state == State::pending) ++effects.due[row.spec.queue];
+  effects.note_queue(row.spec.queue, row.live.state);
   TaskRow& placed = rows_.emplace(row.key, std::move(row)).first->second;
   enter(placed);
   return {InsertResult::Kind::inserted, placed.key, placed.live.state, {}};
@@ -172,7 +172,7 @@ void TaskTable::note(TaskRow& row, Plan& plan, Effects& effects) {
   }
   if (!plan.events.empty() || plan.ended || is_terminal(plan.next))
     effects.change.tasks.push_back(row.key);
-  if (plan.next == State::pending) ++effects.due[row.spec.queue];
+  effects.note_queue(row.spec.queue, plan.next);
   std::move(plan.outbox.begin(), plan.outbox.end(), std::back_inserter(effects.outbox));
 }
 

@@ -38,6 +38,13 @@ struct Effects {
   Change change;
   std::map<std::string, size_t> due;  // tasks that became pending, by queue
   std::vector<OutboxRow> outbox;
+
+  // A task of the queue became this. What is scheduled is news, too: it may be due before anything
+  // that waiters know of.
+  void note_queue(const std::string& queue, State state) {
+    if (state == State::pending || state == State::scheduled)
+      due[queue] += state == State::pending ? 1 : 0;
+  }
 };
 
 class TaskTable {

@@ -127,7 +127,9 @@ void WriteSide::enter(const LiveRow& row) {
   if (live.state == State::pending || live.state == State::scheduled)
     ready.add(lane, Entry::of(row.key, live, row.priority, row.deadline.has_value()),
               live.state == State::scheduled);
-  if (live.state == State::pending) ++due_[lane.queue];
+  // What is scheduled is news, too: it may be due before anything that waiters know of.
+  if (live.state == State::pending || live.state == State::scheduled)
+    due_[lane.queue] += live.state == State::pending ? 1 : 0;
   if (live.state == State::running)
     running.set(row.key,
                 {row.lane, live.session, live.started_at != TimePoint{}, live.cancel_requested});

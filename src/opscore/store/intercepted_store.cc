@@ -36,7 +36,9 @@ class InterceptedTasks final : public TaskStore {
     return run_("insert", [&] { return inner_.insert(std::move(items), mode); });
   }
   ClaimResult claim(const ClaimRequest& request) override {
-    return run_("claim", [&] { return inner_.claim(request); });
+    // Patience would be counted as slowness.
+    return run_(request.patience > Duration(0) ? "claim_wait" : "claim",
+                [&] { return inner_.claim(request); });
   }
   std::vector<Applied> apply(std::vector<Plan> plans) override {
     return run_("apply", [&] { return inner_.apply(std::move(plans)); });

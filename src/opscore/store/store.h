@@ -38,14 +38,18 @@ struct ClaimRequest {
   // it changes rarely and a claim happens thousands of times a second.
   std::shared_ptr<const std::vector<std::string>> types;
   std::vector<std::pair<std::string, size_t>> room;  // types with less room than the batch
-  size_t suspects = 1;  // how many suspect tasks at most
+  size_t suspects = 1;                               // how many suspect tasks at most
+  // How long the answer may be put off while nothing is due. A store that can then claims a task in
+  // the very commit that makes it due, and answers, perhaps with nothing, as soon as the change
+  // feed has news for those who look for work. A store that cannot answers at once.
+  Duration patience{0};
 };
 
 struct ClaimResult {
-  std::vector<ClaimedTask> tasks;            // running now, in the order in which to start them
-  std::vector<std::string> skipped_types;    // due, but not among request.types
-  bool more = false;                         // more was due than was asked for
-  std::optional<TimePoint> next_due_at;      // of what is scheduled
+  std::vector<ClaimedTask> tasks;          // running now, in the order in which to start them
+  std::vector<std::string> skipped_types;  // due, but not among request.types
+  bool more = false;                       // more was due than was asked for
+  std::optional<TimePoint> next_due_at;    // of what is scheduled
 };
 
 struct Promoted {
@@ -119,9 +123,9 @@ struct TaskFilter {
 };
 
 struct TaskPage {
-  std::vector<Task> tasks;           // newest first
-  std::optional<TaskKey> next;       // pass as `before` for the next page
-  bool partial = false;              // kListWalk rows were looked at: there may be more matches
+  std::vector<Task> tasks;      // newest first
+  std::optional<TaskKey> next;  // pass as `before` for the next page
+  bool partial = false;         // kListWalk rows were looked at: there may be more matches
 };
 
 // Reads see everything that was durable when they began.
@@ -166,11 +170,11 @@ class Fleet {
 // A change feed. Positions only grow. It may repeat what was seen; it never skips: when the feed
 // cannot go back as far as `since`, `reset` is set and the reader looks at everything it cares for.
 struct ChangeBatch {
-  uint64_t position = 0;               // pass as `since` next time
+  uint64_t position = 0;  // pass as `since` next time
   bool reset = false;
-  std::vector<std::string> queues;     // that have new tasks, due or scheduled, or were resumed
-  std::vector<TaskKey> tasks;          // that finished or have a new event
-  std::vector<SessionId> sessions;     // that have a cancel or a command waiting
+  std::vector<std::string> queues;  // that have new tasks, due or scheduled, or were resumed
+  std::vector<TaskKey> tasks;       // that finished or have a new event
+  std::vector<SessionId> sessions;  // that have a cancel or a command waiting
 };
 
 class Changes {

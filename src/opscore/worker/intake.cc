@@ -79,7 +79,7 @@ void Intake::lose_session() {
   unanswered_claim_.reset();
 }
 
-size_t Intake::claim(size_t appetite) {
+size_t Intake::claim(size_t appetite, Duration patience) {
   ClaimRequest request;
   request.session = session();
   request.queues = shares_.divide(std::min(appetite, limits::kClaimBatch));
@@ -89,6 +89,7 @@ size_t Intake::claim(size_t appetite) {
     request.room.emplace_back(type, runner_.room(type));
     restricted_ = restricted_ || request.room.back().second == 0;
   }
+  request.patience = patience;
   request.suspects = options_.suspects() == 0 ? 1 : 0;
   restricted_ = restricted_ || request.suspects == 0;
   if (request.queues.empty()) {
@@ -130,7 +131,7 @@ void Intake::hand_back_unknown() {
   unanswered_claim_.reset();
 }
 
-Duration Intake::step() {
+Duration Intake::step(bool patient) {
   options_.on_progress();
   if (!session()) open();
   if (clock_.steady() >= renew_at_) renew();
@@ -154,12 +155,16 @@ Duration Intake::step() {
     wait_for_ = Wait::room;
     return until_next(clock_.now());
   }
-  size_t claimed = claim(appetite);
+  // Patient only after a claim that found nothing, which says when something will be due.
+  Duration patience = patient && !found_ ? until_next(clock_.now()) : Duration(0);
+  SteadyPoint asked_at = clock_.steady();
+  found_ = claim(appetite, patience) > 0;
   if (!consuming_) {
     consuming_ = true;
     renew();
   }
-  return claimed > 0 ? Duration(0) : until_next(clock_.now());
+  bool waited = clock_.steady() - asked_at >= patience;  // or it was not patient yet
+  return found_ || (patient && waited) ? Duration(0) : until_next(clock_.now());
 }
 
 Duration Intake::until_next(TimePoint now) const {
@@ -171,7 +176,7 @@ Duration Intake::until_next(TimePoint now) const {
 }
 
 Duration Intake::tick(std::stop_token stop) {
-  Duration wait = step();
+  Duration wait = step(true);
   if (wait == Duration(0) || stop.stop_requested()) return Duration(0);
   if (wait_for_ == Wait::work) {
     // Positions make this race-free: news since step() looked ends the wait at once.

@@ -42,9 +42,10 @@ class Intake {
 
   void start() { loop_.start(); }
   void stop();
-  // One iteration: renew when due, claim when there is room. Never waits. Returns how long the
-  // caller may wait for news; zero: go on at once. Throws what the store throws.
-  Duration step();
+  // One iteration: renew when due, claim when there is room. Returns how long the caller may wait
+  // for news; zero: go on at once. Waits only with `patient`, in a claim that finds nothing.
+  // Throws what the store throws.
+  Duration step(bool patient = false);
   // No claims from now on; what waits for a slot is handed back.
   void drain();
   // The runner has room again.
@@ -60,7 +61,7 @@ class Intake {
   void open();
   void renew();
   void lose_session();
-  size_t claim(size_t appetite);
+  size_t claim(size_t appetite, Duration patience);
   void hand_back_unknown();
   Duration until_next(TimePoint now) const;
   Duration tick(std::stop_token stop);
@@ -79,6 +80,7 @@ class Intake {
   bool consuming_ = false;           // claimed successfully since the session was opened
   // When a claim went out whose answer never came: it may have taken tasks that nobody knows of.
   std::optional<TimePoint> unanswered_claim_;
+  bool found_ = true;         // the last claim got something
   bool restricted_ = false;  // the last claim left work because of limits or suspects
   SteadyPoint renew_at_{};
   uint64_t position_ = 0;  // in the change feed

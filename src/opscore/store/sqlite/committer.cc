@@ -21,9 +21,10 @@ constexpr auto kWarnEvery = std::chrono::seconds(10);
 constexpr auto kIdle = std::chrono::seconds(1);
 constexpr int kTidyPages = 250;  // a smaller WAL is left to the next checkpoint
 
-void futex(std::atomic<uint32_t>& word, int operation, uint32_t value) {
+void futex(std::atomic<uint32_t>& word, int operation, uint32_t value,
+           const timespec* timeout = nullptr) {
   ::syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), operation | FUTEX_PRIVATE_FLAG, value,
-            nullptr, nullptr, 0);
+            timeout, nullptr, 0);
 }
 
 }  // namespace
@@ -43,7 +44,7 @@ Committer::~Committer() {
 }
 
 void Committer::run(size_t items, Kind kind, const std::function<void(WriteSide&)>& operation) {
-  Posted posted{&operation, items, kind, nullptr};
+  Posted posted{{}, &operation, items, kind};
   bool wake;
   {
     std::lock_guard lock(mutex_);
@@ -52,7 +53,7 @@ void Committer::run(size_t items, Kind kind, const std::function<void(WriteSide&
     wake = std::exchange(asleep_, false);
   }
   if (wake) posted_.notify_one();
-  wait(posted);
+  wait(posted, Deadline::never());
   if (posted.failure) std::rethrow_exception(posted.failure);
 }
 
@@ -61,15 +62,61 @@ size_t Committer::waiting() const {
   return inbox_.size();
 }
 
-void Committer::wait(Posted& posted) {
-  uint32_t phase = kRunning;
-  if (!posted.phase.compare_exchange_strong(phase, kCallerAsleep)) return;
-  while (posted.phase.load() != kAnswered) futex(posted.phase, FUTEX_WAIT, kCallerAsleep);
+bool Committer::run_when(const std::function<bool(WriteSide&)>& operation, Deadline deadline) {
+  Standing standing{{}, &operation};
+  run(0, Kind::ends_work, [&](WriteSide&) {
+    if (std::ranges::find(standing_, &standing) == standing_.end()) standing_.push_back(&standing);
+  });
+  if (!wait(standing, deadline)) {
+    run(0, Kind::ends_work, [&](WriteSide&) { std::erase(standing_, &standing); });
+    // Answered while it was being taken back, perhaps: then that counts.
+  }
+  if (standing.failure) std::rethrow_exception(standing.failure);
+  return standing.done;
 }
 
-void Committer::answer(Posted& posted) {
+// With the others in one transaction; one that fails is out, and the transaction with it.
+void Committer::run_standing() {
+  for (Standing* standing : standing_) {
+    if (standing->done) continue;
+    try {
+      standing->done = (*standing->operation)(side_);
+    } catch (const std::exception&) {
+      standing_failed_ = true;
+      standing->failure = std::current_exception();
+      std::erase(standing_, standing);
+      answer(*standing);
+      throw;
+    }
+  }
+}
+
+void Committer::answer_standing(bool committed) {
+  for (Standing* standing : std::exchange(standing_, {})) {
+    if (committed && standing->done) {
+      answer(*standing);
+    } else {
+      standing->done = false;  // undone with the transaction
+      standing_.push_back(standing);
+    }
+  }
+}
+
+bool Committer::wait(Caller& caller, Deadline deadline) {
+  uint32_t phase = kRunning;
+  if (!caller.phase.compare_exchange_strong(phase, kCallerAsleep)) return true;
+  while (caller.phase.load() != kAnswered) {
+    if (deadline.passed()) return false;
+    Duration left = deadline.left();
+    timespec timeout{left.count() / 1000, left.count() % 1000 * 1'000'000};
+    futex(caller.phase, FUTEX_WAIT, kCallerAsleep, &timeout);
+  }
+  return true;
+}
+
+void Committer::answer(Caller& caller) {
   // The caller may be gone as soon as it can see the answer: only its address is used after that.
-  auto& phase = posted.phase;
+  auto& phase = caller.phase;
   if (phase.exchange(kAnswered) == kCallerAsleep) futex(phase, FUTEX_WAKE, 1);
 }
 
@@ -113,7 +160,8 @@ std::vector<Committer::Posted*> Committer::next_batch() {
 
 void Committer::commit(const std::vector<Posted*>& batch) {
   Tried tried = try_commit(batch);
-  bool again = batch.size() > 1 && tried != Tried::committed;
+  bool again =
+      tried != Tried::committed && (batch.size() > 1 || std::exchange(standing_failed_, false));
   if (tried == Tried::disk_full) again |= make_room();
   if (again) {
     auto alone = batch;
@@ -136,7 +184,9 @@ Committer::Tried Committer::try_commit(const std::vector<Posted*>& batch) {
   try {
     side_.begin();
     for (Posted* posted : batch) (*posted->operation)(side_);
+    run_standing();
     side_.commit();
+    answer_standing(true);
     return Tried::committed;
   } catch (const Error& error) {
     if (error.code() == Errc::disk_low) tried = Tried::disk_full;
@@ -145,6 +195,7 @@ Committer::Tried Committer::try_commit(const std::vector<Posted*>& batch) {
     fail_all();
   }
   side_.rollback();
+  answer_standing(false);
   return tried;
 }
 

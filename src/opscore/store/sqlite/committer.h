@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "opscore/base/time.h"
 #include "opscore/store/sqlite/write_side.h"
 
 namespace opscore::sqlite {
@@ -35,16 +36,27 @@ class Committer {
   // Runs `operation` on the committer's thread and returns when its effect is on disk. Throws what
   // it threw, or why the commit failed. `items` is its weight in the batch. From any thread.
   void run(size_t items, Kind kind, const std::function<void(WriteSide&)>& operation);
+  // Runs `operation` as the last of every batch until it answers true: then its effect is on disk
+  // together with whatever made it possible. While it answers false it must not write. Answers
+  // false when the deadline came first. Throws as run() does. From any thread.
+  bool run_when(const std::function<bool(WriteSide&)>& operation, Deadline deadline);
   // Callers whose operation has not begun. From any thread.
   size_t waiting() const;
 
  private:
-  struct Posted {
+  // A caller asleep, or about to be, until it is answered.
+  struct Caller {
+    std::exception_ptr failure;
+    std::atomic<uint32_t> phase{0};
+  };
+  struct Posted : Caller {
     const std::function<void(WriteSide&)>* operation;
     size_t items;
     Kind kind;
-    std::exception_ptr failure;
-    std::atomic<uint32_t> phase{0};
+  };
+  struct Standing : Caller {
+    const std::function<bool(WriteSide&)>* operation;
+    bool done = false;
   };
 
   void loop();
@@ -56,19 +68,24 @@ class Committer {
   bool make_room();
   void tidy();
   void truncate_when_idle();
-  static void wait(Posted& posted);
-  static void answer(Posted& posted);
+  void run_standing();
+  void answer_standing(bool committed);
+  // False when the deadline came first.
+  static bool wait(Caller& caller, Deadline deadline);
+  static void answer(Caller& caller);
 
   WriteSide& side_;
   const size_t batch_max_;
   const int checkpoint_pages_;
   mutable std::mutex mutex_;
   std::condition_variable posted_;
-  std::vector<Posted*> inbox_;   // guarded by mutex_
-  bool asleep_ = false;          // guarded by mutex_
-  bool stopping_ = false;        // guarded by mutex_
-  SteadyPoint warn_at_{};        // the next complaint about the WAL: not for every commit
-  std::deque<Posted*> waiting_;  // the committer's thread's, as is the rest
+  std::vector<Posted*> inbox_;       // guarded by mutex_
+  bool asleep_ = false;              // guarded by mutex_
+  bool stopping_ = false;            // guarded by mutex_
+  SteadyPoint warn_at_{};            // the next complaint about the WAL: not for every commit
+  std::deque<Posted*> waiting_;      // the committer's thread's, as is the rest
+  std::vector<Standing*> standing_;  // likewise
+  bool standing_failed_ = false;     // likewise: it took the batch with it
   std::jthread thread_;
 };
 

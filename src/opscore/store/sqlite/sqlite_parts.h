@@ -23,6 +23,13 @@ struct Parts {
   // Throws Error{unavailable} when the file is open for reading only.
   void write(const char* verb, size_t items, Committer::Kind kind,
              const std::function<void(WriteSide&)>& operation) const;
+  // Committer::run_when().
+  void write_when(const char* verb, const std::function<bool(WriteSide&)>& operation,
+                  Deadline deadline) const;
+
+ private:
+  template <class F>
+  auto on_committer(const char* verb, Committer::Kind kind, F&& call) const;
 };
 
 class SqliteTasks final : public TaskStore {

@@ -10,19 +10,30 @@
 namespace opscore {
 namespace sqlite {
 
-void Parts::write(const char* verb, size_t items, Committer::Kind kind,
-                  const std::function<void(WriteSide&)>& operation) const {
+template <class F>
+auto Parts::on_committer(const char* verb, Committer::Kind kind, F&& call) const {
   if (committer == nullptr)
     throw Error(Errc::unavailable, fmt::format("{}: '{}' is open for reading only", verb, path),
                 false);
   try {
-    committer->run(items, kind, operation);
+    return call();
   } catch (const Error& error) {
     // Only inserts may be refused for want of space; for the others it is a failure like any.
     if (error.code() == Errc::disk_low && kind == Committer::Kind::ends_work)
       throw Error(Errc::unavailable, fmt::format("{}: {}", verb, error.what()));
     throw error.with_context(verb);
   }
+}
+
+void Parts::write(const char* verb, size_t items, Committer::Kind kind,
+                  const std::function<void(WriteSide&)>& operation) const {
+  on_committer(verb, kind, [&] { committer->run(items, kind, operation); });
+}
+
+void Parts::write_when(const char* verb, const std::function<bool(WriteSide&)>& operation,
+                       Deadline deadline) const {
+  on_committer(verb, Committer::Kind::ends_work,
+               [&] { return committer->run_when(operation, deadline); });
 }
 
 namespace {

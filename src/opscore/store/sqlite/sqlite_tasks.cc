@@ -34,8 +34,14 @@ ClaimResult SqliteTasks::claim(const ClaimRequest& request) {
   size_t items = 0;
   for (const auto& from : request.queues) items += from.max;
   Claims claims;
-  parts_.write("claim", items, Kind::ends_work,
-               [&](WriteSide& side) { claims = claim_due(side, request); });
+  auto take = [&](WriteSide& side) {
+    claims = claim_due(side, request);
+    return !claims.keys.empty() || side.has_work_news();
+  };
+  if (request.patience > Duration(0))
+    parts_.write_when("claim", take, Deadline::after(request.patience));
+  else
+    parts_.write("claim", items, Kind::ends_work, [&](WriteSide& side) { take(side); });
   ClaimResult result;
   result.skipped_types = std::move(claims.skipped_types);
   result.more = claims.more;

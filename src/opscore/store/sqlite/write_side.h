@@ -42,6 +42,8 @@ class WriteSide {
 
   void note_task(TaskKey key) { change_.tasks.push_back(key); }
   void note_session(SessionId session) { change_.sessions.push_back(session); }
+  // This transaction has something for those who look for work.
+  bool has_work_news() const { return !due_.empty() || !change_.sessions.empty(); }
   void note_queue(QueueId queue, size_t due);
   void post(const OutboxRow& row);
 

@@ -294,7 +294,8 @@ std::vector<Session> Service::workers(Duration ended_within) {
 
 std::vector<CatalogueEntry> Service::actors() {
   std::vector<CatalogueEntry> entries;
-  for (const auto& [name, known] : catalogue_.view()->by_name)
+  auto view = catalogue_.view();  // named: g++ 12 ends temporaries before the loop
+  for (const auto& [name, known] : view->by_name)
     if (name == known.entry.type) entries.push_back(known.entry);
   return entries;
 }

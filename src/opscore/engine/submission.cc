@@ -104,7 +104,7 @@ void check_request(const SubmitRequest& request, const ServiceOptions& options, 
                             "submit a reference",
                             request.input.size(), options.input_bytes_max))
         .at("input_data");
-  if (std::abs(request.priority) > limits::kPriorityMax)
+  if (request.priority < -limits::kPriorityMax || request.priority > limits::kPriorityMax)
     refuse("priority", fmt::format("is {}; it must be -100..100", request.priority));
   check_times(request, now);
   check_retry(request);

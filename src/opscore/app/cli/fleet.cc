@@ -30,7 +30,8 @@ CommandExit print_list(ClientContext& context, const std::string& path, const ch
     return CommandExit::ok;
   }
   Table table(std::move(header));
-  for (const Json& item : parse_json(answer.body).at(name)) table.add(row(item));
+  const Json listed = parse_json(answer.body);  // named: g++ 12 ends temporaries before the loop
+  for (const Json& item : listed.at(name)) table.add(row(item));
   context.out << table.text(context.screen);
   return CommandExit::ok;
 }

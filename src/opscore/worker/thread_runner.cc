@@ -92,7 +92,8 @@ bool ThreadRunner::take(Slot& slot) {
   slot.stop_grace = slot.current->actor ? slot.current->actor->stop_grace : limits::kStopGrace;
   slot.started_at = clock_.now();
   slot.timeout = attempt_timeout(task.options, slot.started_at);
-  slot.stop_at = clock_.steady() + slot.timeout;
+  slot.began = clock_.steady();
+  slot.stop_at = slot.began + slot.timeout;
   return true;
 }
 
@@ -109,7 +110,7 @@ void ThreadRunner::run_one(size_t index) {
   // Only stop_at and stopping are changed by others while the slot is taken.
   const TimePoint started_at = slot.started_at;
   const Duration timeout = slot.timeout;
-  const SteadyPoint began = clock_.steady();
+  const SteadyPoint began = slot.began;
   std::stop_token stop = slot.stop.get_token();
   if (timeout < kWatchIdle) watch_.wake();
   if (options_.page) options_.page->enter(index, task.key.value, task.live.attempt);
@@ -203,7 +204,9 @@ Outcome ThreadRunner::settle(const ClaimedTask& task, Outcome outcome, Stopping 
 
 void ThreadRunner::left(const Waiting& waiting, std::chrono::nanoseconds took) {
   int64_t pace = pace_ns_.load(std::memory_order_relaxed);
-  pace_ns_.store(pace + (took.count() - pace) / 4, std::memory_order_relaxed);
+  // The first measurement is the pace; 0 stands for none.
+  int64_t next = pace == 0 ? took.count() : pace + (took.count() - pace) / 4;
+  pace_ns_.store(std::max<int64_t>(next, 1), std::memory_order_relaxed);
   std::lock_guard lock(mutex_);
   --busy_;
   if (waiting.actor && waiting.actor->concurrency > 0) --limited_[waiting.actor];
@@ -297,11 +300,21 @@ size_t ThreadRunner::free() const {
   return slots_.size() - std::min(slots_.size(), taken);
 }
 
+// Each slot by itself: one that has been at its task for longer than the pace will be for as long
+// again, as far as anyone can tell, while its neighbours may be fast.
 size_t ThreadRunner::appetite(Duration ahead) const {
-  int64_t pace = std::max(pace_ns_.load(std::memory_order_relaxed), kPaceFloorNs);
-  auto in_time = static_cast<size_t>(static_cast<int64_t>(slots_.size()) *
-                                     std::chrono::nanoseconds(ahead).count() / pace);
-  size_t wanted = std::min(in_time, kAheadMax);
+  const int64_t pace = pace_ns_.load(std::memory_order_relaxed);
+  const double ahead_ns = static_cast<double>(std::chrono::nanoseconds(ahead).count());
+  double in_time = 0;
+  if (pace > 0) {
+    SteadyPoint now = clock_.steady();
+    for (const auto& slot : slots_) {
+      std::lock_guard lock(slot->mutex);
+      int64_t elapsed = slot->lease ? std::chrono::nanoseconds(now - slot->began).count() : 0;
+      in_time += ahead_ns / static_cast<double>(std::max({pace, elapsed, kPaceFloorNs}));
+    }
+  }
+  size_t wanted = std::min(static_cast<size_t>(in_time), kAheadMax);
   size_t waiting;
   {
     std::lock_guard lock(mutex_);

@@ -69,6 +69,7 @@ class ThreadRunner final : public Runner {
     bool abandoned = false;            // guarded by mutex: the outcome was posted without it
     Duration stop_grace{0};            // guarded by mutex: of the actor
     TimePoint started_at{};            // guarded by mutex
+    SteadyPoint began{};               // guarded by mutex
     SteadyPoint stop_at{};             // guarded by mutex: the timeout, then the end of the grace
     Duration timeout{0};               // of this attempt; the slot's thread's
     std::optional<Waiting> current;    // while lease is set, unchanged; the slot's thread's
@@ -104,7 +105,7 @@ class ThreadRunner final : public Runner {
   size_t busy_ = 0;                                   // guarded by mutex_
   size_t suspects_ = 0;                               // guarded by mutex_
   std::atomic<size_t> abandoned_{0};
-  std::atomic<int64_t> pace_ns_{50'000'000};  // how long a task occupies a slot, smoothed
+  std::atomic<int64_t> pace_ns_{0};  // how long a task occupies a slot, smoothed; 0: not measured
   std::vector<std::unique_ptr<Slot>> slots_;
   Loop watch_;
 };

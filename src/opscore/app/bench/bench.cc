@@ -60,6 +60,7 @@ Json run_suite(const Suite& suite, const Config& config, const BenchOptions& opt
     ScratchFolder folder(config.store.path);
     Config scratch = config;
     scratch.store.path = folder.path() + "/bench.db";
+    scratch.actors.clear();  // only the built-ins are measured
     scratch.server.token.clear();
     scratch.log.level = "warn";
     ProgressBar bar(fmt::format("{} {}/{}", suite.name, i + 1, options.runs));

@@ -16,10 +16,14 @@ namespace {
 // commit, which halves the throughput of many small callers.
 enum Phase : uint32_t { kRunning = 0, kCallerAsleep = 1, kAnswered = 2 };
 
-constexpr int kTruncateFactor = 3;  // readers were always in the way: wait for them
+constexpr int kWaitFactor = 3;  // readers were always in the way: wait for them
+// With more to do, the committer's thread is faster: SQLite's pages are in its processor's cache.
+constexpr size_t kItemsHere = 8;
 constexpr auto kWarnEvery = std::chrono::seconds(10);
 constexpr auto kIdle = std::chrono::seconds(1);
-constexpr int kTidyPages = 250;  // a smaller WAL is left to the next checkpoint
+constexpr int kTidyPages = 250;      // a smaller WAL is left to the next checkpoint
+constexpr int kReservePages = 1000;  // 4 MB of WAL at a time, once kReserveAhead are left
+constexpr int kReserveAhead = 100;
 
 void futex(std::atomic<uint32_t>& word, int operation, uint32_t value,
            const timespec* timeout = nullptr) {
@@ -45,16 +49,49 @@ Committer::~Committer() {
 
 void Committer::run(size_t items, Kind kind, const std::function<void(WriteSide&)>& operation) {
   Posted posted{{}, &operation, items, kind};
-  bool wake;
+  bool here, wake;
   {
     std::lock_guard lock(mutex_);
     if (stopping_) throw Error(Errc::unavailable, "the store is being closed");
-    inbox_.push_back(&posted);
-    wake = std::exchange(asleep_, false);
+    here = !owned_ && items <= kItemsHere;
+    if (here)
+      owned_ = true;
+    else
+      inbox_.push_back(&posted);
+    wake = !here && !owned_;
   }
   if (wake) posted_.notify_one();
-  wait(posted, Deadline::never());
+  if (here)
+    commit_here(posted);
+  else
+    wait(posted, Deadline::never());
   if (posted.failure) std::rethrow_exception(posted.failure);
+}
+
+void Committer::commit_here(Posted& posted) {
+  commit({&posted});
+  bool wake;
+  {
+    std::lock_guard lock(mutex_);
+    release();
+    // Tidying would only keep this caller waiting: that is for the committer's thread.
+    wake = !inbox_.empty() || stopping_ || wal_ == Wal::to_tidy || (wal_ != Wal::small && asleep_);
+  }
+  if (wake) posted_.notify_one();
+}
+
+// Only for commits that come one by one; a busy committer has no time for it, and no need.
+bool Committer::wants_reserve() const {
+  int pages = side_.db.wal_pages(), reserved = side_.db.wal_reserved_pages();
+  return pages > 0 && pages + kReserveAhead >= reserved && reserved < checkpoint_pages_;
+}
+
+void Committer::release() {
+  owned_ = false;
+  ++releases_;
+  int pages = side_.db.wal_pages();
+  bool to_tidy = pages >= checkpoint_pages_ || wants_reserve();
+  wal_ = to_tidy ? Wal::to_tidy : pages >= kTidyPages ? Wal::to_empty : Wal::small;
 }
 
 size_t Committer::waiting() const {
@@ -123,24 +160,34 @@ void Committer::answer(Caller& caller) {
 void Committer::loop() {
   name_thread("committer");
   while (wait_for_work()) {
-    commit(next_batch());
+    auto batch = next_batch();
+    if (!batch.empty())
+      commit(batch);
+    else if (wants_reserve())
+      side_.db.reserve_wal(std::min(side_.db.wal_pages() + kReservePages, checkpoint_pages_));
     tidy();
   }
-  truncate_when_idle();
+  empty_wal();
 }
 
+// False at the end, otherwise with the right to touch side_.
 bool Committer::wait_for_work() {
   std::unique_lock lock(mutex_);
-  auto arrived = [this] { return !inbox_.empty() || stopping_; };
-  if (waiting_.empty() && !arrived()) {
-    asleep_ = true;
-    if (side_.db.wal_pages() >= kTidyPages && !posted_.wait_for(lock, kIdle, arrived)) {
-      lock.unlock();
-      truncate_when_idle();
-      lock.lock();
+  idle_ = false;
+  if (waiting_.empty() && inbox_.empty() && !stopping_) {
+    release();
+    if (wal_ == Wal::to_tidy) wal_ = Wal::to_empty;  // just tried; a reader may be in the way
+    while (owned_ || (inbox_.empty() && !stopping_ && wal_ != Wal::to_tidy)) {
+      auto releases = releases_;
+      asleep_ = wal_ == Wal::small;
+      if (asleep_)
+        posted_.wait(lock);
+      else if (posted_.wait_for(lock, kIdle) == std::cv_status::timeout)
+        idle_ = !owned_ && releases == releases_;
+      asleep_ = false;
+      if (idle_) break;
     }
-    posted_.wait(lock, arrived);
-    asleep_ = false;
+    owned_ = true;
   }
   waiting_.insert(waiting_.end(), inbox_.begin(), inbox_.end());
   inbox_.clear();
@@ -211,9 +258,10 @@ bool Committer::make_room() {
 
 void Committer::tidy() {
   int pages = side_.db.wal_pages();
+  if (idle_) empty_wal();
   if (pages < checkpoint_pages_) return;
   try {
-    side_.db.checkpoint(pages >= checkpoint_pages_ * kTruncateFactor);
+    side_.db.checkpoint(pages >= checkpoint_pages_ * kWaitFactor);
   } catch (const Error& error) {
     auto now = std::chrono::steady_clock::now();
     if (now < warn_at_) return;
@@ -222,7 +270,7 @@ void Committer::tidy() {
   }
 }
 
-void Committer::truncate_when_idle() {
+void Committer::empty_wal() {
   try {
     side_.db.checkpoint(true);
   } catch (const Error& error) {

@@ -1,7 +1,9 @@
 #pragma once
-// Group commit: one thread runs what callers post, as many operations in one transaction as are
-// waiting when the previous one is on disk. A batch never waits for a timer, so an idle store has
-// the latency of one commit and a busy one the throughput of a thousand per commit.
+// Group commit: as many operations in one transaction as are waiting when the previous one is on
+// disk. A batch never waits for a timer, so an idle store has the latency of one commit and a busy
+// one the throughput of a thousand per commit. Whoever has little to commit and finds nobody
+// at work does it at once, on its own thread, and is spared two hand-overs; all others post to the
+// committer's thread.
 //
 // An operation that fails never fails its neighbours: the transaction is undone and its operations
 // run again one by one, those that end work before those that add some, because on a full disk only
@@ -26,15 +28,16 @@ class Committer {
   enum class Kind : uint8_t { adds_work, ends_work };
   static constexpr int kCheckpointPages = 4000;  // 16 MB
 
-  // `side` must outlive the committer, whose thread is the only one that touches it from now on.
+  // `side` must outlive the committer, which from now on says which thread may touch it.
   // The WAL is copied into the file whenever it has `checkpoint_pages`.
   Committer(WriteSide& side, size_t batch_max, int checkpoint_pages = kCheckpointPages);
   // Commits what is posted, and empties the WAL.
   ~Committer();
   Committer(const Committer&) = delete;
 
-  // Runs `operation` on the committer's thread and returns when its effect is on disk. Throws what
-  // it threw, or why the commit failed. `items` is its weight in the batch. From any thread.
+  // Runs `operation`, here or on the committer's thread, and returns when its effect is on disk.
+  // Throws what it threw, or why the commit failed. `items` is its weight in the batch. From any
+  // thread.
   void run(size_t items, Kind kind, const std::function<void(WriteSide&)>& operation);
   // Runs `operation` as the last of every batch until it answers true: then its effect is on disk
   // together with whatever made it possible. While it answers false it must not write. Answers
@@ -59,6 +62,9 @@ class Committer {
     bool done = false;
   };
 
+  void commit_here(Posted& posted);
+  void release();
+  bool wants_reserve() const;
   void loop();
   bool wait_for_work();
   std::vector<Posted*> next_batch();
@@ -67,7 +73,7 @@ class Committer {
   Tried try_commit(const std::vector<Posted*>& batch);
   bool make_room();
   void tidy();
-  void truncate_when_idle();
+  void empty_wal();
   void run_standing();
   void answer_standing(bool committed);
   // False when the deadline came first.
@@ -79,11 +85,16 @@ class Committer {
   const int checkpoint_pages_;
   mutable std::mutex mutex_;
   std::condition_variable posted_;
-  std::vector<Posted*> inbox_;       // guarded by mutex_
-  bool asleep_ = false;              // guarded by mutex_
-  bool stopping_ = false;            // guarded by mutex_
+  std::vector<Posted*> inbox_;  // guarded by mutex_
+  bool owned_ = true;           // guarded by mutex_: a thread works with side_ and the rest
+  uint64_t releases_ = 0;       // guarded by mutex_: how often one had
+  bool asleep_ = false;         // guarded by mutex_: the committer's thread, for good
+  bool stopping_ = false;       // guarded by mutex_
+  enum class Wal : uint8_t { small, to_empty, to_tidy };  // when idle; at once
+  Wal wal_ = Wal::small;                                  // guarded by mutex_: as released
+  bool idle_ = false;                                     // the committer's thread's
   SteadyPoint warn_at_{};            // the next complaint about the WAL: not for every commit
-  std::deque<Posted*> waiting_;      // the committer's thread's, as is the rest
+  std::deque<Posted*> waiting_;      // taken from the inbox
   std::vector<Standing*> standing_;  // likewise
   bool standing_failed_ = false;     // likewise: it took the batch with it
   std::jthread thread_;

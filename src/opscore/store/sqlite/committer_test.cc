@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <latch>
 
 #include "opscore/store/sqlite/schema.h"
@@ -47,6 +48,33 @@ class CommitterTest : public testing::Test {
 TEST_F(CommitterTest, IsDurableWhenItReturns) {
   run([](WriteSide& side) { add_command(side, 1); });
   EXPECT_EQ(commands(), 1);
+}
+
+// A hand-over costs more than a small commit; a large one belongs where the pages are warm.
+TEST_F(CommitterTest, LittleIsCommittedByItsCallerAndMuchByTheThread) {
+  auto thread_of = [&](size_t items) {
+    std::thread::id thread;
+    committer_->run(items, Committer::Kind::ends_work,
+                    [&](WriteSide&) { thread = std::this_thread::get_id(); });
+    return thread;
+  };
+  EXPECT_NE(thread_of(1000), std::this_thread::get_id());
+  auto deadline = Deadline::after(std::chrono::seconds(10));  // until the thread rests again
+  while (thread_of(1) != std::this_thread::get_id() && !deadline.passed()) {
+  }
+  EXPECT_FALSE(deadline.passed());
+}
+
+TEST_F(CommitterTest, LoneCommitsFindTheirLogAlreadyThere) {
+  auto wal_bytes = [&] { return std::filesystem::file_size(folder_.path("test.db-wal")); };
+  auto deadline = Deadline::after(std::chrono::seconds(10));
+  uintmax_t before = 0, after = wal_bytes();
+  while (after - before < 1'000'000 && !deadline.passed()) {
+    before = after;
+    run([](WriteSide& side) { add_command(side, 1); });
+    after = wal_bytes();
+  }
+  EXPECT_GE(after - before, 1'000'000u) << "it grew by what one commit needs";
 }
 
 TEST_F(CommitterTest, AThrowReachesItsCallerAndUndoesItsWrites) {

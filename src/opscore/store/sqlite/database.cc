@@ -1,13 +1,22 @@
 #include "opscore/store/sqlite/database.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 
 namespace opscore::sqlite {
 namespace {
+
+constexpr int kPageSize = 4096;
+constexpr int kWalHeader = 32;  // https://sqlite.org/fileformat2.html, section 4.1
+constexpr int kFrameHeader = 24;
+constexpr size_t kAmpleSpace = 256 << 20;
 
 struct Words {
   Errc code;
@@ -81,6 +90,16 @@ void stop_memory_statistics() {
   (void)done;  // SQLITE_MISUSE when somebody else was first, and then it only costs time
 }
 
+void extend(int file, off_t from, off_t to) {
+  static constexpr char kZeros[64 * 1024] = {};
+  while (from < to) {
+    ssize_t wrote = ::pwrite(file, kZeros, std::min<size_t>(sizeof kZeros, to - from), from);
+    if (wrote <= 0) return;
+    from += wrote;
+  }
+  ::fdatasync(file);
+}
+
 int count_wal_pages(void* pages, sqlite3*, const char*, int count) {
   *static_cast<int*>(pages) = count;
   return SQLITE_OK;
@@ -151,16 +170,28 @@ void Connection::rollback() noexcept {
   if (sqlite3_get_autocommit(db_) == 0) sqlite3_exec(db_, "ROLLBACK", nullptr, nullptr, nullptr);
 }
 
-bool Connection::checkpoint(bool truncate) {
+bool Connection::checkpoint(bool wait) {
   int in_wal = 0, copied = 0;
-  int mode = truncate ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE;
-  if (truncate) sqlite3_busy_timeout(db_, 100);
+  int mode = wait ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE;
+  if (wait) sqlite3_busy_timeout(db_, 100);
   int code = sqlite3_wal_checkpoint_v2(db_, nullptr, mode, &in_wal, &copied);
-  if (truncate) sqlite3_busy_timeout(db_, 3000);
+  if (wait) sqlite3_busy_timeout(db_, 3000);
   if ((code & 0xff) == SQLITE_BUSY) return false;
   if (code != SQLITE_OK) fail("checkpoint", code);
-  if (truncate) wal_pages_ = 0;
+  if (copied == in_wal) wal_pages_ = 0;
   return copied == in_wal;
+}
+
+void Connection::reserve_wal(int pages) {
+  wal_reserved_ = pages;  // also when it comes to nothing: it is not worth a second try
+  int wal = ::open((path_ + "-wal").c_str(), O_WRONLY | O_CLOEXEC);
+  if (wal < 0) return;
+  struct stat file{};
+  struct statvfs disk{};
+  if (::fstat(wal, &file) == 0 && ::fstatvfs(wal, &disk) == 0 &&
+      disk.f_bavail * disk.f_frsize >= kAmpleSpace)
+    extend(wal, file.st_size, off_t{pages} * (kPageSize + kFrameHeader) + kWalHeader);
+  ::close(wal);
 }
 
 Statement::~Statement() {

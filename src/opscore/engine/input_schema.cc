@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 // Without this a bad schema would abort the process.
 #define VALIJSON_USE_EXCEPTIONS 1
 #include <valijson/adapters/nlohmann_json_adapter.hpp>
@@ -31,21 +33,49 @@ std::string place(const std::vector<std::string>& context) {
   return path;
 }
 
-// The value and the schema's node at a dotted place; null where the path leaves either.
+// The value, or the schema's node, at a place; null where the path leaves it.
 const Json* descend(const Json* node, const std::vector<std::string>& context, bool in_schema) {
   for (const std::string& part : context) {
     if (part == "<root>" || part.size() < 2) continue;
     std::string name = part.substr(1, part.size() - 2);
+    bool is_index = name.find_first_not_of("0123456789") == std::string::npos;
     if (in_schema) {
-      auto properties = node->find("properties");
-      if (properties == node->end() || !properties->contains(name)) return nullptr;
-      node = &(*properties)[name];
+      auto below = node->find(is_index ? "items" : "properties");
+      if (below == node->end() || !below->is_object()) return nullptr;
+      if (!is_index && !below->contains(name)) return nullptr;
+      node = is_index ? &*below : &(*below)[name];
+    } else if (is_index && node->is_array()) {
+      size_t index = std::stoul(name);
+      if (index >= node->size()) return nullptr;
+      node = &(*node)[index];
     } else {
       if (!node->is_object() || !node->contains(name)) return nullptr;
       node = &(*node)[name];
     }
   }
   return node;
+}
+
+// Of a rule {"anyOf": [{"required": ["a"]}, {"required": ["b"]}]} that is not met: "'a' or 'b'".
+std::string alternatives(const Json& rule) {
+  std::string names;
+  for (const Json& choice : rule.value("anyOf", Json::array())) {
+    if (choice.size() != 1 || !choice.contains("required") || choice["required"].size() != 1)
+      return "";
+    names += fmt::format("{}'{}'", names.empty() ? "" : " or ",
+                         choice["required"][0].get<std::string>());
+  }
+  return names;
+}
+
+SchemaProblem as_problem(const valijson::ValidationResults::Error& error) {
+  constexpr std::string_view kMissing = "Missing required property '";
+  std::string path = place(error.context);
+  std::string_view words = error.description;
+  if (!words.starts_with(kMissing)) return {path, std::string(words)};
+  words.remove_prefix(kMissing.size());
+  std::string name(words.substr(0, words.find('\'')));
+  return {path + (path.empty() ? "" : ".") + name, "is required"};
 }
 
 }  // namespace
@@ -59,8 +89,14 @@ struct InputSchema::Impl {
                                                 const std::vector<std::string>& context) const {
     const Json* rule = descend(&document, context, true);
     const Json* value = descend(&input, context, false);
-    if (!rule || !value || !value->is_object() || !rule->contains("required")) return std::nullopt;
-    for (const Json& name : (*rule)["required"]) {
+    if (!rule || !value || !value->is_object()) return std::nullopt;
+    if (std::string names = alternatives(*rule); !names.empty()) {
+      bool met = std::ranges::any_of((*rule)["anyOf"], [&](const Json& choice) {
+        return value->contains(choice["required"][0].get<std::string>());
+      });
+      if (!met) return SchemaProblem{place(context), "needs " + names};
+    }
+    for (const Json& name : rule->value("required", Json::array())) {
       if (value->contains(name.get<std::string>())) continue;
       std::string path = place(context);
       path += (path.empty() ? "" : ".") + name.get<std::string>();
@@ -114,7 +150,7 @@ std::optional<SchemaProblem> InputSchema::check(std::string_view input_json) con
     if (auto missing = impl_->explain_required(input, next.context)) return missing;
     if (next.context.size() > deepest.context.size()) deepest = next;
   }
-  return SchemaProblem{place(deepest.context), deepest.description};
+  return as_problem(deepest);
 }
 
 }  // namespace opscore

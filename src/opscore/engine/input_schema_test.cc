@@ -41,6 +41,31 @@ TEST(InputSchema, gives_the_reason_for_a_missing_member) {
   EXPECT_EQ(problem->message, "no default provider is configured");
 }
 
+TEST(InputSchema, lists_what_a_list_may_hold) {
+  InputSchema schema(R"({"properties": {"tools": {"type": "array", "items": {"enum": ["a"]}}}})");
+  auto problem = schema.check(R"({"tools": ["a", "b"]})");
+  ASSERT_TRUE(problem);
+  EXPECT_EQ(problem->path, "tools[1]");
+  EXPECT_EQ(problem->message, R"(must be one of ["a"], not "b")");
+}
+
+TEST(InputSchema, names_the_members_of_which_one_is_needed) {
+  InputSchema schema(R"({"anyOf": [{"required": ["prompt"]}, {"required": ["goal"]}]})");
+  EXPECT_FALSE(schema.check(R"({"goal": 1})"));
+  auto problem = schema.check("{}");
+  ASSERT_TRUE(problem);
+  EXPECT_EQ(problem->path, "");
+  EXPECT_EQ(problem->message, "needs 'prompt' or 'goal'");
+}
+
+TEST(InputSchema, points_at_a_member_that_a_condition_requires) {
+  InputSchema schema(R"({"properties": {"c": {"allOf": [{"required": ["model"]}]}}})");
+  auto problem = schema.check(R"({"c": {}})");
+  ASSERT_TRUE(problem);
+  EXPECT_EQ(problem->path, "c.model");
+  EXPECT_EQ(problem->message, "is required");
+}
+
 TEST(InputSchema, refuses_what_is_not_a_schema) {
   EXPECT_THROW(InputSchema(R"({"type": 5})"), Error);
   EXPECT_THROW(InputSchema("{"), Error);

@@ -1,11 +1,11 @@
 #pragma once
-// The LLM providers of an installation, from configuration and environment.
+// The LLM providers of an installation, from configuration and environment. Built in, with the
+// variable that holds the key, the base URL and the default model:
 //
-//   built in     key                  base URL                                    default model
-//   openai       OPENAI_API_KEY       OPENAI_BASE_URL, else api.openai.com/v1     gpt-4o-mini
-//   openrouter   OPENROUTER_API_KEY   openrouter.ai/api/v1 openai/gpt-4o-mini ollama       none
-//   http://127.0.0.1:11434/v1                   none scripted     none                 none:
-//   replays a script, the demo unless one is configured
+// - openai: OPENAI_API_KEY; OPENAI_BASE_URL, else api.openai.com/v1; gpt-4o-mini
+// - openrouter: OPENROUTER_API_KEY; openrouter.ai/api/v1; openai/gpt-4o-mini
+// - ollama: no key; http://127.0.0.1:11434/v1; no model
+// - scripted: replays a script, the demo unless one is configured
 
 #include <functional>
 #include <map>

@@ -14,37 +14,47 @@ RequestPool::~RequestPool() {
 }
 
 bool RequestPool::push(Job job) {
-  std::lock_guard lock(mutex_);
-  if (stopped_ || jobs_.size() >= options_.queue_max) return false;
-  jobs_.push_back(std::move(job));
-  wake_or_grow();
-  return true;
+  return enqueue([&] {
+    if (jobs_.size() >= options_.queue_max) return Pushed::refused;
+    jobs_.push_back(std::move(job));
+    return wake_or_grow();
+  });
 }
 
 bool RequestPool::push_submit(Exchange& exchange) {
-  std::lock_guard lock(mutex_);
-  if (stopped_ || submits_.size() >= options_.queue_max) return false;
-  submits_.push_back(std::move(exchange));
-  // Otherwise a running batch takes it along when it is done.
-  if (batches_ < options_.batches_max) wake_or_grow();
-  return true;
+  return enqueue([&] {
+    if (submits_.size() >= options_.queue_max) return Pushed::refused;
+    submits_.push_back(std::move(exchange));
+    // Otherwise a running batch takes it along when it is done.
+    return batches_ < options_.batches_max ? wake_or_grow() : Pushed::taken;
+  });
+}
+
+// Whoever is woken while the lock is held only runs into it.
+template <typename Push>
+bool RequestPool::enqueue(Push push) {
+  std::unique_lock lock(mutex_);
+  Pushed pushed = stopped_ ? Pushed::refused : push();
+  lock.unlock();
+  if (pushed == Pushed::wakes_one) work_.notify_one();
+  return pushed != Pushed::refused;
 }
 
 bool RequestPool::has_work() const {
   return !jobs_.empty() || (!submits_.empty() && batches_ < options_.batches_max);
 }
 
-void RequestPool::wake_or_grow() {
+RequestPool::Pushed RequestPool::wake_or_grow() {
   if (idle_ > woken_) {
     ++woken_;
-    work_.notify_one();
-    return;
+    return Pushed::wakes_one;
   }
   // A thread in a batch takes the next submits too, so those need another one only when all threads
   // are busy with something else.
   bool needed = jobs_.size() > woken_ || (batches_ == 0 && woken_ == 0);
   if (needed && threads_ < options_.threads_max && !spawn() && threads_ == 0)
     log_.error("http: no thread could be started; requests wait");
+  return Pushed::taken;
 }
 
 // The new thread counts as an idle one that was woken, until it runs.

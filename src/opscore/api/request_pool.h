@@ -56,7 +56,10 @@ class RequestPool {
   void run();
   void run_one(std::unique_lock<std::mutex>& lock);
   bool has_work() const;
-  void wake_or_grow();
+  enum class Pushed : uint8_t { refused, taken, wakes_one };
+  template <typename Push>
+  bool enqueue(Push push);
+  Pushed wake_or_grow();
   bool spawn();
 
   Log& log_;

@@ -26,7 +26,9 @@ def free_port():
 class Server:
     """Configuration goes to opscore.toml in `folder`; output is kept in `folder`/server.log."""
 
-    def __init__(self, folder, environment=None):
+    def __init__(self, folder, environment=None, binary=BINARY, user=None):
+        """`user`: the id to run as; the folder, and what is above it, must be open to it."""
+        self.binary, self.user = binary, user
         self.folder = pathlib.Path(folder)
         self.port = free_port()
         self.environment = {**PLAIN_ENVIRONMENT, **(environment or {})}
@@ -56,9 +58,12 @@ class Server:
         """Starts the process and does not wait for it."""
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [BINARY, role, *map(str, arguments)],
+                [self.binary, role, *map(str, arguments)],
                 cwd=self.folder,
                 env=self.environment,
+                user=self.user,
+                group=self.user,
+                extra_groups=None if self.user is None else [],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

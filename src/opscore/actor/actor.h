@@ -35,6 +35,9 @@ class TaskContext {
   // The last value is shown to users; written at most once a second; may be lost. Strict JSON.
   virtual void progress(std::string json) = 0;
   virtual void log(LogLevel level, std::string_view line) = 0;
+  // Something unusual that users are to find in the task's history: once per attempt however often
+  // it is said, written when the attempt ends, lost when its worker dies before that.
+  virtual void notice(Notice notice) = 0;
 
   // Runs `action` once over all attempts of the task: its answer is journaled before it is
   // returned, and a retry gets the journaled answer without running it. All of request and answer
@@ -79,6 +82,8 @@ struct ActorOptions {
   size_t concurrency = 0;
   Duration stop_grace = limits::kStopGrace;
   std::vector<std::string> aliases;
+  std::string sandbox;      // see CatalogueEntry
+  std::string unsandboxed;  // see CatalogueEntry
 };
 
 // Filled at start, then only read: safe for concurrent use from then on.

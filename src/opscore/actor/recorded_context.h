@@ -25,6 +25,7 @@ class RecordedContext final : public TaskContext {
     lines_.emplace_back(line);
     if (on_line) on_line(line);
   }
+  void notice(Notice notice) override { notices_.push_back(std::move(notice)); }
   std::string step(const std::string&, const std::string&, const std::string&,
                    const std::function<std::string()>& action) override {
     return action();
@@ -34,6 +35,7 @@ class RecordedContext final : public TaskContext {
   void set_deadline(Deadline deadline) { deadline_ = deadline; }
   const std::vector<std::string>& lines() const { return lines_; }
   const std::vector<std::string>& progresses() const { return progress_; }
+  const std::vector<Notice>& notices() const { return notices_; }
   std::function<void(std::string_view)> on_line;
 
  private:
@@ -45,6 +47,7 @@ class RecordedContext final : public TaskContext {
   Deadline deadline_ = Deadline::after(std::chrono::seconds(60));
   std::vector<std::string> lines_;
   std::vector<std::string> progress_;
+  std::vector<Notice> notices_;
 };
 
 }  // namespace opscore

@@ -44,6 +44,7 @@ class JournaledTask final : public TaskContext {
   const Clock& clock() const override { return time; }
   void progress(std::string json) override { progress_seen.push_back(std::move(json)); }
   void log(LogLevel, std::string_view line) override { log_seen.emplace_back(line); }
+  void notice(Notice) override {}
 
   std::string step(const std::string& kind, const std::string& name, const std::string& request,
                    const std::function<std::string()>& action) override {

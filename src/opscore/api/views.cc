@@ -71,6 +71,16 @@ void append_running(std::string& out, const SessionReport& report, const IdCodec
   });
 }
 
+void append_sandbox(JsonObject& actor, std::string& out, const CatalogueEntry& entry) {
+  if (entry.sandbox.empty()) return actor.null("sandbox");
+  actor.raw("sandbox", {});
+  JsonObject sandbox(out);
+  sandbox.text("mode", entry.sandbox);
+  sandbox.boolean("active", entry.sandbox != "off" && entry.unsandboxed.empty());
+  sandbox.text_or_null("reason", entry.unsandboxed);
+  sandbox.close();
+}
+
 }  // namespace
 
 void append_task(std::string& out, const TaskView& view) {
@@ -244,6 +254,7 @@ void append_actor(std::string& out, const CatalogueEntry& entry) {
   }
   object.raw("aliases", {});
   append_texts(out, entry.aliases);
+  append_sandbox(object, out, entry);
   if (is_set(entry.seen_at))
     object.time("seen_at", entry.seen_at);
   else

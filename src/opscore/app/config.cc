@@ -117,8 +117,13 @@ class SectionReader {
       return;
     }
     if (field.is_path) {
-      auto& path = *std::get<std::string*>(slot);
-      path = absolute_path(path, base_of(value.origin, directory_));
+      const fs::path base = base_of(value.origin, directory_);
+      if (auto paths = std::get_if<std::vector<std::string>*>(&slot)) {
+        for (std::string& path : **paths) path = absolute_path(path, base);
+      } else {
+        auto& path = *std::get<std::string*>(slot);
+        path = absolute_path(path, base);
+      }
     }
     section_.origins[field.key] = value.origin;
   }

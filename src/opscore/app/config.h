@@ -84,12 +84,18 @@ struct ActorConfig {
   Duration stop_grace{0};
   Bytes result_max;
   std::map<int, ExitCode> exit_codes;
+  std::string sandbox;  // off, preferred, required; filled from sandbox.mode by the check
+  bool network = false;
+  std::vector<std::string> read;
+  std::vector<std::string> write;
+  Bytes tmp_max;
   struct Limits {  // 0: none
     Bytes memory;
     Duration cpu{0};
     int open_files = 0;
     Bytes file_size;
     int processes = 0;
+    double cpus = 0;
   } limits;
 
   // The backoff, when any part of it was configured.
@@ -140,6 +146,11 @@ struct Config {
     std::string format;
     std::string file;
   } log;
+  struct Sandbox {
+    std::string mode;
+    std::string program;  // the bwrap that works here; filled by the check when an actor needs it
+    std::string problem;  // else why there is none
+  } sandbox;
   struct Agent {
     std::string provider;
     std::string model;

@@ -9,6 +9,7 @@
 #include <iterator>
 #include <set>
 
+#include "opscore/app/config_sandbox.h"
 #include "opscore/app/config_value.h"
 #include "opscore/base/json.h"
 #include "opscore/process/find_program.h"
@@ -60,6 +61,7 @@ class Checker {
     check_role();
     check_providers();
     check_actors();
+    check_sandbox(config_, role_, problems_);
   }
 
  private:

@@ -195,6 +195,14 @@ const std::vector<Field<Config>>& config_table() {
        .description = "A file to log to instead of stderr.",
        .variables = {"OPSCORE_LOG_FILE"},
        .is_path = true},
+      {.key = "sandbox.mode",
+       .slot = SLOT(sandbox.mode),
+       .fallback = "off",
+       .description = "The sandbox of programs that say nothing of their own: `off`, `preferred` "
+                      "(runs without it where there is none, and says so) or `required` (refuses "
+                      "to start where there is none).",
+       .variables = {"OPSCORE_SANDBOX_MODE"},
+       .choices = {"off", "preferred", "required"}},
       {.key = "agent.provider",
        .slot = SLOT(agent.provider),
        .fallback = "",
@@ -369,10 +377,38 @@ const std::vector<Field<ActorConfig>>& actor_table() {
            "Added to the default.",
        .min = 1,
        .max = 255},
+      {.key = "sandbox",
+       .slot = SLOT(sandbox),
+       .fallback = "",
+       .description = "Runs it in a sandbox: `off`, `preferred` or `required`. Unset: "
+                      "`sandbox.mode`. See docs/howto/sandbox.md.",
+       .choices = {"off", "preferred", "required"}},
+      {.key = "network",
+       .slot = SLOT(network),
+       .fallback = "false",
+       .description = "In a sandbox: whether it has the server's network, or none."},
+      {.key = "read",
+       .slot = SLOT(read),
+       .fallback = "",
+       .description = "In a sandbox: files and folders that it can read besides the system's "
+                      "programs and its `cwd`.",
+       .is_path = true},
+      {.key = "write",
+       .slot = SLOT(write),
+       .fallback = "",
+       .description = "In a sandbox: files and folders that it can read and write.",
+       .is_path = true},
+      {.key = "tmp_max",
+       .slot = SLOT(tmp_max),
+       .fallback = "64MiB",
+       .description = "In a sandbox: the size of its private /tmp, which is in memory, and of its "
+                      "/dev/shm.",
+       .min = 1 << 16},
       {.key = "limits.memory",
        .slot = SLOT(limits.memory),
        .fallback = "0",
-       .description = "Address space of each of its processes (RLIMIT_AS); 0: no limit."},
+       .description = "Address space of each of its processes (RLIMIT_AS); in a sandbox with a "
+                      "cgroup also the memory of the run as a whole; 0: no limit."},
       {.key = "limits.cpu",
        .slot = SLOT(limits.cpu),
        .fallback = "0s",
@@ -391,8 +427,15 @@ const std::vector<Field<ActorConfig>>& actor_table() {
       {.key = "limits.processes",
        .slot = SLOT(limits.processes),
        .fallback = "0",
-       .description = "Processes of its user (RLIMIT_NPROC; does not bind root); 0: no limit.",
+       .description = "Processes of its user (RLIMIT_NPROC; does not bind root); in a sandbox with "
+                      "a cgroup those of the run instead. 0: no limit, but 1024 in a cgroup.",
        .max = 1 << 22},
+      {.key = "limits.cpus",
+       .slot = SLOT(limits.cpus),
+       .fallback = "0",
+       .description = "How many processors' time a run may use, in a sandbox with a cgroup; 0: no "
+                      "limit.",
+       .max = 1024},
   };
   return table;
 }

@@ -120,6 +120,7 @@ TEST_F(ConfigTest, EverySettingHasItsOrigin) {
                                                      {"log.level", "debug"},
                                                      {"log.format", "json"},
                                                      {"log.file", "log"},
+                                                     {"sandbox.mode", "preferred"},
                                                      {"agent.provider", "ollama"},
                                                      {"agent.model", "m"},
                                                      {"agent.planner", "react"},

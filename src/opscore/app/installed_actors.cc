@@ -6,12 +6,13 @@
 #include "opscore/agent/providers.h"
 #include "opscore/agent/tools/builtin_tools.h"
 #include "opscore/agent/tools/exec_tool.h"
+#include "opscore/app/config_sandbox.h"
 #include "opscore/engine/input_schema.h"
 
 namespace opscore {
 namespace {
 
-ActorOptions actor_options(const ActorConfig& config) {
+ActorOptions actor_options(const Config& all, const ActorConfig& config) {
   ActorOptions options;
   options.queue = config.queue;
   options.version = config.version;
@@ -24,10 +25,34 @@ ActorOptions actor_options(const ActorConfig& config) {
   // SIGTERM, the configured grace, SIGKILL, and the reaping of what escaped.
   options.stop_grace = config.stop_grace + limits::kStopGrace * 2;
   options.aliases = config.aliases;
+  options.sandbox = config.sandbox;
+  options.unsandboxed = unsandboxed(all, config);
   return options;
 }
 
-ExecOptions exec_options(const ActorConfig& config) {
+// What bounds a program that is started without end, when nobody set another bound.
+constexpr uint64_t kSandboxProcesses = 1024;
+
+ExecSandbox sandbox_options(const Config& all, const ActorConfig& config, Cgroups* groups) {
+  ExecSandbox sandbox;
+  sandbox.bwrap = all.sandbox.program;
+  sandbox.rules.network = config.network;
+  sandbox.rules.read = config.read;
+  // Chosen, hence named, even if it would be hidden otherwise.
+  if (config.origins.contains("cwd")) sandbox.rules.read.push_back(config.cwd);
+  sandbox.rules.write = config.write;
+  sandbox.rules.hidden = hidden_from(all, config);
+  sandbox.rules.tmp_bytes = static_cast<uint64_t>(config.tmp_max.value);
+  sandbox.groups = groups;
+  sandbox.limits.memory_bytes = static_cast<uint64_t>(config.limits.memory.value);
+  sandbox.limits.processes = config.limits.processes > 0
+                                 ? static_cast<uint64_t>(config.limits.processes)
+                                 : kSandboxProcesses;
+  sandbox.limits.cpus = config.limits.cpus;
+  return sandbox;
+}
+
+ExecOptions exec_options(const Config& all, const ActorConfig& config, Cgroups* groups) {
   ExecOptions options;
   options.command = config.command;
   options.command[0] = config.program;
@@ -48,6 +73,11 @@ ExecOptions exec_options(const ActorConfig& config) {
   options.limits.open_files = config.limits.open_files;
   options.limits.file_bytes = config.limits.file_size.value;
   options.limits.processes = config.limits.processes;
+  options.unsandboxed = unsandboxed(all, config);
+  if (config.sandbox != "off" && options.unsandboxed.empty())
+    options.sandbox = sandbox_options(all, config, groups);
+  // Of the run and not of the user, where the group can say that.
+  if (options.sandbox && groups && groups->bounds("pids")) options.limits.processes = 0;
   return options;
 }
 
@@ -115,13 +145,15 @@ void add_agent(InstalledActors& installed, const Config& config, bool demo_agent
 }  // namespace
 
 std::unique_ptr<InstalledActors> install_actors(const Config& config, const AddActors& add_actors,
-                                                bool demo_agent, Reaper& reaper, HttpClient& http,
-                                                const Clock& clock, Random& random) {
+                                                bool demo_agent, Reaper& reaper, Cgroups* groups,
+                                                HttpClient& http, const Clock& clock,
+                                                Random& random) {
   auto installed = std::make_unique<InstalledActors>();
   add_builtin_actors(installed->registry);
   for (const ActorConfig& actor : config.actors)
-    installed->registry.add(actor.name, "exec", make_exec_actor(reaper, exec_options(actor)),
-                            actor_options(actor));
+    installed->registry.add(actor.name, "exec",
+                            make_exec_actor(reaper, exec_options(config, actor, groups)),
+                            actor_options(config, actor));
   if (add_actors) add_actors(installed->registry);
   add_agent(*installed, config, demo_agent, http, clock, random);
   return installed;

@@ -8,6 +8,7 @@
 #include "opscore/app/commands.h"
 #include "opscore/base/random.h"
 #include "opscore/net/http_client.h"
+#include "opscore/process/cgroup.h"
 #include "opscore/process/reaper.h"
 
 namespace opscore {
@@ -19,9 +20,12 @@ struct InstalledActors {
 };
 
 // `demo_agent`: when nothing names a provider, agent tasks replay the demo script (only `up` may).
-// The references must outlive the result. Throws Error{invalid} for a name given twice.
+// `groups`: for programs in sandboxes, null when there are none.
+// The references and `groups` must outlive the result. Throws Error{invalid} for a name given
+// twice.
 std::unique_ptr<InstalledActors> install_actors(const Config& config, const AddActors& add_actors,
-                                                bool demo_agent, Reaper& reaper, HttpClient& http,
-                                                const Clock& clock, Random& random);
+                                                bool demo_agent, Reaper& reaper, Cgroups* groups,
+                                                HttpClient& http, const Clock& clock,
+                                                Random& random);
 
 }  // namespace opscore

@@ -35,7 +35,26 @@ std::string url_of(const Config& config, int port) {
   return fmt::format("http://{}:{}", host, port);
 }
 
-void print_banner(const Config& config, const EmbeddedServer& server, int port) {
+// What bounds the programs in sandboxes, opened before there are other processes and threads.
+struct SandboxGroups {
+  std::unique_ptr<Cgroups> groups;  // null: none, and `words` says why
+  std::string words;                // for the banner; empty: no sandbox is used
+};
+
+SandboxGroups open_groups(const Config& config) {
+  if (config.sandbox.program.empty()) return {};
+  auto opened = Cgroups::open();
+  if (!opened)
+    return {nullptr, fmt::format("{}; no cgroups, so limits bind each process and not a run as a "
+                                 "whole: {}",
+                                 config.sandbox.program, opened.error().message())};
+  std::string words = fmt::format("{}; each run is a cgroup ({})", config.sandbox.program,
+                                  fmt::join((*opened)->controllers(), ", "));
+  return {std::move(*opened), std::move(words)};
+}
+
+void print_banner(const Config& config, const EmbeddedServer& server, const std::string& sandbox,
+                  int port) {
   std::vector<std::string> types;
   for (const RegisteredActor* actor : server.actors->registry.all())
     types.push_back(actor->entry.type);
@@ -47,6 +66,7 @@ void print_banner(const Config& config, const EmbeddedServer& server, int port) 
   fmt::print("  data    {}\n", config.store.path);
   fmt::print("  actors  {}\n", fmt::join(types, ", "));
   fmt::print("  agent   {}\n", server.actors->agent_words);
+  if (!sandbox.empty()) fmt::print("  sandbox {}\n", sandbox);
   for (const Config::File& file : config.files)
     if (file.read) fmt::print("  config  {}\n", file.path);
   for (const std::string& note : config.notes) fmt::print("  note    {}\n", note);
@@ -122,12 +142,13 @@ bool stop_server(EmbeddedServer& server, const std::string& words, const sigset_
 }
 
 int serve(const Config& config, const AddActors& add_actors, const Listener& listener,
-          WorkerLink* link) {
+          const SandboxGroups& sandbox, WorkerLink* link) {
   sigset_t signals = ending_signals();
   ::sigprocmask(SIG_BLOCK, &signals, nullptr);
   EndRequest request;
   WiringOptions wiring;
   wiring.listener = listener;
+  wiring.groups = sandbox.groups.get();
   wiring.on_dying = [&](const std::string&) { request.dying = true; };
   if (link) {
     wiring.page = &link->page;
@@ -147,7 +168,7 @@ int serve(const Config& config, const AddActors& add_actors, const Listener& lis
     server.log.warn("restarted: worker {} {}", link->previous_death->pid,
                     link->previous_death->words);
   else
-    print_banner(config, server, listener.port);
+    print_banner(config, server, sandbox.words, listener.port);
 
   End end = wait_for_end(signals, request);
   if (end == End::dying)
@@ -185,9 +206,10 @@ int run_up(const Config& config, const RunOptions& options, const AddActors& add
   make_data_folder(config.store.path);
   DataLock lock(config.store.path);
   Listener listener = listen_on(config.server.address, config.server.port);
-  if (!options.supervise) return serve(config, add_actors, listener, nullptr);
-  return supervise({},
-                   [&](WorkerLink& link) { return serve(config, add_actors, listener, &link); });
+  const SandboxGroups sandbox = open_groups(config);
+  if (!options.supervise) return serve(config, add_actors, listener, sandbox, nullptr);
+  return supervise(
+      {}, [&](WorkerLink& link) { return serve(config, add_actors, listener, sandbox, &link); });
 }
 
 int run_api(const Config&, const RunOptions&, const AddActors&) {

@@ -1,5 +1,6 @@
 #include "opscore/app/wiring.h"
 
+#include "opscore/app/config_sandbox.h"
 #include "opscore/app/session_context.h"
 #include "opscore/app/version.h"
 #include "opscore/process/crash_handler.h"
@@ -73,6 +74,12 @@ void end_earlier_sessions(Store& store, Log& log, const std::optional<LostSessio
   }
 }
 
+void warn_of_missing_sandboxes(const Config& config, Log& log) {
+  for (const ActorConfig& actor : config.actors)
+    if (std::string why = unsandboxed(config, actor); !why.empty())
+      log.warn("actor {} runs WITHOUT the sandbox it prefers: {}", actor.name, why);
+}
+
 }  // namespace
 
 LogOptions log_options(const Config& config) {
@@ -89,7 +96,7 @@ EmbeddedServer::EmbeddedServer(const Config& config, const AddActors& add_actors
                                WiringOptions options)
     : log(log_options(config)),
       reaper(log),
-      actors(install_actors(config, add_actors, true, reaper, http, clock, random)),
+      actors(install_actors(config, add_actors, true, reaper, options.groups, http, clock, random)),
       store(open_store(config, clock, random, log, metrics)),
       service(*store, clock, random, log, metrics, service_options(actors->registry, clock.now())),
       worker(actors->registry, *store, clock, random, log, metrics,
@@ -97,6 +104,7 @@ EmbeddedServer::EmbeddedServer(const Config& config, const AddActors& add_actors
       maintenance(*store, clock, log, metrics, maintenance_options(config, worker)),
       api(service, metrics, log, api_options(config, options.listener)) {
   end_earlier_sessions(*store, log, options.previous_death);
+  warn_of_missing_sandboxes(config, log);
 }
 
 void EmbeddedServer::start() {

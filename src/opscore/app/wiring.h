@@ -8,6 +8,7 @@
 #include "opscore/base/log.h"
 #include "opscore/base/metrics.h"
 #include "opscore/engine/service.h"
+#include "opscore/process/cgroup.h"
 #include "opscore/process/crash_page.h"
 #include "opscore/store/store.h"
 #include "opscore/worker/maintenance.h"
@@ -18,6 +19,7 @@ namespace opscore {
 struct WiringOptions {
   Listener listener;
   CrashPage* page = nullptr;                  // null: unsupervised
+  Cgroups* groups = nullptr;                  // for runs of sandboxed programs; null: none
   std::function<void()> on_progress = [] {};  // the intake's loop is alive
   std::function<void(const std::string&)> on_dying = [](const std::string&) {};
   std::function<void(const std::string&)> on_command = [](const std::string&) {};

@@ -144,6 +144,7 @@ Plan decide_finish(const ClaimedTask& task, const Outcome& outcome, TimePoint st
   Plan plan = plan_for(task.key, task.live, now);
   plan.started_at = started_at;
   plan.yields_to_cancel = outcome.kind != Outcome::Kind::completed;
+  for (const Notice& notice : outcome.notices) add_event(plan, notice.kind, notice.data);
   switch (outcome.kind) {
     case Outcome::Kind::completed:
       plan.next = State::completed;

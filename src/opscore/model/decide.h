@@ -15,6 +15,8 @@ namespace opscore {
 namespace event_kind {
 // A person wants it run again with another input; the event's attempt is the last with the old one.
 inline constexpr char kEditedRetry[] = "retried_with_edited_input";
+// A program ran without the sandbox that it should have had if there were one. Data: actor, reason.
+inline constexpr char kNotSandboxed[] = "not_sandboxed";
 }  // namespace event_kind
 
 // The row a new task starts with.

@@ -481,5 +481,15 @@ TEST_F(DecideTest, AnExpiredTaskFailsWithItsDeadline) {
   }
 }
 
+TEST_F(DecideTest, NoticesBecomeEventsOfTheAttempt) {
+  Outcome outcome = Outcome::complete("1");
+  outcome.notices = {{"not_sandboxed", "{}"}};
+  Plan plan = finish(running(1), outcome);
+  ASSERT_EQ(plan.events.size(), 1U);
+  EXPECT_EQ(plan.events[0].kind, "not_sandboxed");
+  EXPECT_EQ(plan.events[0].data, "{}");
+  EXPECT_EQ(plan.events[0].attempt, plan.attempt);
+}
+
 }  // namespace
 }  // namespace opscore

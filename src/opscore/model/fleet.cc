@@ -104,6 +104,8 @@ std::string encode_entry(const CatalogueEntry& entry) {
   if (entry.max_attempts) out.number("max_attempts", *entry.max_attempts);
   if (entry.retry) out.json("retry", encode_retry(*entry.retry));
   out.json("aliases", encode_names(entry.aliases));
+  out.text("sandbox", entry.sandbox);
+  out.text("unsandboxed", entry.unsandboxed);
   out.number("seen_ms", to_ms(entry.seen_at));
   return out.take();
 }
@@ -131,6 +133,10 @@ CatalogueEntry decode_entry(std::string_view text) {
       entry.retry = read_retry(in);
     else if (name == "aliases")
       entry.aliases = read_names(in);
+    else if (name == "sandbox")
+      entry.sandbox = in.string();
+    else if (name == "unsandboxed")
+      entry.unsandboxed = in.string();
     else if (name == "seen_ms")
       entry.seen_at = read_time(in);
     else

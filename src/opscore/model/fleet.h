@@ -46,15 +46,15 @@ struct Session {
 
 // What renew() answers.
 struct RenewReply {
-  bool lost = false;           // the session was ended by somebody else: drop everything
-  std::vector<Lease> cancels;  // attempts of this session to be stopped
+  bool lost = false;                  // the session was ended by somebody else: drop everything
+  std::vector<Lease> cancels;         // attempts of this session to be stopped
   std::vector<std::string> commands;  // "drain", "stop", "log-level debug"
 };
 
 // One actor that workers of this installation can run.
 struct CatalogueEntry {
   std::string type;
-  std::string kind;   // native, exec, agent
+  std::string kind;               // native, exec, agent
   std::string queue = "default";  // where its tasks go unless the submitter says otherwise
   std::string version;
   std::string description;
@@ -63,7 +63,9 @@ struct CatalogueEntry {
   std::optional<int> max_attempts;
   std::optional<RetryPolicy> retry;
   std::vector<std::string> aliases;  // other names under which tasks of it may be submitted
-  TimePoint seen_at{};  // last announced by a worker
+  std::string sandbox;               // of a program: off, preferred, required; empty: not a program
+  std::string unsandboxed;           // why it runs without the preferred one
+  TimePoint seen_at{};               // last announced by a worker
 };
 std::string encode_entry(const CatalogueEntry& entry);
 CatalogueEntry decode_entry(std::string_view text);
@@ -85,7 +87,7 @@ struct LostSession {
     crashed,  // died of a crash signal or the OOM killer
     drained,  // left in good order; whatever it still holds was not run
   } cause = Cause::gone;
-  bool entered_known = false;   // false: take every claimed task as entered
+  bool entered_known = false;  // false: take every claimed task as entered
   std::vector<Lease> entered;
   std::optional<Lease> blamed;  // the attempt whose thread crashed, when the crash handler saw it
   std::string words;            // "worker host:123 died of SIGSEGV"

@@ -73,6 +73,8 @@ void expect_same(const CatalogueEntry& a, const CatalogueEntry& b) {
   EXPECT_EQ(a.max_attempts, b.max_attempts);
   EXPECT_EQ(a.retry, b.retry);
   EXPECT_EQ(a.aliases, b.aliases);
+  EXPECT_EQ(a.sandbox, b.sandbox);
+  EXPECT_EQ(a.unsandboxed, b.unsandboxed);
   EXPECT_EQ(a.seen_at, b.seen_at);
 }
 
@@ -91,6 +93,8 @@ TEST(CatalogueEntry, RoundTrips) {
   entry.max_attempts = 0;
   entry.retry = RetryPolicy{1s, 2s, 3, 0.25, 0.75};
   entry.aliases = {"agent_run"};
+  entry.sandbox = "preferred";
+  entry.unsandboxed = "no bwrap";
   entry.seen_at = from_ms(1'750'000'000'000);
   std::string text = encode_entry(entry);
   EXPECT_TRUE(check_json(text)) << text;

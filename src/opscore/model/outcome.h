@@ -3,10 +3,18 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "opscore/model/task.h"
 
 namespace opscore {
+
+// Something unusual about an attempt, for the history of its task.
+struct Notice {
+  std::string kind;  // of the event
+  std::string data;  // JSON object
+  bool operator==(const Notice&) const = default;
+};
 
 struct Outcome {
   enum class Kind : uint8_t {
@@ -23,6 +31,7 @@ struct Outcome {
   ErrorInfo error;                // otherwise
   bool retryable = true;          // when failed
   std::optional<Duration> delay;  // when failed: wins over the backoff; when snoozed: how long
+  std::vector<Notice> notices;    // what happened on the way, whatever came of it
 
   static Outcome complete(std::string result_json) {
     Outcome outcome;
@@ -31,10 +40,10 @@ struct Outcome {
   }
   static Outcome fail(ErrorInfo error, bool retryable = true,
                       std::optional<Duration> retry_after = {}) {
-    return {Kind::failed, {}, std::move(error), retryable, retry_after};
+    return {Kind::failed, {}, std::move(error), retryable, retry_after, {}};
   }
   static Outcome snooze(Duration delay, std::string why = {}) {
-    return {Kind::snoozed, {}, {"snoozed", std::move(why), {}}, true, delay};
+    return {Kind::snoozed, {}, {"snoozed", std::move(why), {}}, true, delay, {}};
   }
 };
 

@@ -31,13 +31,14 @@ struct Launch {
   std::vector<char*> argv;
   std::vector<char*> env;
   std::vector<Limit> limits;
+  const std::vector<int>& groups;
   pid_t parent;
   int in, out, err, report;
 };
 
 // What went wrong in the child; fits a pipe's atomic write.
 struct Failure {
-  enum class Step : int32_t { limit, cwd, exec } step;
+  enum class Step : int32_t { group, limit, cwd, exec } step;
   int32_t error;
 };
 
@@ -61,6 +62,8 @@ void reset_signals() {
   ::setsid();
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != launch.parent) ::_exit(127);  // the server died before the line above
+  for (int group : launch.groups)                  // before a dup2 can close one
+    if (::write(group, "0", 1) != 1) give_up(launch, Failure::Step::group);
   ::dup2(launch.in, STDIN_FILENO);
   ::dup2(launch.out, STDOUT_FILENO);
   ::dup2(launch.err, STDERR_FILENO);
@@ -167,6 +170,9 @@ class AllSignalsBlocked {
 
 [[noreturn]] void throw_failure(const ChildOptions& options, const Failure& failure) {
   std::string why = strerror(failure.error);
+  if (failure.step == Failure::Step::group)
+    throw Error(Errc::unavailable,
+                fmt::format("run {} in a cgroup of its own: {}", options.program, why));
   if (failure.step == Failure::Step::limit)
     throw Error(Errc::unavailable, fmt::format("limit {}: {}", options.program, why));
   if (failure.step == Failure::Step::cwd)
@@ -200,6 +206,7 @@ StartedChild start_child(const ChildOptions& options) {
                 .argv = pointers_to(options.argv),
                 .env = pointers_to(options.env),
                 .limits = limits_of(options.limits),
+                .groups = options.groups,
                 .parent = ::getpid(),
                 .in = in.get(),
                 .out = out.write.get(),

@@ -31,6 +31,10 @@ struct ChildOptions {
   std::string cwd;                // empty: the server's
   ResourceLimits limits;
   std::string input;  // what it can read from stdin
+  // It is a sandbox (sandbox.h): what it runs is in a PID namespace and a session of its own and
+  // ends with it.
+  bool contained = false;
+  std::vector<int> groups;  // files that it writes itself into before it runs: see cgroup.h
 };
 
 // A started program, not waited for. `out` and `err` are the reading ends of its stdout and

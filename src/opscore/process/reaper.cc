@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <filesystem>
 
 #include "opscore/base/error.h"
 
@@ -38,6 +39,12 @@ bool kill_and_reap(const ProcessInfo& orphan) {
   return true;
 }
 
+bool is_in_our_namespace(pid_t pid) {
+  std::error_code failed;
+  auto theirs = std::filesystem::read_symlink(fmt::format("/proc/{}/ns/pid", pid), failed);
+  return !failed && theirs == std::filesystem::read_symlink("/proc/self/ns/pid", failed);
+}
+
 // With SIGCHLD ignored, which is inherited, the kernel would throw exit statuses away.
 void keep_exit_statuses() {
   struct sigaction now{};
@@ -60,9 +67,20 @@ Program::~Program() {
   end();
 }
 
+std::optional<ProcessInfo> Program::init() const {
+  for (pid_t child : children_of(pid()))
+    if (auto process = read_process(child); process && process->session != pid()) return process;
+  return std::nullopt;
+}
+
 void Program::signal_group(int signal) {
-  // Before it was waited for, its pid and hence its group cannot belong to anybody else.
-  if (!status_) ::kill(-pid(), signal);
+  if (status_) return;
+  pid_t group = pid();
+  if (contained_)
+    if (auto inside = init()) group = inside->group;
+  // Before it was waited for, its pid and hence its group cannot belong to anybody else; nor can
+  // that of its child, which the kernel kills with it.
+  ::kill(-group, signal);
 }
 
 std::optional<ExitStatus> Program::poll() {
@@ -71,6 +89,12 @@ std::optional<ExitStatus> Program::poll() {
 
 void Program::kill() {
   if (status_) return;
+  if (contained_) {
+    // The kernel kills a PID namespace with its first process, whatever is in it.
+    if (auto inside = init()) signal_exactly(*inside, SIGKILL);
+    ::kill(-pid(), SIGKILL);
+    return;
+  }
   auto below = descendants_of(pid());
   signal_group(SIGKILL);
   for (const ProcessInfo& process : below)
@@ -108,7 +132,7 @@ std::unique_ptr<Program> Reaper::start(ChildOptions options, const std::string& 
     StartedChild started = start_child(options);
     uint64_t serial = next_serial_++;
     runs_[serial] = {started.pid, mark};
-    program.reset(new Program(*this, serial, mark, std::move(started)));
+    program.reset(new Program(*this, serial, mark, options.contained, std::move(started)));
   }
   loop_.wake();
   return program;
@@ -157,7 +181,9 @@ size_t Reaper::sweep() {
     if (orphan->ended()) {
       wait_for(pid);
     } else if (is_over(*orphan)) {
-      killed += kill_and_reap(*orphan) ? 1 : 0;
+      // The rest of a sandbox dies by itself: nobody left it behind.
+      bool is_leftover = is_in_our_namespace(pid);
+      if (kill_and_reap(*orphan) && is_leftover) ++killed;
     } else if (auto stray = strays_.find(pid); stray != strays_.end()) {
       still.insert(*stray);
     }

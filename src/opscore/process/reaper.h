@@ -41,7 +41,8 @@ class Program {
   int out() const { return started_.out.get(); }
   int err() const { return started_.err.get(); }
 
-  // Signals the whole process group, as long as the main process has not been waited for.
+  // Signals the whole process group, as long as the main process has not been waited for; of a
+  // sandbox the group within, for the sandbox itself would take everything with it at once.
   void signal_group(int signal);
   // Waits for the main process without blocking; nothing while it runs.
   std::optional<ExitStatus> poll();
@@ -52,12 +53,19 @@ class Program {
 
  private:
   friend class Reaper;
-  Program(Reaper& reaper, uint64_t serial, std::string mark, StartedChild started)
-      : reaper_(reaper), serial_(serial), mark_(std::move(mark)), started_(std::move(started)) {}
+  Program(Reaper& reaper, uint64_t serial, std::string mark, bool contained, StartedChild started)
+      : reaper_(reaper),
+        serial_(serial),
+        mark_(std::move(mark)),
+        contained_(contained),
+        started_(std::move(started)) {}
+  // The first process of the sandbox's PID namespace; nothing before there is one.
+  std::optional<ProcessInfo> init() const;
 
   Reaper& reaper_;
   const uint64_t serial_;
   const std::string mark_;
+  const bool contained_;
   StartedChild started_;
   std::optional<ExitStatus> status_;
   bool ended_ = false;

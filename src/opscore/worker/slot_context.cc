@@ -1,5 +1,7 @@
 #include "opscore/worker/slot_context.h"
 
+#include <algorithm>
+
 #include "opscore/base/json.h"
 #include "opscore/model/decide.h"
 
@@ -29,6 +31,11 @@ void SlotContext::progress(std::string json) {
 void SlotContext::log(LogLevel level, std::string_view line) {
   if (parts_.log.enabled(level))
     parts_.log.write(level, fmt::format("{} #{} {}: {}", id(), attempt(), type(), line));
+}
+
+void SlotContext::notice(Notice notice) {
+  if (std::find(notices_.begin(), notices_.end(), notice) == notices_.end())
+    notices_.push_back(std::move(notice));
 }
 
 // An edited input starts a journal of its own: what was done for another input is history.

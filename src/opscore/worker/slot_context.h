@@ -42,11 +42,15 @@ class SlotContext final : public TaskContext {
   const Clock& clock() const override { return parts_.clock; }
   void progress(std::string json) override;
   void log(LogLevel level, std::string_view line) override;
+  void notice(Notice notice) override;
   std::string step(const std::string& kind, const std::string& name, const std::string& request,
                    const std::function<std::string()>& action) override;
 
+  std::vector<Notice> take_notices() { return std::move(notices_); }
+
  private:
   Parts parts_;
+  std::vector<Notice> notices_;
   mutable std::string id_;  // made when first asked for
   void read_journal();
   std::optional<std::vector<Step>> journal_;  // of this input; read at the first step

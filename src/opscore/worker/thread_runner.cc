@@ -137,6 +137,7 @@ void ThreadRunner::run_one(size_t index) {
               store_.id_of(task));
   } else if (why != Stopping::session_lost) {
     outcome = settle(task, std::move(outcome), why);
+    outcome.notices = context.take_notices();
     std::vector<Finished> finished;
     finished.push_back({std::move(waiting.task), std::move(outcome), started_at, ended_at});
     post_(std::move(finished));

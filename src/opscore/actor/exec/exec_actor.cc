@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <csignal>
 #include <cstdlib>
 
 #include "opscore/actor/exec/exec_outcome.h"
 #include "opscore/actor/exec/stderr_lines.h"
-#include "opscore/model/error_kind.h"
+#include "opscore/base/json.h"
+#include "opscore/model/decide.h"
 #include "opscore/process/run_program.h"
 
 namespace opscore {
@@ -62,7 +64,15 @@ class ExecActor final : public Actor {
     StderrLines lines([&](std::string line) { task.log(LogLevel::info, line); },
                       [&](std::string json) { task.progress(std::move(json)); });
     ProgramRun run;
-    run.child = child_;
+    // For every run anew: files that are hidden come and go.
+    run.child = options_.sandbox
+                    ? sandboxed(options_.sandbox->bwrap, child_, options_.sandbox->rules)
+                    : child_;
+    std::unique_ptr<Cgroup> group = join_group(run.child);
+    if (!options_.unsandboxed.empty())
+      task.notice({event_kind::kNotSandboxed,
+                   fmt::format(R"({{"actor":{},"reason":{}}})", quote_json(task.type()),
+                               quote_json(options_.unsandboxed))});
     run.child.env.push_back(fmt::format("{}={}", kTaskId, task.id()));
     run.child.input = task.input();
     run.mark = fmt::format("{}#{}", task.id(), task.attempt());
@@ -72,11 +82,27 @@ class ExecActor final : public Actor {
     run.deadline = task.deadline();
     run.stop_grace = options_.stop_grace;
     ProgramEnd end = run_program(reaper_, run);
+    if (options_.sandbox) end.status = as_without_sandbox(end.status);
     lines.finish();
     return decide_exec(options_, end, lines.tail());
   }
 
  private:
+  std::unique_ptr<Cgroup> join_group(ChildOptions& child) const {
+    if (!options_.sandbox || !options_.sandbox->groups) return nullptr;
+    auto group = options_.sandbox->groups->make(options_.sandbox->limits);
+    child.groups = group->entrances();
+    return group;
+  }
+
+  // A sandbox says of a program that died of signal n that its exit code was 128 + n.
+  ExitStatus as_without_sandbox(ExitStatus status) const {
+    constexpr int kSignalled = 128;
+    bool signalled = status.signal == 0 && status.code > kSignalled &&
+                     status.code < kSignalled + NSIG && !options_.exit_codes.contains(status.code);
+    return signalled ? ExitStatus{0, status.code - kSignalled, false} : status;
+  }
+
   Reaper& reaper_;
   const ExecOptions options_;
   ChildOptions child_;  // all but what belongs to one task

@@ -4,14 +4,17 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "opscore/actor/actor.h"
 #include "opscore/model/limits.h"
+#include "opscore/process/cgroup.h"
 #include "opscore/process/child.h"
 #include "opscore/process/find_program.h"
 #include "opscore/process/reaper.h"
+#include "opscore/process/sandbox.h"
 
 namespace opscore {
 
@@ -23,6 +26,13 @@ struct ExitMeaning {
     snooze,  // not failed: run it again after `delay`, uncharged
   } kind = Kind::retry;
   Duration delay{0};
+};
+
+struct ExecSandbox {
+  std::string bwrap;  // from find_sandbox()
+  SandboxRules rules;
+  Cgroups* groups = nullptr;  // null: there are none; else it must outlive the actor
+  CgroupLimits limits;        // of each run as a whole, as far as `groups` can hold it to them
 };
 
 struct ExecOptions {
@@ -40,6 +50,8 @@ struct ExecOptions {
       {65, {ExitMeaning::Kind::fatal, Duration(0)}},         // EX_DATAERR
       {75, {ExitMeaning::Kind::snooze, Duration(30'000)}}};  // EX_TEMPFAIL
   ResourceLimits limits;
+  std::optional<ExecSandbox> sandbox;
+  std::string unsandboxed;  // why it runs without the one it should have; said in every attempt
 };
 
 // `reaper` must outlive it. The program and the server's environment are looked at now, so that

@@ -30,6 +30,7 @@ class ToolTask final : public TaskContext {
   void log(LogLevel level, std::string_view line) override {
     outer_.log(level, fmt::format("{}: {}", type_, line));
   }
+  void notice(Notice notice) override { outer_.notice(std::move(notice)); }
   std::string step(const std::string&, const std::string&, const std::string&,
                    const std::function<std::string()>&) override {
     throw Error(Errc::internal, fmt::format("'{}' runs as a tool: it cannot journal steps", type_));

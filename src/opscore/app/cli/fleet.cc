@@ -133,18 +133,28 @@ CommandExit list_workers(ClientContext& context) {
       });
 }
 
+std::string sandbox_words(const Json& actor) {
+  const Json sandbox = actor.value("sandbox", Json());
+  if (!sandbox.is_object()) return "-";
+  std::string mode = sandbox.value("mode", "");
+  if (mode == "off" || sandbox.value("active", false)) return mode;
+  return mode + ", NOT IN FORCE";
+}
+
 CommandExit list_actors(ClientContext& context) {
-  return print_list(context, "/actors", "actors",
-                    {"TYPE", "KIND", "QUEUE", "TIMEOUT", "ATTEMPTS", "SEEN", "DESCRIPTION"},
-                    [&](const Json& actor) -> std::vector<std::string> {
-                      return {field_text(actor, "task_type"),
-                              field_text(actor, "kind"),
-                              field_text(actor, "queue"),
-                              field_text(actor, "timeout"),
-                              field_text(actor, "max_attempts"),
-                              since(context, field_text(actor, "seen_at")),
-                              printable(context.screen, field_text(actor, "description"))};
-                    });
+  return print_list(
+      context, "/actors", "actors",
+      {"TYPE", "KIND", "QUEUE", "TIMEOUT", "ATTEMPTS", "SANDBOX", "SEEN", "DESCRIPTION"},
+      [&](const Json& actor) -> std::vector<std::string> {
+        return {field_text(actor, "task_type"),
+                field_text(actor, "kind"),
+                field_text(actor, "queue"),
+                field_text(actor, "timeout"),
+                field_text(actor, "max_attempts"),
+                sandbox_words(actor),
+                since(context, field_text(actor, "seen_at")),
+                printable(context.screen, field_text(actor, "description"))};
+      });
 }
 
 CommandExit explain_task(ClientContext& context) {

@@ -1,0 +1,40 @@
+#pragma once
+// A wall around a program, built by bubblewrap (bwrap): its own PID, mount, network, IPC, host name
+// and user namespaces, no capabilities, no new privileges, and a file system that holds the
+// system's programs and libraries, what is named here, and nothing else. What it does not protect
+// from: docs/howto/sandbox.md.
+//
+// Both functions only look at the file system, hence are safe for concurrent use. What was made for
+// a run ends with it: bwrap dies with the thread that started it, and the namespaces with bwrap.
+
+#include <expected>
+#include <string>
+#include <vector>
+
+#include "opscore/base/error.h"
+#include "opscore/process/child.h"
+
+namespace opscore {
+
+// All paths are absolute.
+struct SandboxRules {
+  bool network = false;            // the server's network; else a loopback of its own
+  std::vector<std::string> read;   // files and folders it sees besides the system's
+  std::vector<std::string> write;  // those it may also write
+  // Folders that are empty and files that cannot be read although a folder around them is shown,
+  // unless they are themselves named above. Those that do not exist are no problem.
+  std::vector<std::string> hidden;
+  uint64_t tmp_bytes = 0;  // of each of its private /tmp and /dev/shm, which are in memory
+};
+
+// The path of a bwrap that works on this machine for this user: it has just run a program in such a
+// sandbox. The error says what failed and what to do. Takes some 20 ms, at most 10 s.
+std::expected<std::string, Error> find_sandbox(const std::string& search_path);
+
+// The same program inside a sandbox of the bwrap at `bwrap`. It sees its own file and, unless that
+// is / or hidden, its working folder, both read-only. A path that is gone by then fails the start
+// of the program, in bwrap's words on stderr and with exit code 1.
+ChildOptions sandboxed(const std::string& bwrap, const ChildOptions& child,
+                       const SandboxRules& rules);
+
+}  // namespace opscore

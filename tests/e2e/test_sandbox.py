@@ -1,0 +1,515 @@
+"""Programs in a sandbox: what they can do, and what they try in vain.
+
+Where bubblewrap cannot work (a container without user namespaces), the refusal is what is tested:
+test_required_means_that_it_starts_only_where_it_works looks at both kinds of machines."""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+
+import pytest
+
+from harness.processes import is_alive
+from harness.server import BINARY, ROOT, Server
+from harness.waiting import wait_for
+
+NOBODY = 61_000 + os.getpid() % 4_000  # whose processes are those of this test alone
+USERS = ["me"] + (["nobody"] if os.geteuid() == 0 else [])
+SECRET = "planted-secret"
+PYTHON = "/usr/bin/python3"
+REQUIRED = 'sandbox = "required"\n'
+
+
+def works(user):
+    """Whether bubblewrap can do what a sandbox needs, found out without opscore."""
+    try:
+        done = subprocess.run(
+            ["bwrap", "--unshare-all", "--unshare-user", "--disable-userns"]
+            + ["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "true"],
+            user=NOBODY if user == "nobody" else None,
+            cwd="/",
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+    except FileNotFoundError:
+        return False
+    return done.returncode == 0
+
+
+WORKS = {user: works(user) for user in USERS}
+needs_sandbox = pytest.mark.skipif(
+    not WORKS["me"], reason="bubblewrap cannot work here; the test of the refusal covers that"
+)
+for_users = [
+    pytest.param(
+        user,
+        marks=pytest.mark.skipif(
+            not WORKS[user], reason=f"bubblewrap cannot work here for {user}: refusal tested"
+        ),
+    )
+    for user in USERS
+]
+
+
+class Walled(Server):
+    """A server with actors in sandboxes, and with things that they should not get at."""
+
+    def __init__(self, folder, user):
+        super().__init__(
+            folder,
+            environment={
+                "PATH": "/usr/local/bin:/usr/bin:/bin",
+                "HOME": str(folder / "home"),
+                "OPSCORE_API_TOKEN_FILE": str(folder / "token"),
+                "SERVER_SECRET": SECRET,
+            },
+            binary=folder / "opscore",
+            user=NOBODY if user == "nobody" else None,
+        )
+        shutil.copy(BINARY, self.binary)
+        self.rest.token = SECRET
+        for name in ("readable", "writable", "home", "opscore-data"):
+            (self.folder / name).mkdir()
+        self.secrets = [
+            self.folder / name for name in (".env", "token", "home/key", "opscore-data/planted")
+        ]
+        self.secrets.append(self.folder.parent / "secret")  # beside, in a folder not named
+        for path in self.secrets:
+            path.write_text("OPSCORE_LOG_LEVEL=info\n" if path.name == ".env" else SECRET)
+        (self.folder / "readable" / "notes").write_text("for all")
+        shutil.copy(ROOT / "tests/e2e/escape.py", self.folder)
+        self.add_actor("escape", 'tmp_max = "1MiB"\nlimits = {processes = 60}')
+        self.add_actor("online", "network = true")
+        if user == "nobody":
+            for path in [self.folder, *self.folder.rglob("*")]:
+                os.chown(path, NOBODY, NOBODY)
+
+    def add_actor(self, name, options):
+        self.configure(
+            f'[actors.{name}]\ncommand = ["{PYTHON}", "escape.py"]\noutput = "json"\n'
+            f'read = ["readable"]\nwrite = ["writable"]\nmax_attempts = 1\n{REQUIRED}{options}'
+        )
+
+    def attempt(self, what, actor="escape", **fields):
+        task = self.rest.run(actor, {"try": what, **fields}, within=120)
+        assert task["status"] == "completed", task.get("error")
+        return task["result"]
+
+    def pids(self):
+        return [self.process.pid, self.worker_pid()]
+
+
+@pytest.fixture(scope="module", params=for_users)
+def walled(request):
+    # Not in pytest's folder, which only its own user may enter.
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="opscore-sandbox-", dir="/var/tmp"))
+    folder.chmod(0o755)
+    (folder / "server").mkdir()
+    server = Walled(folder / "server", request.param)
+    try:
+        yield server.start(timeout=60)
+    finally:
+        server.clean_up()
+        shutil.rmtree(folder)
+
+
+def test_it_writes_nowhere_but_in_the_named_folders(walled):
+    inside, outside = walled.folder / "writable/new", walled.folder / "readable/new"
+    forbidden = ["/new", "/usr/new", "/etc/new", "/etc/passwd", "/var/new", "/dev/new", "/proc/new"]
+    forbidden += [str(outside), str(walled.folder / "new"), str(walled.folder / "escape.py")]
+    forbidden += [str(path) for path in walled.secrets] + [str(walled.data)]
+    results = walled.attempt("write", paths=[str(inside), "/tmp/new", "/dev/shm/new", *forbidden])
+    assert inside.read_text() == "x"
+    assert results.pop(str(inside)) == results.pop("/tmp/new") == "done"
+    assert results.pop("/dev/shm/new") == "done"
+    assert "done" not in results.values(), results
+    assert not outside.exists() and not pathlib.Path("/tmp/new").exists()
+
+
+def test_it_reads_what_is_named_and_no_secrets(walled):
+    secrets = [*walled.secrets, walled.data, walled.folder / "opscore.toml", "/etc/shadow"]
+    notes = str(walled.folder / "readable/notes")
+    found = walled.attempt("read", paths=[notes, *map(str, secrets)])
+    assert found.pop(notes) == "for all"
+    assert all(isinstance(content, dict) for content in found.values()), found
+
+
+def test_home_folders_and_the_data_folder_are_empty(walled):
+    hidden = ["/root", "/home", str(walled.folder / "home"), str(walled.folder / "opscore-data")]
+    assert not any(walled.attempt("listing", paths=hidden).values())
+
+
+def test_it_sees_no_process_but_its_own(walled):
+    seen = walled.attempt("environments")
+    assert "1" in seen and len(seen) < 5, list(seen)
+    assert SECRET not in json.dumps(seen)
+
+
+def test_it_cannot_signal_or_trace_the_server(walled):
+    before = walled.pids()
+    for what in ("kill", "ptrace"):
+        results = walled.attempt(what, pids=before)
+        assert set(results.values()) == {"ESRCH"}, (what, results)
+    assert walled.pids() == before and walled.is_ready()
+
+
+@contextlib.contextmanager
+def listeners():
+    name = f"opscore-test-{os.getpid()}"
+    with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(socket.AF_UNIX) as abstract:
+        abstract.bind("\0" + name)
+        abstract.listen()
+        yield {"port": tcp.getsockname()[1], "abstract": name}
+
+
+def test_it_has_no_network(walled):
+    with listeners() as targets:
+        results = walled.attempt("connect", **targets)
+        assert results.pop("interfaces") == ["lo"]
+        assert "done" not in results.values(), results
+
+
+def test_with_network_it_has(walled):
+    with listeners() as targets:
+        results = walled.attempt("connect", actor="online", **targets)
+    assert results["tcp"] == "done", results
+    assert results["abstract"] == "done", "as documented: sockets of the network namespace"
+
+
+def test_a_fork_bomb_is_bounded_and_leaves_nothing(walled):
+    started = walled.attempt("fork", processes=300)
+    if "each run is a cgroup" in walled.output() and "pids" in walled.output():
+        assert started < 60
+    else:
+        assert "no cgroups" in walled.output()
+    # A bomb proper: it ends with the timeout of its task, by whatever bound it has.
+    bomb = walled.rest.submit("escape", {"try": "fork", "processes": 10**9}, timeout="1s")
+    assert walled.rest.wait(bomb["task_id"], timeout=120)["status"] in ("completed", "failed")
+    wait_for(lambda: not running("escape.py"), "the bombs' processes are gone", 60)
+    assert walled.is_ready()
+
+
+def test_its_temporary_files_are_bounded_and_private(walled):
+    for path in ("/tmp/filler", "/dev/shm/filler"):
+        filled = walled.attempt("fill", path=path, most=50 << 20)
+        assert filled["error"] == "ENOSPC" and filled["bytes"] <= 1 << 20, (path, filled)
+        assert walled.attempt("read", paths=[path])[path] == {"error": "ENOENT"}, "it was kept"
+
+
+def test_a_daemon_ends_with_its_task(walled):
+    name = f"daemon-of-{os.getpid()}"
+    assert walled.attempt("daemon", name=name) == "x", "it was there"
+    wait_for(lambda: not running(name), "the daemon is gone", 30)
+
+
+def running(words):
+    """The pids of live processes with these words on their command line."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and words.encode() in (entry / "cmdline").read_bytes():
+                if is_alive(int(entry.name)):
+                    found.append(int(entry.name))
+    return found
+
+
+def test_it_has_no_privileges_and_gets_none(walled):
+    found = walled.attempt("privileges")
+    assert found["capabilities"] == 0 and found["no_new_privileges"] == "1"
+    assert found["session"] is True
+    for what in ("unshare", "remount", "sysctl", "mknod"):
+        assert found[what] != "done", (what, found)
+
+
+def test_actors_say_that_it_is_in_force(walled):
+    actors = {actor["task_type"]: actor for actor in walled.rest.get("actors")["actors"]}
+    assert actors["escape"]["sandbox"] == {"mode": "required", "active": True, "reason": None}
+    assert actors["opscore.echo"]["sandbox"] is None
+
+
+# ---------------------------------------------------------------- the same as without
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+    """Programs that run in sandboxes, and nothing that tries to get out."""
+    server = Server(tmp_path_factory.mktemp("sandboxed"))
+    server.configure('[sandbox]\nmode = "required"')
+    (server.folder / "out").mkdir()
+    server.add_program("cat", "#!/bin/sh\ncat\n", 'output = "json"')
+    server.add_program("fatal", "#!/bin/sh\necho bad data >&2\nexit 65\n")
+    server.add_program("later", "#!/bin/sh\nexit 75\n")
+    server.add_program("killed", "#!/bin/sh\nkill -SEGV $$\n", "max_attempts = 1")
+    server.add_program("custom", "#!/bin/sh\nexit 139\n", 'exit_codes = {139 = "fatal"}')
+    server.add_program("endless", "#!/bin/sh\nyes\n", 'result_max = "64KiB"')
+    server.add_program("environment", "#!/bin/sh\nenv\n", 'env = {MINE = "yes"}')
+    server.add_program(
+        "polite",
+        """
+        #!/bin/sh
+        trap 'echo asked > out/asked; exit 3' TERM
+        echo '::progress {"ready": true}' >&2
+        while :; do sleep 0.05; done
+        """,
+        'write = ["out"]\nmax_attempts = 1\nstop_grace = "60s"',
+    )
+    server.add_program(
+        "stubborn",
+        """
+        #!/bin/sh
+        trap '' TERM
+        setsid sh -c 'trap "" TERM; while :; do sleep 1; done' stubborn-escapee &
+        echo '::progress {"ready": true}' >&2
+        while :; do sleep 1; done
+        """,
+        'max_attempts = 1\nstop_grace = "200ms"',
+    )
+    try:
+        yield server.start(timeout=60)
+    finally:
+        server.clean_up()
+
+
+@needs_sandbox
+def test_results_and_exit_codes_are_as_without(programs):
+    rest = programs.rest
+    value = {"text": "é\u0001", "list": [1, 2.5, None]}
+    assert rest.run("cat", value)["result"] == value
+    fatal = rest.run("fatal")
+    assert (fatal["status"], fatal["attempts"]) == ("failed", 1)
+    assert fatal["error"]["message"] == "exit code 65" and "bad data" in fatal["error"]["detail"]
+    assert rest.wait(rest.submit("later")["task_id"], "scheduled")["attempts"] == 0
+    assert rest.run("killed")["error"]["message"] == "killed by SIGSEGV"
+    assert rest.run("custom")["attempts"] == 1
+    assert rest.run("endless")["error"]["kind"] == "result_too_large"
+    lines = rest.run("environment")["result"].splitlines()
+    own = {"PWD", "SHLVL", "_", "OLDPWD"}
+    names = {line.split("=", 1)[0] for line in lines} - own
+    assert names <= {"PATH", "HOME", "LANG", "TZ", "MINE", "OPSCORE_TASK_ID", "OPSCORE_ATTEMPT"}
+
+
+@needs_sandbox
+@pytest.mark.parametrize("ended_by", ["timeout", "cancel"])
+def test_it_is_asked_to_stop_before_it_is_killed(programs, ended_by):
+    (programs.folder / "out/asked").unlink(missing_ok=True)
+    task = end(programs.rest, "polite", ended_by)
+    assert task["error"]["kind"] == ("timeout" if ended_by == "timeout" else "cancelled")
+    assert (programs.folder / "out/asked").exists(), task
+
+
+@needs_sandbox
+@pytest.mark.parametrize("ended_by", ["timeout", "cancel"])
+def test_all_of_it_is_killed(programs, ended_by):
+    end(programs.rest, "stubborn", ended_by)
+    wait_for(lambda: not running("stubborn"), lambda: f"gone: {running('stubborn')}", 30)
+
+
+def end(rest, actor, ended_by):
+    """Ends the task once its program is ready for it."""
+    options = {"timeout": "2s"} if ended_by == "timeout" else {}
+    task_id = rest.submit(actor, **options)["task_id"]
+    if ended_by == "cancel":
+        wait_for(lambda: rest.task(task_id)["progress"] == {"ready": True}, "it is ready", 60)
+        rest.expect(202, "POST", f"tasks/{task_id}/cancel")
+    return rest.wait(task_id, timeout=90)
+
+
+@needs_sandbox
+def test_a_tool_of_an_agent_runs_in_its_sandbox(new_server):
+    server = new_server()
+    server.add_program("look", "#!/bin/sh\nls /proc | grep -c '^[0-9]'; ls /root\n", REQUIRED)
+    turns = [{"tool_calls": [{"name": "look", "arguments": {}}]}, {"text": "{{last_tool_result}}"}]
+    (server.folder / "rehearsal.json").write_text(json.dumps({"turns": turns}))
+    server.configure(
+        '[agent]\nprovider = "rehearsal"\n'
+        '[agent.providers.rehearsal]\nkind = "scripted"\nscript = "rehearsal.json"'
+    )
+    server.start(timeout=60)
+    task = server.rest.run("agent_task", {"prompt": "look around"}, within=60)
+    assert task["status"] == "completed", task
+    assert int(task["result"]["answer"].split()[0]) <= 6, "it saw the server's processes"
+
+
+@needs_sandbox
+def test_an_interrupted_server_takes_the_sandbox_with_it(new_server):
+    server = new_server()
+    server.add_program("stay", "#!/bin/sh\nexec sleep 987654\n", REQUIRED)
+    server.start(timeout=60)
+    server.rest.wait(server.rest.submit("stay")["task_id"], "running")
+    wait_for(lambda: running("sleep\0" "987654"), "the program runs", 60)
+    server.kill()
+    wait_for(lambda: not running("sleep\0" "987654"), "the program is gone", 30)
+
+
+# ---------------------------------------------------------------- where there is none
+
+
+def without_bwrap(server, script=None):
+    """Lets the server find no bwrap, or this script in its place."""
+    folder = server.folder / "bin"
+    folder.mkdir()
+    if script:
+        (folder / "bwrap").write_text(script)
+        (folder / "bwrap").chmod(0o755)
+    server.environment["PATH"] = str(folder)
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_required_means_that_it_starts_only_where_it_works(user, new_server):
+    server = new_server()
+    server.add_program("x", "#!/bin/sh\ntrue\n", REQUIRED)
+    as_user = {"user": NOBODY, "cwd": "/"} if user == "nobody" else {}
+    # As nobody only the check: pytest's folders are not open to others.
+    with tempfile.TemporaryDirectory(prefix="opscore-sandbox-", dir="/var/tmp") as name:
+        folder = pathlib.Path(name)
+        folder.chmod(0o755)
+        shutil.copy(BINARY, folder / "opscore")
+        (folder / "opscore.toml").write_text(
+            '[actors.x]\ncommand = ["/bin/true"]\nsandbox = "required"\n'
+        )
+        done = subprocess.run(
+            [folder / "opscore", "config", "check", "--config", folder / "opscore.toml"],
+            env={**server.environment, "HOME": "/nonexistent"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            **as_user,
+        )
+    words = done.stdout + done.stderr
+    if WORKS[user]:
+        assert done.returncode == 0, words
+    else:
+        assert done.returncode == 2 and "opscore.toml:3: actors.x requires a sandbox" in words
+        assert "preferred" in words, "what to do"
+
+
+@pytest.mark.parametrize(
+    "script, reason",
+    [
+        (None, "install bubblewrap"),
+        ("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n",
+         "No permissions to create new namespace"),
+        ("#!/bin/sh\nkill -KILL $$\n", "killed by SIGKILL"),
+    ],
+)  # fmt: skip
+def test_required_refuses_with_place_reason_and_way_out(new_server, script, reason):
+    server = new_server()
+    server.add_program("x", "#!/bin/sh\ntrue\n", REQUIRED)
+    without_bwrap(server, script)
+    for command in (["up"], ["config", "check"]):
+        done = server.cli(*command)
+        assert done.returncode == 2, (command, done)
+        words = done.stdout + done.stderr
+        assert re.search(r"opscore\.toml:\d+: actors\.x requires a sandbox", words), words
+        assert reason in words and "preferred" in words, words
+
+
+def test_preferred_runs_without_and_says_so_everywhere(new_server):
+    server = new_server()
+    server.add_program("x", "#!/bin/sh\necho ran\n", 'sandbox = "preferred"')
+    server.configure('[agent]\nprovider = "rehearsal"')
+    server.configure('[agent.providers.rehearsal]\nkind = "scripted"\nscript = "rehearsal.json"')
+    turns = [{"tool_calls": [{"name": "x", "arguments": {}}]}, {"text": "{{last_tool_result}}"}]
+    (server.folder / "rehearsal.json").write_text(json.dumps({"turns": turns}))
+    without_bwrap(server)
+    server.start()
+    banner = [line for line in server.output().splitlines() if "WITHOUT" in line]
+    assert any("note" in line and "opscore.toml:" in line for line in banner), server.output()
+    assert any("warn" in line.lower() and "install bubblewrap" in line for line in banner)
+
+    actors = {actor["task_type"]: actor for actor in server.rest.get("actors")["actors"]}
+    assert actors["x"]["sandbox"]["mode"] == "preferred"
+    assert actors["x"]["sandbox"]["active"] is False
+    assert "install bubblewrap" in actors["x"]["sandbox"]["reason"]
+    assert "NOT IN FORCE" in server.cli("actors").stdout
+
+    for task in (server.rest.run("x"), server.rest.run("agent_task", {"prompt": "go"})):
+        assert task["status"] == "completed", task.get("error")
+        events = server.rest.get(f"tasks/{task['task_id']}/events")["events"]
+        said = [event for event in events if event["kind"] == "not_sandboxed"]
+        assert [event["attempt"] for event in said] == [1], events
+        assert said[0]["data"]["actor"] == "x"
+        assert "install bubblewrap" in said[0]["data"]["reason"]
+
+
+def test_off_is_off_and_idle_settings_are_noted(new_server):
+    server = new_server()
+    server.add_program("x", "#!/bin/sh\nls -d /etc/hostname\n", 'read = ["/etc"]')
+    done = server.cli("config", "check")
+    assert done.returncode == 0 and "actors.x.read has no effect" in done.stdout + done.stderr
+    server.start()
+    actors = {actor["task_type"]: actor for actor in server.rest.get("actors")["actors"]}
+    assert actors["x"]["sandbox"] == {"mode": "off", "active": False, "reason": None}
+
+
+@pytest.mark.parametrize(
+    "options, problem",
+    [
+        ('read = ["/no/such/folder"]', "actors.x.read: /no/such/folder: no such file or folder"),
+        ('write = ["/proc/sys"]', "actors.x.write: /proc/sys: a sandbox has its own /proc"),
+        ('write = ["/"]', "actors.x.write: /: that would be no sandbox"),
+        ("limits = {cpus = 0.001}", "actors.x.limits.cpus must be 0 or at least"),
+        ('sandbox = "maybe"', "must be one of off, preferred, required"),
+    ],
+)
+def test_bad_settings_are_found_at_start(new_server, options, problem):
+    server = new_server()
+    mode = "" if options.startswith("sandbox") else 'sandbox = "preferred"\n'
+    server.add_program("x", "#!/bin/sh\ntrue\n", mode + options)
+    done = server.cli("config", "check")
+    assert done.returncode == 2
+    assert re.search(r"opscore\.toml:\d+: " + re.escape("actors.x"), done.stderr), done
+    assert problem in done.stdout + done.stderr
+
+
+def test_a_home_folder_is_no_working_folder_by_accident(new_server):
+    server = new_server()
+    server.environment["HOME"] = str(server.folder)
+    server.add_program("x", "#!/bin/sh\ntrue\n", 'sandbox = "preferred"')
+    done = server.cli("config", "check")
+    assert done.returncode == 2, done
+    assert f"would run in {server.folder}, which its sandbox hides" in done.stderr
+    server.configure(f'cwd = "{server.folder}"')
+    assert server.cli("config", "check").returncode == 0
+
+
+# ---------------------------------------------------------------- the documentation
+
+
+@needs_sandbox
+def test_the_example_runs_code_that_nobody_has_looked_at(new_server):
+    server = new_server()
+    example = ROOT / "examples" / "sandbox"
+    server.start("--config", example / "opscore.toml", "--port", server.port, timeout=60)
+    readme = (example / "README.md").read_text()
+    commands = re.findall(r"^    opscore submit python\.run --input '(.*)' --wait$", readme, re.M)
+    assert len(commands) == 2, "the two of the README"
+    good, bad = (server.rest.run("python.run", json.loads(text)) for text in commands)
+    assert (good["status"], good["result"]) == ("completed", "42"), good
+    assert bad["status"] == "failed" and "PermissionError" in bad["error"]["detail"], bad
+
+
+def test_the_configuration_of_the_guide_is_one(new_server):
+    server = new_server()
+    guide = (ROOT / "docs/howto/sandbox.md").read_text()
+    server.configure(re.search(r"```toml\n(.*?)```", guide, re.S)[1])
+    program = server.folder / "render.py"
+    program.write_text("#!/bin/sh\ncat templates/a > out/page\n")
+    program.chmod(0o755)
+    for name in ("templates", "out"):
+        (server.folder / name).mkdir()
+    (server.folder / "templates/a").write_text("from the template")
+    if not WORKS["me"]:
+        assert "requires a sandbox" in server.cli("config", "check").stderr
+        return
+    server.start(timeout=60)
+    assert server.rest.run("invoice.render")["status"] == "completed"
+    assert (server.folder / "out/page").read_text() == "from the template"

@@ -35,6 +35,11 @@ def read(task):
     return found
 
 
+def link(task):
+    os.unlink(task["path"])
+    os.symlink(task["to"], task["path"])
+
+
 def listing(task):
     return {path: sorted(os.listdir(path)) for path in task["paths"] if os.path.isdir(path)}
 

@@ -105,7 +105,7 @@ class FileSystem {
   // The working folder, unless that would be everything, or what is private or hidden here.
   void show_cwd(const std::string& path) {
     const std::string target = real(path);
-    if (target != "/" && !entries_.contains(target)) show(path, "--ro-bind");
+    if (target != "/" && !entries_.contains(target)) show_if_hidden(path);
   }
   // For a program that is known by a path which may not be there inside.
   void show_if_hidden(const std::string& path) {
@@ -192,9 +192,9 @@ Words file_system(const ChildOptions& child, const std::string& cwd, const Sandb
     for (const std::string& path : *paths) named.insert(real(path));
   for (const std::string& path : sorted(rules.hidden))
     if (is_folder(path)) files.hide_folder(real(path));
-  files.show_cwd(cwd);
   for (const std::string& path : sorted(rules.read)) files.show(path, "--ro-bind");
   for (const std::string& path : sorted(rules.write)) files.show(path, "--bind");
+  files.show_cwd(cwd);
   files.show_if_hidden(child.program);
   for (const std::string& path : rules.hidden)
     if (exists(path) && !is_folder(path) && !named.contains(real(path)))
@@ -224,6 +224,15 @@ std::pair<ExitStatus, std::string> run_briefly(const ChildOptions& options) {
 }
 
 }  // namespace
+
+std::map<std::string, std::string> real_places(const ChildOptions& child,
+                                               const SandboxRules& rules) {
+  std::map<std::string, std::string> places{{child.program, real(child.program)}};
+  if (!child.cwd.empty()) places[child.cwd] = real(child.cwd);
+  for (const Words* paths : {&rules.read, &rules.write})
+    for (const std::string& path : *paths) places[path] = real(path);
+  return places;
+}
 
 ChildOptions sandboxed(const std::string& bwrap, const ChildOptions& child,
                        const SandboxRules& rules) {

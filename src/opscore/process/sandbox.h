@@ -4,10 +4,12 @@
 // system's programs and libraries, what is named here, and nothing else. What it does not protect
 // from: docs/howto/sandbox.md.
 //
-// Both functions only look at the file system, hence are safe for concurrent use. What was made for
-// a run ends with it: bwrap dies with the thread that started it, and the namespaces with bwrap.
+// These functions only look at the file system, hence are safe for concurrent use. What was made
+// for a run ends with it: bwrap dies with the thread that started it, and the namespaces with
+// bwrap.
 
 #include <expected>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -30,6 +32,12 @@ struct SandboxRules {
 // The path of a bwrap that works on this machine for this user: it has just run a program in such a
 // sandbox. The error says what failed and what to do. Takes some 20 ms, at most 10 s.
 std::expected<std::string, Error> find_sandbox(const std::string& search_path);
+
+// Where the program, its working folder and what the rules name really are, without symbolic links.
+// When that differs from what it was at start, somebody has put a link in place of one of them,
+// perhaps a program that may write around it and wants the next run to see what it leads to.
+std::map<std::string, std::string> real_places(const ChildOptions& child,
+                                               const SandboxRules& rules);
 
 // The same program inside a sandbox of the bwrap at `bwrap`. It sees its own file and, unless that
 // is / or hidden, its working folder, both read-only. A path that is gone by then fails the start

@@ -57,6 +57,7 @@ class ExecActor final : public Actor {
     child_.argv = options_.command;
     child_.cwd = options_.cwd;
     child_.limits = options_.limits;
+    if (options_.sandbox) places_ = real_places(child_, options_.sandbox->rules);
     for (const auto& [name, value] : env) child_.env.push_back(fmt::format("{}={}", name, value));
   }
 
@@ -65,9 +66,7 @@ class ExecActor final : public Actor {
                       [&](std::string json) { task.progress(std::move(json)); });
     ProgramRun run;
     // For every run anew: files that are hidden come and go.
-    run.child = options_.sandbox
-                    ? sandboxed(options_.sandbox->bwrap, child_, options_.sandbox->rules)
-                    : child_;
+    run.child = options_.sandbox ? in_sandbox() : child_;
     std::unique_ptr<Cgroup> group = join_group(run.child);
     if (!options_.unsandboxed.empty())
       task.notice({event_kind::kNotSandboxed,
@@ -88,6 +87,17 @@ class ExecActor final : public Actor {
   }
 
  private:
+  ChildOptions in_sandbox() const {
+    const SandboxRules& rules = options_.sandbox->rules;
+    for (const auto& [path, place] : real_places(child_, rules))
+      if (place != places_.at(path))
+        throw Error(Errc::unavailable,
+                    fmt::format("run '{}' in its sandbox: {} is {} now and was {} when the server "
+                                "started; restart the server if that is meant",
+                                child_.program, path, place, places_.at(path)));
+    return sandboxed(options_.sandbox->bwrap, child_, rules);
+  }
+
   std::unique_ptr<Cgroup> join_group(ChildOptions& child) const {
     if (!options_.sandbox || !options_.sandbox->groups) return nullptr;
     auto group = options_.sandbox->groups->make(options_.sandbox->limits);
@@ -105,7 +115,8 @@ class ExecActor final : public Actor {
 
   Reaper& reaper_;
   const ExecOptions options_;
-  ChildOptions child_;  // all but what belongs to one task
+  ChildOptions child_;                         // all but what belongs to one task
+  std::map<std::string, std::string> places_;  // of what its sandbox shows, at start
 };
 
 }  // namespace

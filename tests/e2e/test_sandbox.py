@@ -274,6 +274,38 @@ def test_results_and_exit_codes_are_as_without(programs):
 
 
 @needs_sandbox
+def test_whole_trees_can_be_named_and_tmp_stays_private(new_server):
+    server = new_server()
+    look = "#!/bin/sh\nls -A /tmp >&2; cat opscore.toml\n"
+    server.add_program("everything", look, f'read = ["/"]\n{REQUIRED}max_attempts = 1')
+    server.add_program("etc", look, f'read = ["/etc", "/usr/"]\n{REQUIRED}max_attempts = 1')
+    server.add_program("tmp", look, f'cwd = "/tmp"\n{REQUIRED}max_attempts = 1')
+    server.start(timeout=60)
+    for name in ("everything", "etc", "tmp"):
+        task = server.rest.run(name)
+        assert task["status"] == "failed", task
+        lines = task["error"]["detail"].splitlines()
+        shown = [line for line in lines if not line.startswith("cat: opscore.toml: ")]
+        way_to_itself = {server.folder.parts[2]}  # when the test runs in /tmp
+        assert len(lines) == len(shown) + 1 and not set(shown) - way_to_itself, lines
+
+
+@needs_sandbox
+def test_the_memory_of_a_run_is_bounded_as_a_whole(new_server):
+    server = new_server()
+    fill = "#!/bin/sh\nhead -c 200000000 /dev/zero >/tmp/filler\n"
+    options = 'tmp_max = "512MiB"\nlimits = {memory = "64MiB"}\nmax_attempts = 1\n'
+    server.add_program("fill", fill, options + REQUIRED)
+    server.start(timeout=60)
+    words = next(line for line in server.output().splitlines() if line.startswith("  sandbox "))
+    task = server.rest.run("fill", within=60)
+    if "each run is a cgroup" in words and "memory" in words:
+        assert task["error"]["message"] == "killed by SIGKILL", "out of memory"
+    else:
+        assert task["status"] == "completed" and "no cgroups" in words
+
+
+@needs_sandbox
 @pytest.mark.parametrize("ended_by", ["timeout", "cancel"])
 def test_it_is_asked_to_stop_before_it_is_killed(programs, ended_by):
     (programs.folder / "out/asked").unlink(missing_ok=True)

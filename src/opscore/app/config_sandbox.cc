@@ -157,6 +157,9 @@ std::string unsandboxed(const Config& config, const ActorConfig& actor) {
 
 std::vector<std::string> hidden_from(const Config& config, const ActorConfig& actor) {
   std::vector<std::string> hidden = home_folders(config);
+  // A folder that was chosen to run in is named, even if it is a home.
+  if (actor.origins.contains("cwd"))
+    std::erase_if(hidden, [&](const std::string& home) { return is_same(home, actor.cwd); });
   for (const char* secret : {"/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-"})
     hidden.emplace_back(secret);
   const fs::path data = fs::absolute(config.store.path);

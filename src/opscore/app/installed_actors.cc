@@ -38,8 +38,6 @@ ExecSandbox sandbox_options(const Config& all, const ActorConfig& config, Cgroup
   sandbox.bwrap = all.sandbox.program;
   sandbox.rules.network = config.network;
   sandbox.rules.read = config.read;
-  // Chosen, hence named, even if it would be hidden otherwise.
-  if (config.origins.contains("cwd")) sandbox.rules.read.push_back(config.cwd);
   sandbox.rules.write = config.write;
   sandbox.rules.hidden = hidden_from(all, config);
   sandbox.rules.tmp_bytes = static_cast<uint64_t>(config.tmp_max.value);

@@ -19,6 +19,7 @@ from harness.server import BINARY, ROOT, Server
 from harness.waiting import wait_for
 
 SECRET = "planted-secret"
+STUBBORN = f"stubborn-{os.getpid()}"
 PYTHON = "/usr/bin/python3"
 
 
@@ -49,6 +50,7 @@ class Walled(Server):
             path.write_text("OPSCORE_LOG_LEVEL=info\n" if path.name == ".env" else SECRET)
         (self.folder / "readable" / "notes").write_text("for all")
         shutil.copy(ROOT / "tests/e2e/escape.py", self.folder)
+        self.program = self.folder / "escape.py"
         self.add_actor("escape", 'tmp_max = "1MiB"\nlimits = {processes = 60}')
         self.add_actor("online", "network = true")
         tool = self.folder / "writable" / "tool"
@@ -61,7 +63,7 @@ class Walled(Server):
 
     def add_actor(self, name, options):
         self.configure(
-            f'[actors.{name}]\ncommand = ["{PYTHON}", "escape.py"]\noutput = "json"\n'
+            f'[actors.{name}]\ncommand = ["{PYTHON}", "{self.program}"]\noutput = "json"\n'
             f'read = ["readable"]\nwrite = ["writable"]\nmax_attempts = 1\n{REQUIRED}{options}'
         )
 
@@ -91,7 +93,7 @@ def walled(request):
 def test_it_writes_nowhere_but_in_the_named_folders(walled):
     inside, outside = walled.folder / "writable/new", walled.folder / "readable/new"
     forbidden = ["/new", "/usr/new", "/etc/new", "/etc/passwd", "/var/new", "/dev/new", "/proc/new"]
-    forbidden += [str(outside), str(walled.folder / "new"), str(walled.folder / "escape.py")]
+    forbidden += [str(outside), str(walled.folder / "new"), str(walled.program)]
     forbidden += [str(path) for path in walled.secrets] + [str(walled.data)]
     results = walled.attempt("write", paths=[str(inside), "/tmp/new", "/dev/shm/new", *forbidden])
     assert inside.read_text() == "x"
@@ -160,7 +162,7 @@ def test_a_fork_bomb_is_bounded_and_leaves_nothing(walled):
     # A bomb proper: it ends with the timeout of its task, by whatever bound it has.
     bomb = walled.rest.submit("escape", {"try": "fork", "processes": 10**9}, timeout="1s")
     assert walled.rest.wait(bomb["task_id"], timeout=120)["status"] in ("completed", "failed")
-    wait_for(lambda: not running("escape.py"), "the bombs' processes are gone", 60)
+    wait_for(lambda: not running(str(walled.program)), "the bombs' processes are gone", 60)
     assert walled.is_ready()
 
 
@@ -233,21 +235,21 @@ def programs(tmp_path_factory):
         """
         #!/bin/sh
         trap 'echo asked > out/asked; exit 3' TERM
-        echo '::progress {"ready": true}' >&2
+        touch out/ready
         while :; do sleep 0.05; done
         """,
         'write = ["out"]\nmax_attempts = 1\nstop_grace = "60s"',
     )
     server.add_program(
         "stubborn",
-        """
+        f"""
         #!/bin/sh
         trap '' TERM
-        setsid sh -c 'trap "" TERM; while :; do sleep 1; done' stubborn-escapee &
-        echo '::progress {"ready": true}' >&2
+        setsid sh -c 'trap "" TERM; while :; do sleep 1; done' {STUBBORN} &
+        touch out/ready
         while :; do sleep 1; done
         """,
-        'max_attempts = 1\nstop_grace = "200ms"',
+        'write = ["out"]\nmax_attempts = 1\nstop_grace = "200ms"',
     )
     try:
         yield server.start(timeout=60)
@@ -309,7 +311,7 @@ def test_the_memory_of_a_run_is_bounded_as_a_whole(new_server):
 @pytest.mark.parametrize("ended_by", ["timeout", "cancel"])
 def test_it_is_asked_to_stop_before_it_is_killed(programs, ended_by):
     (programs.folder / "out/asked").unlink(missing_ok=True)
-    task = end(programs.rest, "polite", ended_by)
+    task = end(programs, "polite", ended_by)
     assert task["error"]["kind"] == ("timeout" if ended_by == "timeout" else "cancelled")
     assert (programs.folder / "out/asked").exists(), task
 
@@ -317,18 +319,24 @@ def test_it_is_asked_to_stop_before_it_is_killed(programs, ended_by):
 @needs_sandbox
 @pytest.mark.parametrize("ended_by", ["timeout", "cancel"])
 def test_all_of_it_is_killed(programs, ended_by):
-    end(programs.rest, "stubborn", ended_by)
-    wait_for(lambda: not running("stubborn"), lambda: f"gone: {running('stubborn')}", 30)
+    end(programs, "stubborn", ended_by)
+    wait_for(lambda: not running(STUBBORN), lambda: f"gone: {running(STUBBORN)}", 30)
 
 
-def end(rest, actor, ended_by):
+def end(server, actor, ended_by):
     """Ends the task once its program is ready for it."""
-    options = {"timeout": "2s"} if ended_by == "timeout" else {}
-    task_id = rest.submit(actor, **options)["task_id"]
+    ready = server.folder / "out" / "ready"
+    ready.unlink(missing_ok=True)
     if ended_by == "cancel":
-        wait_for(lambda: rest.task(task_id)["progress"] == {"ready": True}, "it is ready", 60)
-        rest.expect(202, "POST", f"tasks/{task_id}/cancel")
-    return rest.wait(task_id, timeout=90)
+        task_id = server.rest.submit(actor)["task_id"]
+        wait_for(ready.exists, "it is ready", 60)
+        server.rest.expect(202, "POST", f"tasks/{task_id}/cancel")
+        return server.rest.wait(task_id, timeout=90)
+    for timeout in ("1s", "10s", "60s"):  # the first is enough unless the machine is very slow
+        task = server.rest.wait(server.rest.submit(actor, timeout=timeout)["task_id"], timeout=150)
+        if ready.exists():
+            return task
+    raise AssertionError("it did not get ready within a minute")
 
 
 @needs_sandbox
@@ -350,9 +358,10 @@ def test_a_tool_of_an_agent_runs_in_its_sandbox(new_server):
 @needs_sandbox
 def test_an_interrupted_server_takes_the_sandbox_with_it(new_server):
     server = new_server()
-    server.add_program("stay", "#!/bin/sh\nexec sleep 987654\n", REQUIRED)
+    seconds = f"98{os.getpid()}"  # to be told from other sleepers
+    server.add_program("stay", f"#!/bin/sh\nexec sleep {seconds}\n", REQUIRED)
     server.start(timeout=60)
     server.rest.wait(server.rest.submit("stay")["task_id"], "running")
-    wait_for(lambda: running("sleep\0" "987654"), "the program runs", 60)
+    wait_for(lambda: running("sleep\0" + seconds), "the program runs", 60)
     server.kill()
-    wait_for(lambda: not running("sleep\0" "987654"), "the program is gone", 30)
+    wait_for(lambda: not running("sleep\0" + seconds), "the program is gone", 30)

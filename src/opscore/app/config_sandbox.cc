@@ -142,6 +142,7 @@ void check_sandbox(Config& config, Role role, Problems& problems) {
   const bool runs = role == Role::up || role == Role::worker || role == Role::inspect;
   SandboxChecker checker(config, problems);
   for (ActorConfig& actor : config.actors) {
+    if (actor.kind != "exec") continue;  // nothing is started
     if (actor.sandbox.empty()) actor.sandbox = config.sandbox.mode;
     if (!runs) continue;
     if (actor.sandbox == "off")
@@ -152,7 +153,7 @@ void check_sandbox(Config& config, Role role, Problems& problems) {
 }
 
 std::string unsandboxed(const Config& config, const ActorConfig& actor) {
-  return actor.sandbox == "off" ? "" : config.sandbox.problem;
+  return actor.sandbox == "preferred" ? config.sandbox.problem : "";
 }
 
 std::vector<std::string> hidden_from(const Config& config, const ActorConfig& actor) {

@@ -72,7 +72,7 @@ ExecOptions exec_options(const Config& all, const ActorConfig& config, Cgroups* 
   options.limits.file_bytes = config.limits.file_size.value;
   options.limits.processes = config.limits.processes;
   options.unsandboxed = unsandboxed(all, config);
-  if (config.sandbox != "off" && options.unsandboxed.empty())
+  if (!all.sandbox.program.empty() && config.sandbox != "off")
     options.sandbox = sandbox_options(all, config, groups);
   // Of the run and not of the user, where the group can say that.
   if (options.sandbox && groups && groups->bounds("pids")) options.limits.processes = 0;

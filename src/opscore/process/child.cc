@@ -146,14 +146,6 @@ std::vector<Limit> limits_of(const ResourceLimits& wanted) {
   return limits;
 }
 
-std::vector<char*> pointers_to(const std::vector<std::string>& texts) {
-  std::vector<char*> pointers;
-  // execve takes them without const and does not write to them.
-  for (const std::string& text : texts) pointers.push_back(const_cast<char*>(text.c_str()));
-  pointers.push_back(nullptr);
-  return pointers;
-}
-
 // A signal handler must not run in a child that shares our memory.
 class AllSignalsBlocked {
  public:
@@ -195,6 +187,14 @@ std::optional<Failure> read_report(const FileDescriptor& pipe) {
 }
 
 }  // namespace
+
+std::vector<char*> pointers_to(const std::vector<std::string>& texts) {
+  std::vector<char*> pointers;
+  // execve takes them without const and does not write to them.
+  for (const std::string& text : texts) pointers.push_back(const_cast<char*>(text.c_str()));
+  pointers.push_back(nullptr);
+  return pointers;
+}
 
 StartedChild start_child(const ChildOptions& options) {
   FileDescriptor in = input_file(options.input);

@@ -51,4 +51,7 @@ struct StartedChild {
 // ("run /bin/x: Permission denied"); then nothing was started.
 StartedChild start_child(const ChildOptions& options);
 
+// What execve(2) takes: a null at the end. It points into the texts, and does not change them.
+std::vector<char*> pointers_to(const std::vector<std::string>& texts);
+
 }  // namespace opscore

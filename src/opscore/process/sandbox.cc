@@ -1,19 +1,23 @@
 #include "opscore/process/sandbox.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
+#include <spawn.h>
 #include <sys/wait.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <filesystem>
 #include <map>
 #include <set>
 
 #include "opscore/process/exit_status.h"
 #include "opscore/process/find_program.h"
+#include "opscore/process/process_tree.h"
 
 namespace opscore {
 namespace {
@@ -22,6 +26,7 @@ namespace fs = std::filesystem;
 using Words = std::vector<std::string>;
 
 constexpr Duration kProbeMax{10'000};
+constexpr int kNotRun = 127;  // as a shell has it
 
 // Programs and libraries. On merged systems all but the first are symbolic links.
 constexpr const char* kSystemFolders[] = {"/usr",   "/bin",   "/sbin",  "/lib",
@@ -202,22 +207,58 @@ Words file_system(const ChildOptions& child, const std::string& cwd, const Sandb
   return files.words();
 }
 
-// Whatever it says on stderr, until it ends or the deadline passes; then it is killed.
+[[noreturn]] void fail(const std::string& what, int error) {
+  throw Error(Errc::unavailable, fmt::format("{}: {}", what, strerror(error)));
+}
+
+// Starts it in our own session, where no Reaper takes it for something left behind. Its stderr goes
+// to the descriptor. The error's number when it cannot be started.
+std::expected<pid_t, int> spawn(const ChildOptions& options, int err) {
+  posix_spawn_file_actions_t files;
+  ::posix_spawn_file_actions_init(&files);
+  ::posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  ::posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+  ::posix_spawn_file_actions_adddup2(&files, err, STDERR_FILENO);
+  posix_spawnattr_t attributes;
+  ::posix_spawnattr_init(&attributes);
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::posix_spawnattr_setsigmask(&attributes, &none);
+  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+  pid_t pid = 0;
+  int error = ::posix_spawn(&pid, options.program.c_str(), &files, &attributes,
+                            pointers_to(options.argv).data(), pointers_to(options.env).data());
+  ::posix_spawnattr_destroy(&attributes);
+  ::posix_spawn_file_actions_destroy(&files);
+  if (error != 0) return std::unexpected(error);
+  return pid;
+}
+
+// How it ended and what it said on stderr; killed when it takes too long.
 std::pair<ExitStatus, std::string> run_briefly(const ChildOptions& options) {
-  StartedChild child = start_child(options);
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) fail("open a pipe", errno);
+  FileDescriptor read(ends[0]), write(ends[1]);
+  const std::expected<pid_t, int> started = spawn(options, write.get());
+  if (!started) return {ExitStatus{kNotRun, 0, false}, strerror(started.error())};
+  const pid_t pid = *started;
+  const FileDescriptor handle = open_process(pid);
   const Deadline deadline = Deadline::after(kProbeMax);
-  pollfd ended{child.handle.get(), POLLIN, 0};
+  pollfd ended{handle.get(), POLLIN, 0};
   int answer;
   do {
     answer = ::poll(&ended, 1, static_cast<int>(deadline.left().count()));
   } while (answer < 0 && errno == EINTR);
   std::string words = answer == 0 ? fmt::format("no answer within {}", to_text(kProbeMax)) : "";
-  if (answer == 0) ::kill(child.pid, SIGKILL);
+  if (answer == 0) ::kill(pid, SIGKILL);
   int status = 0;
-  while (::waitpid(child.pid, &status, 0) < 0 && errno == EINTR) {
-  }
+  pid_t waited;
+  do {
+    waited = ::waitpid(pid, &status, 0);
+  } while (waited < 0 && errno == EINTR);
+  if (waited != pid) fail("wait for " + options.program, errno);
   std::array<char, 4096> buffer;
-  ssize_t got = ::read(child.err.get(), buffer.data(), buffer.size());
+  ssize_t got = ::read(read.get(), buffer.data(), buffer.size());
   if (got > 0) words.append(buffer.data(), static_cast<size_t>(got));
   while (words.ends_with('\n')) words.pop_back();
   return {ExitStatus::from_wait(status), words};

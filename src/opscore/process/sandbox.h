@@ -30,7 +30,8 @@ struct SandboxRules {
 };
 
 // The path of a bwrap that works on this machine for this user: it has just run a program in such a
-// sandbox. The error says what failed and what to do. Takes some 20 ms, at most 10 s.
+// sandbox. The error says what failed and what to do. Takes some 20 ms, at most 10 s; a Reaper of
+// this process does not get in its way. Throws Error{unavailable} when a pipe or a wait fails.
 std::expected<std::string, Error> find_sandbox(const std::string& search_path);
 
 // Where the program, its working folder and what the rules name really are, without symbolic links.

@@ -7,6 +7,9 @@
 
 #include <filesystem>
 #include <fstream>
+#include <thread>
+
+#include "opscore/process/run_program.h"
 
 namespace opscore {
 namespace {
@@ -119,7 +122,45 @@ TEST_F(Sandboxed, WritingWinsOverReading) {
   EXPECT_THAT(command(), Not(HasSubstr(bind("--ro-bind", "work/sub"))));
 }
 
-TEST(FindSandbox, SaysWhatIsMissingAndWhatToDo) {
+class FindSandbox : public Sandboxed {
+ protected:
+  // A bwrap of ours; the folder that it is in.
+  std::string fake_bwrap(const std::string& script) {
+    std::ofstream(root_ / "bwrap") << script;
+    fs::permissions(root_ / "bwrap", fs::perms::owner_all);
+    return root_.string();
+  }
+};
+
+TEST_F(FindSandbox, SaysWhatItSaidAndHowItEnded) {
+  auto found = find_sandbox(fake_bwrap("#!/bin/sh\necho 'bwrap: no luck' >&2; exit 3\n"));
+  ASSERT_FALSE(found);
+  EXPECT_THAT(found.error().message(), HasSubstr("bwrap: no luck, exit code 3"));
+  found = find_sandbox(fake_bwrap("neither a script nor a program"));
+  ASSERT_FALSE(found);
+  EXPECT_THAT(found.error().message(), HasSubstr("Exec format error, exit code 127"));
+}
+
+// A configuration is also loaded in a process that runs programs.
+TEST_F(FindSandbox, IsNotTakenForSomethingThatAProgramLeftBehind) {
+  auto log = silent_log();
+  Reaper reaper(*log);
+  ProgramRun run;
+  run.child = {.program = "/bin/true", .argv = {"true"}};
+  run.mark = "task_x#1";
+  run.on_err = [](std::string_view) {};
+  const std::string folder = fake_bwrap("#!/bin/sh\ntouch " + path("started") + "; while [ ! -e " +
+                                        path("go") + " ]; do :; done\n");
+  std::expected<std::string, Error> found;
+  std::jthread probe([&] { found = find_sandbox(folder); });
+  while (!fs::exists(root_ / "started")) run_program(reaper, run);
+  run_program(reaper, run);  // and kills what it takes for a leftover at its end
+  std::ofstream(root_ / "go") << "now";
+  probe.join();
+  EXPECT_TRUE(found) << found.error().message();
+}
+
+TEST_F(FindSandbox, SaysWhatIsMissingAndWhatToDo) {
   auto found = find_sandbox("/no/such/folder");
   ASSERT_FALSE(found);
   EXPECT_THAT(found.error().message(), HasSubstr("install bubblewrap"));

@@ -159,6 +159,7 @@ def test_a_fork_bomb_is_bounded_and_leaves_nothing(walled):
         assert started < 60
     else:
         assert "no cgroups" in walled.output()
+        assert started < 60 or os.geteuid() == 0 and walled.user is None, "root is not bound"
     # A bomb proper: it ends with the timeout of its task, by whatever bound it has.
     bomb = walled.rest.submit("escape", {"try": "fork", "processes": 10**9}, timeout="1s")
     assert walled.rest.wait(bomb["task_id"], timeout=120)["status"] in ("completed", "failed")
@@ -278,9 +279,11 @@ def test_results_and_exit_codes_are_as_without(programs):
 @needs_sandbox
 def test_whole_trees_can_be_named_and_tmp_stays_private(new_server):
     server = new_server()
+    (server.folder / "sub").mkdir()
     look = "#!/bin/sh\nls -A /tmp >&2; cat opscore.toml\n"
     server.add_program("everything", look, f'read = ["/"]\n{REQUIRED}max_attempts = 1')
-    server.add_program("etc", look, f'read = ["/etc", "/usr/"]\n{REQUIRED}max_attempts = 1')
+    etc = 'read = ["/etc", "/usr/", "sub", "sub/.."]\n'
+    server.add_program("etc", look, f"{etc}{REQUIRED}max_attempts = 1")
     server.add_program("tmp", look, f'cwd = "/tmp"\n{REQUIRED}max_attempts = 1')
     server.start(timeout=60)
     for name in ("everything", "etc", "tmp"):

@@ -427,8 +427,9 @@ const std::vector<Field<ActorConfig>>& actor_table() {
       {.key = "limits.processes",
        .slot = SLOT(limits.processes),
        .fallback = "0",
-       .description = "Processes of its user (RLIMIT_NPROC; does not bind root); in a sandbox with "
-                      "a cgroup those of the run instead. 0: no limit, but 1024 in a cgroup.",
+       .description =
+           "Processes of its user (RLIMIT_NPROC; does not bind root); in a sandbox those "
+           "of the run instead. 0: no limit, but 1024 in a sandbox.",
        .max = 1 << 22},
       {.key = "limits.cpus",
        .slot = SLOT(limits.cpus),

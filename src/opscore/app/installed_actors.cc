@@ -74,8 +74,11 @@ ExecOptions exec_options(const Config& all, const ActorConfig& config, Cgroups* 
   options.unsandboxed = unsandboxed(all, config);
   if (!all.sandbox.program.empty() && config.sandbox != "off")
     options.sandbox = sandbox_options(all, config, groups);
-  // Of the run and not of the user, where the group can say that.
-  if (options.sandbox && groups && groups->bounds("pids")) options.limits.processes = 0;
+  // Where the group cannot say it, it is said of what is in the sandbox.
+  if (options.sandbox) {
+    const bool grouped = groups && groups->bounds("pids");
+    options.limits.processes = grouped ? 0 : options.sandbox->limits.processes;
+  }
   return options;
 }
 

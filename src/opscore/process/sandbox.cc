@@ -14,6 +14,7 @@
 #include <filesystem>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "opscore/process/exit_status.h"
 #include "opscore/process/find_program.h"
@@ -26,7 +27,8 @@ namespace fs = std::filesystem;
 using Words = std::vector<std::string>;
 
 constexpr Duration kProbeMax{10'000};
-constexpr int kNotRun = 127;  // as a shell has it
+constexpr char kPrlimit[] = "/usr/bin/prlimit";  // of util-linux
+constexpr int kNotRun = 127;                     // as a shell has it
 
 // Programs and libraries. On merged systems all but the first are symbolic links.
 constexpr const char* kSystemFolders[] = {"/usr",   "/bin",   "/sbin",  "/lib",
@@ -62,7 +64,7 @@ bool is_folder(const fs::path& path) {
 }
 
 std::string tidy(const fs::path& path) {
-  std::string text = path.lexically_normal().string();
+  std::string text = fs::absolute(path).lexically_normal().string();
   if (text.size() > 1 && text.ends_with('/')) text.pop_back();
   return text;
 }
@@ -284,11 +286,13 @@ ChildOptions sandboxed(const std::string& bwrap, const ChildOptions& child,
               "--cap-drop", "ALL",           "--new-session",  "--die-with-parent"};
   if (rules.network) words.emplace_back("--share-net");
   for (std::string& word : file_system(child, cwd, rules)) words.push_back(std::move(word));
-  for (const std::string& word :
-       {std::string("--chdir"), real(cwd), std::string("--"), tidy(child.program)})
-    words.push_back(word);
-  if (!child.argv.empty()) words.insert(words.end(), child.argv.begin() + 1, child.argv.end());
   ChildOptions wrapped = child;
+  words.insert(words.end(), {"--chdir", real(cwd), "--"});
+  // Set inside it counts what is inside; set before, it would count all that the user runs.
+  if (const uint64_t processes = std::exchange(wrapped.limits.processes, 0))
+    words.insert(words.end(), {kPrlimit, fmt::format("--nproc={0}:{0}", processes), "--"});
+  words.push_back(tidy(child.program));
+  if (!child.argv.empty()) words.insert(words.end(), child.argv.begin() + 1, child.argv.end());
   wrapped.program = bwrap;
   wrapped.argv = std::move(words);
   wrapped.contained = true;
@@ -310,6 +314,7 @@ std::expected<std::string, Error> find_sandbox(const std::string& search_path) {
   probe.program = *shell;
   probe.argv = {"sh", "-c", "exit 0"};
   probe.cwd = "/";
+  probe.limits.processes = 16;
   probe.env = {"PATH=/usr/bin:/bin"};
   auto [status, words] = run_briefly(sandboxed(*bwrap, probe, rules));
   if (status.success()) return *bwrap;

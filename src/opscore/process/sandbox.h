@@ -18,7 +18,7 @@
 
 namespace opscore {
 
-// All paths are absolute.
+// Relative paths start in the server's working folder.
 struct SandboxRules {
   bool network = false;            // the server's network; else a loopback of its own
   std::vector<std::string> read;   // files and folders it sees besides the system's
@@ -43,6 +43,7 @@ std::map<std::string, std::string> real_places(const ChildOptions& child,
 // The same program inside a sandbox of the bwrap at `bwrap`. It sees its own file and, unless that
 // is / or hidden, its working folder, both read-only. A path that is gone by then fails the start
 // of the program, in bwrap's words on stderr and with exit code 1.
+// `child.limits.processes` bind what is inside, together.
 ChildOptions sandboxed(const std::string& bwrap, const ChildOptions& child,
                        const SandboxRules& rules);
 

@@ -115,6 +115,20 @@ TEST_F(Sandboxed, ALinkIsALinkInsideSoThatItShowsNothingElse) {
   EXPECT_THAT(command(), HasSubstr("--ro-bind /dev/null " + path("work/.env")));
 }
 
+TEST_F(Sandboxed, ProcessesAreCountedInside) {
+  child_.limits.processes = 7;
+  ChildOptions wrapped = sandboxed("/usr/bin/bwrap", child_, rules_);
+  EXPECT_EQ(wrapped.limits.processes, 0U);
+  EXPECT_THAT(command(),
+              HasSubstr("-- /usr/bin/prlimit --nproc=7:7 -- " + path("work/run") + " --fast "));
+}
+
+TEST_F(Sandboxed, RelativePathsStartWhereTheServerIs) {
+  rules_.read = {fs::relative(root_ / "work/sub").string()};
+  EXPECT_THAT(command(), HasSubstr(bind("--ro-bind", "work/sub")));
+  EXPECT_THAT(command(), Not(HasSubstr(rules_.read[0] + " ")));
+}
+
 TEST_F(Sandboxed, WritingWinsOverReading) {
   rules_.read = {path("work/sub")};
   rules_.write = {path("work/sub")};

@@ -21,6 +21,8 @@ def parsed(done, code=0):
 COMMANDS = (
     ["up", "api", "worker", "maintenance", "submit", "explain", "migrate", "bench", "version"]
     + [f"tasks {verb}" for verb in ("list", "show", "watch", "cancel", "retry", "delete")]
+    + ["tasks export", "jobs", "backup", "restore"]
+    + [f"jobs {verb}" for verb in ("list", "show", "watch", "stop")]
     + ["queues", "workers", "config show", "config check", "tasks", "config"]
 )
 

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
@@ -24,6 +26,8 @@ class ApiTest : public testing::Test {
     entry.kind = "native";
     options.declared.push_back(entry);
     options.input_bytes_max = 1 << 20;
+    options.bulk.exports = exports.path().string();
+    options.bulk.write_task = [](std::string& out, const Task& task) { out += task.input; };
     store = open_memory_store(clock, random);
     log = silent_log();
     service = std::make_unique<Service>(*store, clock, random, *log, metrics, options);
@@ -52,6 +56,32 @@ class ApiTest : public testing::Test {
     EXPECT_EQ(applied.at(0), Applied::applied);
   }
 
+  // Works on bulk jobs until all have ended.
+  void work_on_jobs() {
+    while (service->bulk().work()) {
+    }
+  }
+
+  // A folder that goes with the test.
+  class Folder {
+   public:
+    Folder() {
+      std::string pattern = (std::filesystem::temp_directory_path() / "opscore-XXXXXX").string();
+      EXPECT_NE(::mkdtemp(pattern.data()), nullptr);
+      path_ = pattern;
+    }
+    ~Folder() {
+      std::error_code ignored;
+      std::filesystem::remove_all(path_, ignored);
+    }
+    Folder(const Folder&) = delete;
+    const std::filesystem::path& path() const { return path_; }
+
+   private:
+    std::filesystem::path path_;
+  };
+
+  Folder exports;
   SystemClock clock;
   SeededRandom random{7};
   std::unique_ptr<Store> store;

@@ -117,6 +117,10 @@ TEST_F(ContractTest, AnswersHaveTheDocumentedShape) {
   expect_fits(answer("GET", "/api/v1/workers")["workers"][0], "Worker");
   expect_fits(answer("GET", "/api/v1/actors")["actors"][0], "Actor");
   expect_fits(answer("GET", "/ready"), "Readiness");
+  const std::string all = R"({"action": "export", "filter": {"labels": {"a": "b"}, "queue": "q",
+      "type": "t", "created_after": "2026-01-01T00:00:00Z"})";
+  expect_fits(answer("POST", "/api/v1/jobs", all + "}"), "Job");
+  expect_fits(answer("POST", "/api/v1/jobs", all + R"(, "dry_run": true})"), "JobEstimate");
   expect_fits(answer("POST", "/api/v1/tasks/batch", R"([{"task_type": "mail.send"}])"), "Batch");
   expect_fits(answer("POST", "/api/v1/tasks", "{"), "Problem");
   expect_fits(answer("GET", "/api/v1/tasks/none"), "Problem");

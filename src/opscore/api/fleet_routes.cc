@@ -41,9 +41,12 @@ Reply Routes::resume_queue(const Call& call) {
 
 Reply Routes::purge_queue(const Call& call) {
   Query query(call.request.query, {});
+  Job job = service_.purge(call.args[0]);
   Response response;
   JsonObject object(response.body);
-  object.number("purged", static_cast<int64_t>(service_.purge(call.args[0])));
+  object.number("purged", job.counts.done);
+  object.word("job_id", BulkJobs::id_of(job.id));
+  object.word("state", to_string(job.state));
   object.close();
   return response;
 }

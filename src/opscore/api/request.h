@@ -1,6 +1,7 @@
 #pragma once
 // What the edge and the routes exchange: one request, and what is to be done about it. Plain data.
 
+#include <memory>
 #include <string>
 #include <utility>
 #include <variant>
@@ -25,12 +26,28 @@ struct ApiRequest {
   SteadyPoint received_at{};
 };
 
+// An open file, closed with the last copy.
+class BodyFile {
+ public:
+  // Throws Error{not_found} when it cannot be opened.
+  explicit BodyFile(const std::string& path);
+  ~BodyFile();
+  BodyFile(const BodyFile&) = delete;
+  int fd() const { return fd_; }
+  int64_t bytes() const { return bytes_; }  // when it was opened
+
+ private:
+  int fd_;
+  int64_t bytes_ = 0;
+};
+
 struct Response {
   int status = 200;
   std::string content_type = "application/json";
   std::string body;
   std::vector<std::pair<std::string, std::string>> headers;
-  bool close = false;  // the connection cannot be used any further
+  bool close = false;                              // the connection cannot be used any further
+  std::shared_ptr<const BodyFile> file = nullptr;  // instead of `body`, read as it is sent
 };
 
 // Answer when the task is finished, or at `until` with whatever it is then. Holds no thread.

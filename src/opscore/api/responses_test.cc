@@ -48,6 +48,14 @@ class ResponsesTest : public ApiTest {
     claim();
     return id;
   }
+  std::string job(JobAction action, bool ended) {
+    JobRequest request;
+    request.action = action;
+    request.filter.queue = "nowhere";
+    std::string id = BulkJobs::id_of(service->bulk().start(request).id);
+    if (ended) work_on_jobs();
+    return id;
+  }
   void renew(const std::string& state) {
     SessionReport report;
     report.state = state;
@@ -75,6 +83,8 @@ std::optional<Request> ResponsesTest::request_for(const std::string& operation, 
   if (auto request = special(operation, status, plain)) return request;
   plain.path = with(plain.path, "{task_id}", status == 404 ? "nobody" : submit());
   plain.path = with(plain.path, "{queue}", status == 404 ? "nowhere" : "default");
+  plain.path =
+      with(plain.path, "{job_id}", status == 404 ? "job_0" : job(JobAction::cancel, false));
   switch (status) {
     case 400:
       plain.body = "{";
@@ -139,6 +149,17 @@ std::optional<Request> ResponsesTest::special(const std::string& operation, int 
                    fmt::format("Accept: text/event-stream\r\nLast-Event-ID: {}\r\n",
                                status == 204 ? "99" : "x")};
   if (key == "pause_queue 422") return Request{"POST", with(path, "{queue}", "no%20name"), {}, {}};
+  auto at_job = [&](const std::string& id) { return with(path, "{job_id}", id); };
+  const std::string cancel_all = R"({"action": "cancel", "all": true)";
+  if (key == "start_job 202") return Request{"POST", path, cancel_all + "}", {}};
+  if (key == "start_job 200")
+    return Request{"POST", path, cancel_all + R"(, "dry_run": true})", {}};
+  if (key == "start_job 422") return Request{"POST", path, R"({"action": "delete"})", {}};
+  if (key == "list_jobs 422") return Request{"GET", path + "?limit=0", {}, {}};
+  if (key == "stop_job 409") return Request{"POST", at_job(job(JobAction::cancel, true)), {}, {}};
+  if (key == "job_export 200")
+    return Request{"GET", at_job(job(JobAction::export_tasks, true)), {}, {}};
+  if (key == "job_export 409") return Request{"GET", at_job(job(JobAction::cancel, true)), {}, {}};
   if (key == "list_workers 422") return Request{"GET", path + "?ended_within=x", {}, {}};
   return std::nullopt;
 }

@@ -80,6 +80,11 @@ class Routes {
   Reply pause_queue(const Call& call);
   Reply resume_queue(const Call& call);
   Reply purge_queue(const Call& call);
+  Reply start_job(const Call& call);
+  Reply list_jobs(const Call& call);
+  Reply get_job(const Call& call);
+  Reply stop_job(const Call& call);
+  Reply job_export(const Call& call);
   Reply list_workers(const Call& call);
   Reply list_actors(const Call& call);
   Reply health(const Call& call);

@@ -4,6 +4,7 @@
 
 #include <charconv>
 
+#include "opscore/api/filters.h"
 #include "opscore/api/json_object.h"
 #include "opscore/api/problem.h"
 #include "opscore/api/query.h"
@@ -15,67 +16,10 @@
 namespace opscore {
 namespace {
 
-constexpr size_t kPageDefault = 50;
-constexpr size_t kPageMax = 1000;
 constexpr size_t kPageBytes = 16 << 20;  // a page ends early when its tasks are large
 
 [[noreturn]] void refuse(const std::string& field, const std::string& message) {
   throw Error(Errc::invalid, field + ": " + message).at(field);
-}
-
-StateSet states_of(const std::vector<std::string>& texts) {
-  StateSet states;
-  for (const std::string& text : texts) {
-    for (size_t begin = 0; begin <= text.size();) {
-      size_t end = std::min(text.find(',', begin), text.size());
-      std::string word = text.substr(begin, end - begin);
-      begin = end + 1;
-      auto state = state_from(word);
-      if (!state)
-        refuse("status", fmt::format("'{}' is not one of scheduled, waiting, pending, running, "
-                                     "completed, failed, cancelled",
-                                     word));
-      states.add(*state);
-    }
-  }
-  return states;
-}
-
-std::pair<std::string, std::string> label_of(const std::string& text) {
-  size_t sign = text.find_first_of(":=");
-  if (sign == std::string::npos || sign == 0)
-    refuse("label", fmt::format("'{}' is not of the form name:value", text));
-  return {text.substr(0, sign), text.substr(sign + 1)};
-}
-
-std::optional<TimePoint> time_of(const Query& query, const std::string& name) {
-  auto text = query.one(name);
-  if (!text) return std::nullopt;
-  auto time = parse_rfc3339(*text);
-  if (!time) refuse(name, time.error().message());
-  return *time;
-}
-
-size_t limit_of(const Query& query) {
-  auto text = query.one("limit");
-  if (!text) return kPageDefault;
-  size_t limit = 0;
-  auto [end, code] = std::from_chars(text->data(), text->data() + text->size(), limit);
-  if (code != std::errc() || end != text->data() + text->size() || limit < 1 || limit > kPageMax)
-    refuse("limit", fmt::format("'{}' is not a number from 1 to {}", *text, kPageMax));
-  return limit;
-}
-
-TaskFilter filter_of(const Query& query) {
-  TaskFilter filter;
-  filter.states = states_of(query.all("status"));
-  auto type = query.one("task_type");
-  filter.type = (type ? type : query.one("type")).value_or("");
-  filter.queue = query.one("queue").value_or("");
-  for (const std::string& text : query.all("label")) filter.labels.push_back(label_of(text));
-  filter.created_since = time_of(query, "created_after");
-  filter.created_before = time_of(query, "created_before");
-  return filter;
 }
 
 bool wants_stream(const ApiRequest& request) {
@@ -107,8 +51,8 @@ Response Routes::task_response(const Task& task, int status,
 Reply Routes::list_tasks(const Call& call) {
   Query query(call.request.query, {"status", "type", "task_type", "queue", "label", "limit",
                                    "cursor", "created_after", "created_before"});
-  TaskFilter filter = filter_of(query);
-  TaskPage page = service_.list(filter, query.one("cursor").value_or(""), limit_of(query));
+  TaskFilter filter = read_filter(query);
+  TaskPage page = service_.list(filter, query.one("cursor").value_or(""), read_limit(query));
   Response response;
   std::string& out = response.body;
   out = "{\"tasks\":[";

@@ -30,6 +30,9 @@ void append_queue(std::string& out, const QueueView& queue);
 void append_worker(std::string& out, const Session& session, const std::string& name,
                    const IdCodec& ids);
 void append_actor(std::string& out, const CatalogueEntry& entry);
+void append_filter(std::string& out, const TaskFilter& filter);
+void append_skipped(std::string& out, const std::map<std::string, int64_t>& skipped);
+void append_job(std::string& out, const Job& job);
 
 // {"<name>": [...]}
 template <class Items, class Write>

@@ -68,6 +68,8 @@ int run_server(const CommandLine& line, const Config& config, const AddActors& a
   if (command == "worker") return run_worker(config, line.run, add_actors);
   if (command == "maintenance") return run_maintenance(config, line.run, add_actors);
   if (command == "migrate") return run_migrate(config);
+  if (command == "backup") return run_backup(config, line.file, line.json);
+  if (command == "restore") return run_restore(config, line.file, line.json);
   if (command == "bench") {
     BenchOptions bench = line.bench;
     if (bench.mode == BenchOptions::Mode::server && bench.url.empty())
@@ -106,7 +108,7 @@ Role role_of(const std::string& command) {
   if (command == "api") return Role::api;
   if (command == "worker") return Role::worker;
   if (command == "maintenance") return Role::maintenance;
-  if (command == "migrate") return Role::migrate;
+  if (command == "migrate" || command == "backup" || command == "restore") return Role::migrate;
   if (command.starts_with("config ")) return Role::inspect;
   return Role::client;
 }

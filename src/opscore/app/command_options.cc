@@ -30,6 +30,7 @@ class CommandTree {
     add_submit();
     add_tasks();
     add_queues();
+    add_jobs();
     add_fleet();
     add_config();
     add_others();
@@ -172,22 +173,43 @@ class CommandTree {
     CLI::App* watch = add_client(*tasks, "watch", "Follow a task until it is done",
                                  "opscore tasks watch task_0190b5a0");
     add_ids(watch, 1);
-    add_ids(add_client(*tasks, "cancel", "Cancel tasks; what runs is stopped",
-                       "opscore tasks cancel task_0190b5a0"),
-            1000);
-    CLI::App* retry = add_client(*tasks, "retry", "Run finished tasks again",
-                                 "opscore tasks retry task_0190b5a0 --input '{\"fixed\": true}'");
-    add_ids(retry, 1000);
-    retry->add_option("--input", line_.input, std::string(kInputHelp) + ". Replaces the old one");
-    add_ids(add_client(*tasks, "delete", "Delete tasks that are not running",
-                       "opscore tasks delete task_0190b5a0"),
-            1000);
+    add_change(*tasks, "cancel", "Cancel tasks, by id or by filter; what runs is stopped",
+               "opscore tasks cancel --type mail.send --status pending --wait");
+    add_change(*tasks, "retry", "Run finished tasks again, by id or by filter",
+               "opscore tasks retry --status failed --since 1h --dry-run")
+        ->add_option("--input", line_.input,
+                     std::string(kInputHelp) + ". Replaces the old one; for tasks that are named");
+    add_change(*tasks, "delete", "Delete tasks that are not running, by id or by filter",
+               "opscore tasks delete --status completed --before 24h --yes --wait");
+    CLI::App* exported = add_client(*tasks, "export", "Write tasks as JSON, one a line",
+                                    "opscore tasks export --status failed -o failed.ndjson");
+    add_filter(exported);
+    exported->add_option("-o,--output", line_.output, "The file; - is stdout")
+        ->capture_default_str();
+    exported->add_flag("--dry-run", line_.dry_run, "Only say how many there are");
   }
 
-  void add_list(CLI::App& tasks) {
+  CLI::App* add_change(CLI::App& tasks, const std::string& name, const std::string& description,
+                       const std::string& example) {
+    CLI::App* command = add_client(tasks, name, description, example);
+    CLI::Option* ids = add_ids(command, 1000)->required(false);
+    add_filter(command);
+    command->add_flag("--all", line_.all, "Every task that can be; instead of a filter");
+    command->add_flag("--dry-run", line_.dry_run,
+                      "Only say how many tasks the filter matches: exactly, or at least");
+    command->add_flag("--yes", line_.yes, "Do not ask, on a terminal");
+    command
+        ->add_flag("--wait{forever}", line_.wait,
+                   "Follow the job that does it until it has ended; --wait=30s: at most that long")
+        ->type_name("[=DURATION]");
+    for (const char* other : {"--status", "--type", "--queue", "--label", "--since", "--before",
+                              "--all", "--dry-run", "--wait"})
+      ids->excludes(other);
+    return command;
+  }
+
+  void add_filter(CLI::App* command) {
     ListOptions& list = line_.list;
-    CLI::App* command = add_client(tasks, "list", "List tasks, newest first",
-                                   "opscore tasks list --status failed,cancelled --since 1h");
     command
         ->add_option("--status", list.statuses,
                      "scheduled, waiting, pending, running, completed, failed, cancelled; several "
@@ -203,6 +225,13 @@ class CommandTree {
         ->expected(1, 1000);
     command->add_option("--since", list.since, "Created since: a time, or how long ago (1h)");
     command->add_option("--before", list.before, "Created before: a time, or how long ago");
+  }
+
+  void add_list(CLI::App& tasks) {
+    ListOptions& list = line_.list;
+    CLI::App* command = add_client(tasks, "list", "List tasks, newest first",
+                                   "opscore tasks list --status failed,cancelled --since 1h");
+    add_filter(command);
     command->add_option("--limit", list.limit, "How many")
         ->check(CLI::Range(1, 1000))
         ->capture_default_str();
@@ -227,6 +256,22 @@ class CommandTree {
       if (std::string_view(name) == "purge")
         command->add_flag("--yes", line_.yes, "Do not ask, on a terminal");
     }
+  }
+
+  void add_jobs() {
+    CLI::App* jobs = add_client(root_, "jobs", "List and control bulk jobs", "opscore jobs list");
+    jobs->require_subcommand(0, 1);
+    add_client(*jobs, "list", "List bulk jobs, newest first", "opscore jobs list");
+    struct Verb {
+      const char *name, *description;
+    };
+    for (auto [name, description] :
+         {Verb{"show", "Show a bulk job"}, Verb{"watch", "Follow a bulk job until it has ended"},
+          Verb{"stop", "Stop a bulk job; what it has done stays done"}})
+      add_client(*jobs, name, description, fmt::format("opscore jobs {} job_1", name))
+          ->add_option("job", line_.ids, "The job")
+          ->required()
+          ->expected(1, 1);
   }
 
   void add_fleet() {
@@ -262,10 +307,22 @@ class CommandTree {
     CLI::App* migrate = add(root_, "migrate", "Bring the store's schema up to date",
                             "opscore migrate --data ./opscore-data/opscore.db");
     add_settings(migrate, {"store.", "log."});
+    add_backup("backup", "Write a checked copy of the data file, also while `opscore up` runs",
+               "opscore backup /backup/opscore.backup");
+    add_backup("restore", "Put a backup in the place of the data file, which is kept aside",
+               "opscore restore /backup/opscore.backup");
     add_bench();
     CLI::App* version =
         add(root_, "version", "Print the version and how it was built", "opscore version --json");
     version->add_flag("--json", line_.json, "Print JSON");
+  }
+
+  void add_backup(const std::string& name, const std::string& description,
+                  const std::string& example) {
+    CLI::App* command = add(root_, name, description, example);
+    add_settings(command, {"store."});
+    command->add_option("file", line_.file, "The backup")->required();
+    command->add_flag("--json", line_.json, "Print JSON");
   }
 
   void add_bench() {
@@ -370,7 +427,7 @@ std::expected<CommandLine, EarlyExit> parse_command_line(std::vector<std::string
   std::reverse(args.begin(), args.end());
   try {
     tree.root().parse(args);
-    for (const char* family : {"tasks", "queues", "workers"})
+    for (const char* family : {"tasks", "queues", "jobs", "workers"})
       if (line.command == family) line.command += " list";
   } catch (const CLI::ParseError& error) {
     std::ostringstream out, err;

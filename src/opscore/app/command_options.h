@@ -39,7 +39,11 @@ struct CommandLine {
   BenchOptions bench;
   SubmitOptions submit;
   ListOptions list;
-  std::vector<std::string> ids;      // of tasks
+  std::vector<std::string> ids;  // of tasks, or of a job
+  bool all = false;              // an empty filter is meant
+  bool dry_run = false;
+  std::string output = "-";          // of an export: a file, or - for stdout
+  std::string file;                  // of a backup
   std::optional<std::string> input;  // of a retry
   std::string queue;
   // --wait: unset, "forever", or a duration.

@@ -37,6 +37,11 @@ int run_worker(const Config& config, const RunOptions& options, const AddActors&
 int run_maintenance(const Config& config, const RunOptions& options, const AddActors& add_actors);
 // Brings the store's schema up to date.
 int run_migrate(const Config& config);
+// A checked copy of the data file, while a server may be writing it; and back.
+int run_backup(const Config& config, const std::string& file, bool json);
+int run_restore(const Config& config, const std::string& file, bool json);
+// Makes the folder of a data file. Throws Error{unavailable}.
+void make_data_folder(const std::string& file);
 int run_bench(const Config& config, const BenchOptions& options, const AddActors& add_actors);
 
 }  // namespace opscore

@@ -181,6 +181,14 @@ int serve(const Config& config, const AddActors& add_actors, const Listener& lis
   return code;
 }
 
+int refuse_role(const char* role) {
+  // load_config() has refused every configuration without PostgreSQL before.
+  throw Error(Errc::invalid,
+              fmt::format("{}: this build has no PostgreSQL store; use 'opscore up'", role));
+}
+
+}  // namespace
+
 void make_data_folder(const std::string& file) {
   std::filesystem::path folder = std::filesystem::path(file).parent_path();
   if (folder.empty()) return;
@@ -193,14 +201,6 @@ void make_data_folder(const std::string& file) {
                             folder.string(), failed.message()),
                 false);
 }
-
-int refuse_role(const char* role) {
-  // load_config() has refused every configuration without PostgreSQL before.
-  throw Error(Errc::invalid,
-              fmt::format("{}: this build has no PostgreSQL store; use 'opscore up'", role));
-}
-
-}  // namespace
 
 int run_up(const Config& config, const RunOptions& options, const AddActors& add_actors) {
   make_data_folder(config.store.path);

@@ -1,5 +1,6 @@
 #include "opscore/app/wiring.h"
 
+#include "opscore/api/views.h"
 #include "opscore/app/config_sandbox.h"
 #include "opscore/app/session_context.h"
 #include "opscore/app/version.h"
@@ -18,8 +19,20 @@ std::unique_ptr<Store> open_store(const Config& config, const Clock& clock, Rand
   return observe(open_sqlite_store(clock, random, log, options), clock, metrics);
 }
 
-ServiceOptions service_options(const Registry& registry, TimePoint now) {
+// What an export says of a task: the same as a list.
+void write_exported(std::string& out, const Store& store, const Task& task) {
+  append_task(out, {task, store.id_of(task), Service::worker_name(task.worker), {}});
+}
+
+ServiceOptions service_options(const Config& config, const Registry& registry, Store& store,
+                               TimePoint now, std::function<void()> on_job) {
   ServiceOptions options;
+  options.bulk.exports = config.store.path + ".exports";
+  options.bulk.disk_reserve_bytes = config.store.disk_reserve.value;
+  options.bulk.write_task = [&store](std::string& out, const Task& task) {
+    write_exported(out, store, task);
+  };
+  options.bulk.wake = std::move(on_job);
   for (const RegisteredActor* actor : registry.all()) {
     options.declared.push_back(actor->entry);
     options.declared.back().seen_at = now;
@@ -44,13 +57,14 @@ WorkerOptions worker_options(const Config& config, const WiringOptions& wiring) 
   return options;
 }
 
-MaintenanceOptions maintenance_options(const Config& config, const Worker& worker) {
+MaintenanceOptions maintenance_options(const Config& config, const Worker& worker, BulkJobs& bulk) {
   MaintenanceOptions options;
   options.retention.completed = config.retention.completed;
   options.retention.failed = config.retention.failed;
   for (const auto& [type, keep] : config.retention.types)
     options.retention.completed_by_type.emplace_back(type, keep);
   options.session = [&worker] { return worker.session(); };
+  options.bulk_work = [&bulk] { return bulk.work(); };
   return options;
 }
 
@@ -98,10 +112,12 @@ EmbeddedServer::EmbeddedServer(const Config& config, const AddActors& add_actors
       reaper(log),
       actors(install_actors(config, add_actors, true, reaper, options.groups, http, clock, random)),
       store(open_store(config, clock, random, log, metrics)),
-      service(*store, clock, random, log, metrics, service_options(actors->registry, clock.now())),
+      service(*store, clock, random, log, metrics,
+              service_options(config, actors->registry, *store, clock.now(),
+                              [this] { maintenance.wake(); })),
       worker(actors->registry, *store, clock, random, log, metrics,
              worker_options(config, options)),
-      maintenance(*store, clock, log, metrics, maintenance_options(config, worker)),
+      maintenance(*store, clock, log, metrics, maintenance_options(config, worker, service.bulk())),
       api(service, metrics, log, api_options(config, options.listener)) {
   end_earlier_sessions(*store, log, options.previous_death);
   warn_of_missing_sandboxes(config, log);

@@ -16,7 +16,7 @@ namespace {
 
 // A change that loses its race is decided again from what is there now.
 constexpr int kTries = 8;
-constexpr size_t kPurgeStep = 1000;
+constexpr Duration kPurgeWait = std::chrono::seconds(1);
 
 Error conflict_error(Store& store, const InsertItem& item, const InsertResult& result) {
   std::string holder = store.ids().encode(result.key);
@@ -59,6 +59,7 @@ Service::Service(Store& store, const Clock& clock, Random& random, Log& log, Met
       metrics_(metrics),
       options_(std::move(options)),
       catalogue_(store.fleet(), clock, options_.declared),
+      bulk_(store, clock, log, options_.bulk),
       counters_(std::make_unique<Counters>(metrics)) {}
 
 Service::~Service() = default;
@@ -280,12 +281,13 @@ void Service::set_paused(const std::string& queue, bool paused) {
   store_.tasks().set_paused(queue, paused);
 }
 
-size_t Service::purge(const std::string& name) {
+Job Service::purge(const std::string& name) {
   queue(name);  // refuses an unknown one
-  size_t total = 0;
-  for (size_t step = kPurgeStep; step == kPurgeStep; total += step)
-    step = store_.tasks().purge(name, kPurgeStep);
-  return total;
+  JobRequest request;
+  request.action = JobAction::remove;
+  request.filter.queue = name;
+  request.filter.states = StateSet(State::scheduled, State::waiting, State::pending);
+  return bulk_.work_on(bulk_.start(std::move(request)), Deadline::after(kPurgeWait));
 }
 
 std::vector<Session> Service::workers(Duration ended_within) {

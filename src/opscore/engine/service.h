@@ -11,6 +11,7 @@
 #include "opscore/base/log.h"
 #include "opscore/base/metrics.h"
 #include "opscore/base/random.h"
+#include "opscore/engine/bulk_jobs.h"
 #include "opscore/engine/catalogue.h"
 #include "opscore/engine/diagnosis.h"
 #include "opscore/model/limits.h"
@@ -66,6 +67,7 @@ struct ServiceOptions {
   size_t batch_tasks_max = limits::kBatchTasks;
   // Types that are known although no worker has announced them, with their defaults.
   std::vector<CatalogueEntry> declared;
+  BulkJobsOptions bulk;
 };
 
 class Service {
@@ -97,7 +99,9 @@ class Service {
   std::vector<QueueView> queues();
   QueueView queue(const std::string& name);  // throws not_found
   void set_paused(const std::string& queue, bool paused);
-  size_t purge(const std::string& queue);
+  // Deletes what is unfinished and does not run. A job like others; worked on for a second here,
+  // and in the background when that was not enough.
+  Job purge(const std::string& queue);
   std::vector<Session> workers(Duration ended_within = Duration(0));
   std::vector<CatalogueEntry> actors();
   Readiness readiness();
@@ -105,8 +109,9 @@ class Service {
   std::string reason(const Task& task);
 
   std::string id_of(const Task& task) const { return store_.id_of(task); }
-  std::string worker_name(SessionId session);  // "worker-12"
+  static std::string worker_name(SessionId session);  // "worker-12"
   Store& store() { return store_; }
+  BulkJobs& bulk() { return bulk_; }
   const Clock& clock() const { return clock_; }
   const ServiceOptions& options() const { return options_; }
 
@@ -122,6 +127,7 @@ class Service {
   Metrics& metrics_;
   ServiceOptions options_;
   Catalogue catalogue_;
+  BulkJobs bulk_;
   std::unique_ptr<Counters> counters_;
 };
 

@@ -200,18 +200,18 @@ TEST_F(ServiceVerbs, purge_deletes_what_has_not_ended_and_does_not_run) {
   std::string running = task_in(State::running);
   std::string scheduled = task_in(State::scheduled);
   std::vector<std::string> pending = {task_in(State::pending), task_in(State::pending)};
-  EXPECT_EQ(service_->purge("default"), 3u);
+  EXPECT_EQ(service_->purge("default").counts.done, 3);
   EXPECT_EQ(service_->get(running).state(), State::running);
   for (const std::string& id : {scheduled, pending[0], pending[1]})
     EXPECT_EQ(error_of([&] { service_->get(id); }).code(), Errc::not_found);
-  EXPECT_EQ(service_->purge("default"), 0u);
+  EXPECT_EQ(service_->purge("default").counts.done, 0);
   EXPECT_EQ(error_of([&] { service_->purge("nope"); }).code(), Errc::not_found);
 }
 
 TEST_F(ServiceVerbs, purge_works_off_more_than_one_step) {
   for (int i = 0; i < 250; ++i)
     service_->submit_many(std::vector<SubmitRequest>(10, request()), InsertMode::all_or_nothing);
-  EXPECT_EQ(service_->purge("default"), 2500u);
+  EXPECT_EQ(service_->purge("default").counts.done, 2500);
 }
 
 TEST_F(ServiceVerbs, it_is_ready_while_a_live_session_consumes) {

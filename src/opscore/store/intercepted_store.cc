@@ -64,9 +64,6 @@ class InterceptedTasks final : public TaskStore {
   size_t remove(std::span<const TaskKey> keys) override {
     return run_("remove", [&] { return inner_.remove(keys); });
   }
-  size_t purge(const std::string& queue, size_t limit) override {
-    return run_("purge", [&] { return inner_.purge(queue, limit); });
-  }
   void set_paused(const std::string& queue, bool paused) override {
     run_("set_paused", [&] { inner_.set_paused(queue, paused); });
   }
@@ -157,6 +154,39 @@ class InterceptedOutbox final : public Outbox {
   const Interceptor& run_;
 };
 
+class InterceptedJobs final : public Jobs {
+ public:
+  InterceptedJobs(Jobs& inner, const Interceptor& run) : inner_(inner), run_(run) {}
+  Job create(const NewJob& job) override {
+    return run_("job_create", [&] { return inner_.create(job); });
+  }
+  std::optional<Job> find(JobId id) override {
+    return run_("job_find", [&] { return inner_.find(id); });
+  }
+  std::vector<Job> list(size_t limit) override {
+    return run_("job_list", [&] { return inner_.list(limit); });
+  }
+  std::vector<Job> unfinished() override {
+    return run_("job_unfinished", [&] { return inner_.unfinished(); });
+  }
+  JobLook look(const Job& job, size_t most) override {
+    return run_("job_look", [&] { return inner_.look(job, most); });
+  }
+  Job advance(const Job& from, const JobSlice& slice) override {
+    return run_("job_advance", [&] { return inner_.advance(from, slice); });
+  }
+  std::optional<Job> end(JobId id, JobState state, const std::string& error) override {
+    return run_("job_end", [&] { return inner_.end(id, state, error); });
+  }
+  std::vector<JobId> forget(TimePoint ended_before) override {
+    return run_("job_forget", [&] { return inner_.forget(ended_before); });
+  }
+
+ private:
+  Jobs& inner_;
+  const Interceptor& run_;
+};
+
 class InterceptedStore final : public Store {
  public:
   InterceptedStore(std::unique_ptr<Store> inner, Around around)
@@ -165,12 +195,14 @@ class InterceptedStore final : public Store {
         tasks_(inner_->tasks(), run_),
         reader_(inner_->reader(), run_),
         fleet_(inner_->fleet(), run_),
-        outbox_(inner_->outbox(), run_) {}
+        outbox_(inner_->outbox(), run_),
+        jobs_(inner_->jobs(), run_) {}
   TaskStore& tasks() override { return tasks_; }
   TaskReader& reader() override { return reader_; }
   Fleet& fleet() override { return fleet_; }
   Changes& changes() override { return inner_->changes(); }  // waits by design: not a call to time
   Outbox& outbox() override { return outbox_; }
+  Jobs& jobs() override { return jobs_; }
   const IdCodec& ids() const override { return inner_->ids(); }
   const std::string& identity() const override { return inner_->identity(); }
 
@@ -181,6 +213,7 @@ class InterceptedStore final : public Store {
   InterceptedReader reader_;
   InterceptedFleet fleet_;
   InterceptedOutbox outbox_;
+  InterceptedJobs jobs_;
 };
 
 // The series of each operation, made at its first call.

@@ -1,5 +1,5 @@
 #pragma once
-// The store: the truth about tasks. Three small interfaces and a change feed; memory/, sqlite/ and
+// The store: the truth about tasks. Small interfaces and a change feed; memory/, sqlite/ and
 // later postgres/ implement them, store/conformance holds all of them to the same behaviour.
 //
 // Every method may be called from any thread and blocks until its effect is durable (for the memory
@@ -19,6 +19,8 @@
 #include "opscore/model/plan.h"
 #include "opscore/model/submit.h"
 #include "opscore/model/task.h"
+#include "opscore/model/task_filter.h"
+#include "opscore/store/jobs.h"
 
 namespace opscore {
 
@@ -106,20 +108,8 @@ class TaskStore {
   // Deletes tasks that are not running, with all that belongs to them. How many.
   virtual size_t remove(std::span<const TaskKey> keys) = 0;
 
-  // Deletes up to `limit` unfinished tasks of a queue that are not running. How many.
-  virtual size_t purge(const std::string& queue, size_t limit) = 0;
-
   // Pausing stops claims from a queue; what runs goes on. Survives a restart.
   virtual void set_paused(const std::string& queue, bool paused) = 0;
-};
-
-struct TaskFilter {
-  StateSet states;  // empty: all
-  std::string type;
-  std::string queue;
-  std::vector<std::pair<std::string, std::string>> labels;  // all must match
-  std::optional<TimePoint> created_since;                   // inclusive
-  std::optional<TimePoint> created_before;                  // exclusive
 };
 
 struct TaskPage {
@@ -207,6 +197,7 @@ class Store {
   virtual Fleet& fleet() = 0;
   virtual Changes& changes() = 0;
   virtual Outbox& outbox() = 0;
+  virtual Jobs& jobs() = 0;
   virtual const IdCodec& ids() const = 0;
   virtual const std::string& identity() const = 0;  // of the installation, for contexts
 

@@ -360,13 +360,22 @@ Command Script::keep_up() {
           }};
 }
 
+// A bulk job of some kind on a queue, from its start to its end.
+std::string bulk(Store& store, size_t which, const std::string& queue) {
+  constexpr JobAction kActions[] = {JobAction::cancel, JobAction::retry, JobAction::remove};
+  StateSet states(static_cast<State>(which / 12 % kStateCount));
+  Job job = run_job(store, kActions[which / 4 % 3], of_queue(queue, states), which % 5 + 1);
+  return fmt::format("{}/{}/{} {}", job.counts.done, job.counts.matched, to_string(job.state),
+                     encode_skipped(job.counts.skipped));
+}
+
 Command Script::clear() {
   size_t what = below(4), which = below(1000);
   std::string where = queue();
   return {
       "clear", [=](Side& side) -> std::string {
         TaskStore& tasks = side.store->tasks();
-        if (what == 0 && which % 4 == 0) return std::to_string(tasks.purge(where, 1000));
+        if (what == 0 && which % 4 == 0) return bulk(*side.store, which, where);
         if (what == 1) return std::to_string(tasks.prune({60ms, 120ms, {{"b", 90ms}}}, 1000));
         if (what == 2 && !side.tasks.empty())
           return std::to_string(tasks.remove(std::vector{side.tasks[which % side.tasks.size()]}));

@@ -46,7 +46,9 @@ Duration Maintenance::tick() {
     rescue_lost_sessions();
     if (clock_.steady() >= prune_at_) prune();
     if (options_.broker) relay_outbox();
-    return promote();
+    bool more = options_.bulk_work();
+    Duration next = promote();
+    return more ? Duration(0) : next;
   } catch (const Error&) {
     watch_.interrupted();
     throw;

@@ -1,7 +1,7 @@
 #pragma once
 // What the leader does for everybody: promotes what is due, fails what is too late, gives back what
-// lost sessions held, prunes, relays the outbox. Every tick is idempotent, so a deposed leader that
-// has not noticed harms nothing.
+// lost sessions held, prunes, relays the outbox, works on bulk jobs. Every tick is idempotent, so a
+// deposed leader that has not noticed harms nothing.
 
 #include <functional>
 #include <map>
@@ -20,6 +20,8 @@ struct MaintenanceOptions {
   Duration session_ttl = limits::kSessionTtl;
   std::function<SessionId()> session;  // of this process; leads only while it has one
   Broker* broker = nullptr;            // null: the store is the queue
+  // One slice of a bulk job; false when there is none.
+  std::function<bool()> bulk_work = [] { return false; };
 };
 
 // Watches renewal counters on its own steady clock: a counter that stands still for a full TTL of
@@ -49,6 +51,8 @@ class Maintenance {
 
   void start() { loop_.start(); }
   void stop() { loop_.stop(); }
+  // There is something to do before the next round is due.
+  void wake() { loop_.wake(); }
   // One round of whatever is due; how long until the next. For the loop and the simulation.
   Duration tick();
 

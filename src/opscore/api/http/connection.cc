@@ -1,6 +1,7 @@
 #include "opscore/api/http/connection.h"
 
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <array>
 #include <boost/asio/redirect_error.hpp>
@@ -28,6 +29,10 @@ constexpr Duration kParked = std::chrono::seconds(2);
 
 Duration time_for(size_t bytes) {
   return Duration(static_cast<int64_t>(bytes * 1000 / kBytesPerSecond));
+}
+
+size_t body_bytes(const Response& response) {
+  return response.file ? static_cast<size_t>(response.file->bytes()) : response.body.size();
 }
 
 }  // namespace
@@ -253,7 +258,32 @@ Connection::Awaitable<bool> Connection::write_answer() {
   auto token = asio::redirect_error(asio::use_awaitable, code);
   co_await asio::async_write(socket_, bytes, token);
   if (code) left_ = true;
-  co_return !code;
+  if (code || !response.file || head_only_) co_return !code;
+  bool sent = co_await write_file(*response.file);
+  co_return sent;
+}
+
+// Read by the piece: a file may be larger than memory, and the page cache has most of what was
+// written lately. A file that turns out shorter than promised ends the connection.
+Connection::Awaitable<bool> Connection::write_file(const BodyFile& file) {
+  std::vector<char> piece(kBodyBufferBytes);
+  for (int64_t sent = 0; sent < file.bytes() && !left_;) {
+    size_t wanted = static_cast<size_t>(
+        std::min<int64_t>(static_cast<int64_t>(piece.size()), file.bytes() - sent));
+    ssize_t got = ::pread(file.fd(), piece.data(), wanted, sent);
+    if (got <= 0) {
+      left_ = true;
+      break;
+    }
+    sent += got;
+    enter(Phase::writing, edge_.options.write_timeout);
+    asio::const_buffer bytes(piece.data(), static_cast<size_t>(got));
+    error_code code;
+    auto token = asio::redirect_error(asio::use_awaitable, code);
+    co_await asio::async_write(socket_, bytes, token);
+    if (code) left_ = true;
+  }
+  co_return !left_;
 }
 
 Connection::Awaitable<void> Connection::write_stream() {
@@ -338,7 +368,7 @@ void Connection::build_head(const Response& response, bool open_length) {
     head_.append("\r\nCache-Control: no-store\r\nX-Accel-Buffering: no");
   else if (response.status != 204)
     head_.append("\r\nContent-Length: ")
-        .append(digits, std::to_chars(digits, digits + sizeof digits, response.body.size()).ptr);
+        .append(digits, std::to_chars(digits, digits + sizeof digits, body_bytes(response)).ptr);
   if (close_ || response.close)
     head_.append("\r\nConnection: close");
   else if (keep_alive_1_0_)

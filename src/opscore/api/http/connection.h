@@ -53,6 +53,7 @@ class Connection {
   Awaitable<bool> say_continue();
   Awaitable<void> exchange();
   Awaitable<bool> write_answer();
+  Awaitable<bool> write_file(const BodyFile& file);
   Awaitable<void> write_stream();
   Awaitable<void> linger();
   Awaitable<void> wait_for_wake();

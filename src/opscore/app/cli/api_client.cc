@@ -10,6 +10,7 @@ namespace {
 
 // Longer than the longest wait of one call (see follow_task).
 constexpr Duration kCallMax = std::chrono::seconds(120);
+constexpr Duration kIdleMax = std::chrono::seconds(60);  // without a byte of a download
 
 class HttpApiClient final : public ApiClient {
  public:
@@ -24,15 +25,36 @@ class HttpApiClient final : public ApiClient {
 
   ApiAnswer call(const std::string& method, const std::string& path,
                  const std::string& body) override {
+    HttpRequest request = make_request(method, path);
+    if (!body.empty()) request.headers.emplace_back("Content-Type", "application/json");
+    request.body = body;
+    return send(request, Deadline::after(kCallMax));
+  }
+
+  ApiAnswer download(const std::string& path,
+                     const std::function<void(std::string_view)>& take) override {
+    HttpRequest request = make_request("GET", path);
+    request.idle_timeout = kIdleMax;
+    request.on_body = [&](std::string_view piece) {
+      take(piece);
+      return true;
+    };
+    return send(request, Deadline::never());
+  }
+
+ private:
+  HttpRequest make_request(const std::string& method, const std::string& path) const {
     HttpRequest request;
     request.method = method;
     request.url = url_ + "/api/v1" + path;
     request.headers = {{"Accept", "application/json"}, {"User-Agent", "opscore"}};
-    if (!body.empty()) request.headers.emplace_back("Content-Type", "application/json");
     if (!token_.empty()) request.headers.emplace_back("Authorization", "Bearer " + token_);
-    request.body = body;
+    return request;
+  }
+
+  ApiAnswer send(const HttpRequest& request, Deadline deadline) {
     try {
-      HttpResponse response = http_.send(request, {}, Deadline::after(kCallMax));
+      HttpResponse response = http_.send(request, {}, deadline);
       return {response.status, std::move(response.body)};
     } catch (const Error& error) {
       if (error.code() != Errc::unavailable && error.code() != Errc::malformed) throw;
@@ -43,7 +65,6 @@ class HttpApiClient final : public ApiClient {
     }
   }
 
- private:
   std::string url_;
   Origin origin_;
   std::string token_;

@@ -2,6 +2,7 @@
 // The REST API as the commands see it: over HTTP, or, when no server runs, answered by this process
 // from the data file. Not thread-safe.
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -25,6 +26,11 @@ class ApiClient {
   // Error{unavailable} when none comes, saying how to start one.
   virtual ApiAnswer call(const std::string& method, const std::string& path,
                          const std::string& body) = 0;
+
+  // Gets a body of any size, piece by piece, into `take`; an answer without it when it is refused.
+  // Throws as call() does, and what `take` throws.
+  virtual ApiAnswer download(const std::string& path,
+                             const std::function<void(std::string_view)>& take) = 0;
 
   ApiAnswer get(const std::string& path) { return call("GET", path, ""); }
   ApiAnswer post(const std::string& path, const std::string& body = "") {

@@ -38,6 +38,11 @@ CommandExit watch_task(ClientContext& context);
 CommandExit cancel_tasks(ClientContext& context);
 CommandExit retry_tasks(ClientContext& context);
 CommandExit delete_tasks(ClientContext& context);
+CommandExit export_tasks(ClientContext& context);
+CommandExit list_jobs(ClientContext& context);
+CommandExit show_job(ClientContext& context);
+CommandExit watch_job(ClientContext& context);
+CommandExit stop_job(ClientContext& context);
 CommandExit list_queues(ClientContext& context);
 CommandExit pause_queue(ClientContext& context);
 CommandExit resume_queue(ClientContext& context);
@@ -51,12 +56,31 @@ CommandExit explain_task(ClientContext& context);
 // Prints "opscore: <what was attempted>: <the server's words>".
 CommandExit print_refusal(ClientContext& context, const std::string& attempted,
                           const ApiAnswer& answer);
+// Gets `path`, and prints it as JSON or the members of its array `name` as a table.
+CommandExit print_list(ClientContext& context, const std::string& path, const char* name,
+                       std::vector<std::string> header,
+                       const std::function<std::vector<std::string>(const Json&)>& row);
 // The input as JSON text: `text` is JSON, @FILE or -. Throws Error{invalid}.
 std::string read_input(const std::string& text, std::istream& in);
 // The body of a submit. Throws Error{invalid} for a bad label or input.
 std::string submit_body(const SubmitOptions& options, std::istream& in);
 // The query of a list, "?status=..." or empty. Throws Error{invalid} for a bad time.
 std::string list_query(const ListOptions& options, TimePoint now);
+
+// Cancels, retries or deletes by filter: asks on a terminal, starts the job, follows it when --wait
+// was given. Throws Error{invalid} for a bad filter.
+CommandExit change_by_filter(ClientContext& context, const std::string& action);
+// Follows a job until it ends or the deadline comes, with its progress on stderr; the last answer.
+ApiAnswer follow_job(ClientContext& context, const std::string& id, Deadline until);
+// "3 cancelled, 1 skipped (running)" and the exit status that goes with it.
+CommandExit print_job_end(ClientContext& context, const ApiAnswer& answer);
+// Asks on a terminal, unless --yes was given. False: no.
+bool confirm(ClientContext& context, const std::string& question);
+// An answer, or nothing while the server is away and may come back.
+std::optional<ApiAnswer> ask(ApiClient& api, const std::string& path,
+                             std::optional<Deadline>& patience);
+// The time of a --since or --before, RFC 3339. Throws Error{invalid}.
+std::string time_for_query(const char* option, const std::string& text, TimePoint now);
 
 // How waiting for a task came out: the finished task, a refusal, or neither when time ran out.
 struct Followed {

@@ -45,4 +45,17 @@ CommandExit server_exit_status(Errc code) {
   }
 }
 
+CommandExit backup_exit_status(Errc code) {
+  switch (code) {
+    case Errc::invalid:
+    case Errc::conflict:
+    case Errc::corrupt:
+      return CommandExit::refused;
+    case Errc::not_found:
+      return CommandExit::not_found;
+    default:
+      return CommandExit::failed;
+  }
+}
+
 }  // namespace opscore

@@ -23,20 +23,26 @@ CommandExit exit_status_of(int http_status);
 CommandExit client_exit_status(Errc code);
 CommandExit server_exit_status(Errc code);
 
+// Of what backup and restore threw: a file that is not what it must be is refused.
+CommandExit backup_exit_status(Errc code);
+
 struct ExitWords {
   CommandExit status;
   std::string_view words;
 };
 inline constexpr ExitWords kExitWords[] = {
     {CommandExit::ok, "done"},
-    {CommandExit::failed, "the task failed or was cancelled, or the command itself went wrong"},
+    {CommandExit::failed,
+     "the task failed or was cancelled, the job failed or was stopped, or the command itself went "
+     "wrong"},
     {CommandExit::usage, "the command line or the configuration is wrong"},
-    {CommandExit::not_found, "there is no such task or queue"},
+    {CommandExit::not_found, "there is no such task, queue, job or file"},
     {CommandExit::unreachable, "no server answers, or it says that it cannot work now (503)"},
     {CommandExit::refused,
-     "refused: by the server (another state, a taken key, a bad field, no token), or because "
-     "another process holds the data file"},
-    {CommandExit::unfinished, "the task is not done after the time given with `--wait`"},
+     "refused: by the server (another state, a taken key, a bad field, no token), because another "
+     "process holds the data file, or because a file is no backup, damaged, or made by a newer "
+     "opscore"},
+    {CommandExit::unfinished, "the task or job is not done after the time given with `--wait`"},
 };
 
 }  // namespace opscore

@@ -19,23 +19,6 @@ std::string list_of(const Json& object, const char* name) {
   return fmt::format("{}", fmt::join(texts, ", "));
 }
 
-// Gets `path`, and prints it as JSON or the members of its array `name` as a table.
-CommandExit print_list(ClientContext& context, const std::string& path, const char* name,
-                       std::vector<std::string> header,
-                       const std::function<std::vector<std::string>(const Json&)>& row) {
-  ApiAnswer answer = context.api.get(path);
-  if (!answer.ok()) return print_refusal(context, fmt::format("list {}", name), answer);
-  if (context.line.json) {
-    context.out << answer.body << '\n';
-    return CommandExit::ok;
-  }
-  Table table(std::move(header));
-  const Json listed = parse_json(answer.body);  // named: g++ 12 ends temporaries before the loop
-  for (const Json& item : listed.at(name)) table.add(row(item));
-  context.out << table.text(context.screen);
-  return CommandExit::ok;
-}
-
 CommandExit change_queue(ClientContext& context, const char* verb,
                          const std::function<std::string(const Json&)>& words) {
   const std::string& queue = context.line.queue;
@@ -70,6 +53,22 @@ Explanation explanation_from(const Json& json) {
 
 }  // namespace
 
+CommandExit print_list(ClientContext& context, const std::string& path, const char* name,
+                       std::vector<std::string> header,
+                       const std::function<std::vector<std::string>(const Json&)>& row) {
+  ApiAnswer answer = context.api.get(path);
+  if (!answer.ok()) return print_refusal(context, fmt::format("list {}", name), answer);
+  if (context.line.json) {
+    context.out << answer.body << '\n';
+    return CommandExit::ok;
+  }
+  Table table(std::move(header));
+  const Json listed = parse_json(answer.body);  // named: g++ 12 ends temporaries before the loop
+  for (const Json& item : listed.at(name)) table.add(row(item));
+  context.out << table.text(context.screen);
+  return CommandExit::ok;
+}
+
 CommandExit list_queues(ClientContext& context) {
   return print_list(
       context, "/queues", "queues",
@@ -97,20 +96,27 @@ CommandExit resume_queue(ClientContext& context) {
 }
 
 CommandExit purge_queue(ClientContext& context) {
-  if (context.screen.terminal && !context.line.yes) {
-    context.err << fmt::format(
-        "This deletes every task of queue {} that is not running or done. Sure? [y/N] ",
-        context.line.queue);
-    std::string answer;
-    std::getline(context.in, answer);
-    if (answer != "y" && answer != "yes") {
-      context.err << "nothing was deleted\n";
-      return CommandExit::failed;
-    }
+  const std::string& queue = context.line.queue;
+  if (!confirm(context, fmt::format("This deletes every task of queue {} that is not running or "
+                                    "done.",
+                                    queue)))
+    return CommandExit::failed;
+  ApiAnswer answer = context.api.post(fmt::format("/queues/{}/purge", percent_encode(queue)));
+  if (!answer.ok()) return print_refusal(context, "purge queue " + queue, answer);
+  Json purge = parse_json(answer.body);
+  int64_t purged = purge.value("purged", int64_t{0});
+  if (field_text(purge, "state") != "completed") {  // many: a job goes on with them
+    answer = follow_job(context, field_text(purge, "job_id"), Deadline::never());
+    if (!answer.ok()) return print_refusal(context, "purge queue " + queue, answer);
+    Json job = parse_json(answer.body);
+    purged = job.value("done", int64_t{0});
+    if (field_text(job, "state") != "completed") return print_job_end(context, answer);
   }
-  return change_queue(context, "purge", [](const Json& answer) {
-    return fmt::format("{} deleted", field_text(answer, "purged"));
-  });
+  if (context.line.json)
+    context.out << Json{{"purged", purged}}.dump() << '\n';
+  else
+    context.out << fmt::format("{}\t{} deleted\n", queue, purged);
+  return CommandExit::ok;
 }
 
 CommandExit list_workers(ClientContext& context) {
@@ -182,6 +188,9 @@ ClientCommand find_client_command(const std::string& command) {
       {"queues pause", pause_queue},  {"queues resume", resume_queue},
       {"queues purge", purge_queue},  {"workers list", list_workers},
       {"actors", list_actors},        {"explain", explain_task},
+      {"tasks export", export_tasks}, {"jobs list", list_jobs},
+      {"jobs show", show_job},        {"jobs watch", watch_job},
+      {"jobs stop", stop_job},
   };
   for (const Row& row : kRows)
     if (row.command == command) return row.run;

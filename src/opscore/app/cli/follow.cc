@@ -19,24 +19,6 @@ constexpr Duration kCallShare = 1s;    // how stale shown progress may be
 constexpr Duration kServerAway = 30s;  // a crash and restart take less
 constexpr Duration kReconnectPause = 200ms;
 
-// An answer, or nothing while the server is away and may come back.
-std::optional<ApiAnswer> ask(ApiClient& api, const std::string& path,
-                             std::optional<Deadline>& patience) {
-  try {
-    ApiAnswer answer = api.get(path);
-    if (answer.status != 503) {
-      patience.reset();
-      return answer;
-    }
-    if (patience && patience->passed()) return answer;
-  } catch (const Error& error) {
-    if (error.code() != Errc::unavailable || (patience && patience->passed())) throw;
-  }
-  if (!patience) patience = Deadline::after(kServerAway);
-  std::this_thread::sleep_for(kReconnectPause);
-  return std::nullopt;
-}
-
 bool is_done(const std::string& task_text) {
   auto status = state_from(parse_json(raw_member(task_text, "status")).get<std::string>());
   return status && is_terminal(*status);
@@ -62,6 +44,23 @@ std::string state_line(const Json& task) {
 }
 
 }  // namespace
+
+std::optional<ApiAnswer> ask(ApiClient& api, const std::string& path,
+                             std::optional<Deadline>& patience) {
+  try {
+    ApiAnswer answer = api.get(path);
+    if (answer.status != 503) {
+      patience.reset();
+      return answer;
+    }
+    if (patience && patience->passed()) return answer;
+  } catch (const Error& error) {
+    if (error.code() != Errc::unavailable || (patience && patience->passed())) throw;
+  }
+  if (!patience) patience = Deadline::after(kServerAway);
+  std::this_thread::sleep_for(kReconnectPause);
+  return std::nullopt;
+}
 
 Deadline wait_deadline(const std::string& wait) {
   if (wait == "forever") return Deadline::never();

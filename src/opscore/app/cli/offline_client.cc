@@ -40,6 +40,11 @@ class OfflineApiClient final : public ApiClient {
     return {response.status, std::move(response.body)};
   }
 
+  ApiAnswer download(const std::string& path,
+                     const std::function<void(std::string_view)>&) override {
+    throw Error(Errc::unavailable, "read " + path + ": only a server has it");
+  }
+
  private:
   static SqliteOptions options_for(const Config& config) {
     SqliteOptions options;

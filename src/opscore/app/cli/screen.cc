@@ -65,13 +65,13 @@ void fit(std::vector<size_t>& widths, size_t width) {
 
 }  // namespace
 
-Screen look_at_terminal(const std::map<std::string, std::string>& environment) {
+Screen look_at_terminal(const std::map<std::string, std::string>& environment, int fd) {
   Screen screen;
-  screen.terminal = ::isatty(STDOUT_FILENO) == 1;
+  screen.terminal = ::isatty(fd) == 1;
   screen.colour = screen.terminal && variable(environment, "NO_COLOR").empty() &&
                   variable(environment, "TERM") != "dumb";
   winsize size{};
-  if (screen.terminal && ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+  if (screen.terminal && ::ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
     screen.width = size.ws_col;
   std::string columns = variable(environment, "COLUMNS");
   size_t asked = 0;

@@ -16,9 +16,9 @@ struct Screen {
   bool colour = false;
   size_t width = 80;
 };
-// Of stdout. NO_COLOR (not empty) and TERM=dumb mean no colours; COLUMNS wins over the terminal's
-// own width.
-Screen look_at_terminal(const std::map<std::string, std::string>& environment);
+// Of stdout, or of another open file, such as stderr. NO_COLOR (not empty) and TERM=dumb mean no
+// colours; COLUMNS wins over the terminal's own width.
+Screen look_at_terminal(const std::map<std::string, std::string>& environment, int fd = 1);
 
 class Table {
  public:

@@ -21,14 +21,6 @@ std::string when(const ClientContext& context, const Json& task, const char* nam
   return age.count() < 0 ? "in " + short_age(-age) : short_age(age);
 }
 
-std::string time_for_query(const char* option, const std::string& text, TimePoint now) {
-  if (auto ago = parse_duration(text)) return to_rfc3339(now - *ago);
-  if (auto at = parse_rfc3339(text)) return to_rfc3339(*at);
-  throw Error(Errc::invalid, fmt::format("{}: '{}' is neither a time, such as "
-                                         "2030-01-31T12:00:00Z, nor a duration, such as 1h",
-                                         option, text));
-}
-
 // Runs `call` for every id and prints one line each; the worst status wins.
 CommandExit for_each_id(ClientContext& context, const char* verb,
                         const std::function<ApiAnswer(const std::string&)>& call,
@@ -66,6 +58,14 @@ void print_attempts(ClientContext& context, const std::string& id) {
 }
 
 }  // namespace
+
+std::string time_for_query(const char* option, const std::string& text, TimePoint now) {
+  if (auto ago = parse_duration(text)) return to_rfc3339(now - *ago);
+  if (auto at = parse_rfc3339(text)) return to_rfc3339(*at);
+  throw Error(Errc::invalid, fmt::format("{}: '{}' is neither a time, such as "
+                                         "2030-01-31T12:00:00Z, nor a duration, such as 1h",
+                                         option, text));
+}
 
 CommandExit print_refusal(ClientContext& context, const std::string& attempted,
                           const ApiAnswer& answer) {
@@ -160,6 +160,7 @@ CommandExit show_task(ClientContext& context) {
 }
 
 CommandExit cancel_tasks(ClientContext& context) {
+  if (context.line.ids.empty()) return change_by_filter(context, "cancel");
   return for_each_id(
       context, "cancel", [&](const auto& id) { return context.api.post(task_path(id, "/cancel")); },
       [](const ApiAnswer& answer) {
@@ -168,6 +169,7 @@ CommandExit cancel_tasks(ClientContext& context) {
 }
 
 CommandExit retry_tasks(ClientContext& context) {
+  if (context.line.ids.empty()) return change_by_filter(context, "retry");
   std::string body = "{}";
   if (context.line.input)
     body = fmt::format("{{\"input_data\":{}}}", read_input(*context.line.input, context.in));
@@ -178,6 +180,7 @@ CommandExit retry_tasks(ClientContext& context) {
 }
 
 CommandExit delete_tasks(ClientContext& context) {
+  if (context.line.ids.empty()) return change_by_filter(context, "delete");
   return for_each_id(
       context, "delete",
       [&](const auto& id) { return context.api.call("DELETE", task_path(id), ""); },

@@ -233,7 +233,7 @@ TEST_P(StoreReader, CountsFollowEveryChange) {
   store_->tasks().rescue(lost_session(session_, LostSession::Cause::gone));
   EXPECT_EQ(queue("q").running, 0);
   EXPECT_EQ(queue("q").pending, 1);
-  store_->tasks().purge("q", 10);
+  run_job(*store_, JobAction::remove, of_queue("q", StateSet(State::pending)));
   EXPECT_EQ(queue("q").pending, 0);
 }
 

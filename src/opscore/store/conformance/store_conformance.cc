@@ -167,6 +167,20 @@ InsertItem item_with_id(TaskSpec spec, const std::string& id, std::string hash) 
   return keyed_item(std::move(spec), {UniqueKey::Kind::task_id, "", id}, std::move(hash));
 }
 
+TaskFilter of_queue(const std::string& queue, StateSet states) {
+  TaskFilter filter;
+  filter.queue = queue;
+  filter.states = states;
+  return filter;
+}
+
+Job run_job(Store& store, JobAction action, TaskFilter filter, size_t most) {
+  if (filter.states.empty()) filter.states = default_states(action);
+  Job job = store.jobs().create({action, std::move(filter)});
+  while (!is_ended(job.state)) job = store.jobs().advance(job, {store.jobs().look(job, most)});
+  return job;
+}
+
 RetryPolicy retry_at_once() {
   RetryPolicy policy;
   policy.min = policy.max = Duration(0);

@@ -81,6 +81,10 @@ LostSession lost_session(SessionId session, LostSession::Cause cause, std::strin
 InsertItem keyed_item(TaskSpec spec, UniqueKey key, std::string hash);
 InsertItem item_with_id(TaskSpec spec, const std::string& id, std::string hash = "hash");
 RetryPolicy retry_at_once();  // no wait between attempts
+// Makes a job and works on it to its end, `most` tasks a slice. States that the filter does not
+// name are those of default_states().
+Job run_job(Store& store, JobAction action, TaskFilter filter, size_t most = 100);
+TaskFilter of_queue(const std::string& queue, StateSet states = {});
 
 class StoreInsert : public StoreConformance {};
 class StoreClaim : public StoreConformance {};
@@ -95,6 +99,7 @@ class StoreOutbox : public StoreConformance {
  protected:
   StoreOutbox();
 };
+class StoreJobs : public StoreConformance {};
 class StoreRace : public StoreConformance {};
 class StoreReopen : public StoreConformance {
  protected:
@@ -121,6 +126,7 @@ class StoreModel : public testing::TestWithParam<StoreFactory> {};
   OPSCORE_INSTANTIATE_ONE(name, StoreFleet, factory);   \
   OPSCORE_INSTANTIATE_ONE(name, StoreChanges, factory); \
   OPSCORE_INSTANTIATE_ONE(name, StoreOutbox, factory);  \
+  OPSCORE_INSTANTIATE_ONE(name, StoreJobs, factory);    \
   OPSCORE_INSTANTIATE_ONE(name, StoreRace, factory);    \
   OPSCORE_INSTANTIATE_ONE(name, StoreReopen, factory);  \
   OPSCORE_INSTANTIATE_ONE(name, StoreModel, factory);   \

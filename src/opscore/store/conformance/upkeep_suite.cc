@@ -174,21 +174,5 @@ TEST_P(StoreUpkeep, RemoveDeletesWhatDoesNotRun) {
   EXPECT_EQ(store_->tasks().remove({}), 0u);
 }
 
-TEST_P(StoreUpkeep, PurgeEmptiesAQueueButForWhatRunsOrRan) {
-  insert_many(5, spec());
-  insert(due_in(spec(), clock_.now(), 1h));
-  ClaimedTask running = claim(1).at(0);
-  TaskKey done = complete_one(spec("done"));
-  TaskKey elsewhere = insert(spec("t", "other"));
-  EXPECT_EQ(store_->tasks().purge("q", 2), 2u);
-  EXPECT_EQ(store_->tasks().purge("q", 100), 3u);
-  EXPECT_EQ(store_->tasks().purge("q", 100), 0u);
-  EXPECT_EQ(store_->tasks().purge("nowhere", 100), 0u);
-  EXPECT_EQ(state(running.key), State::running);
-  EXPECT_EQ(state(done), State::completed);
-  EXPECT_EQ(state(elsewhere), State::pending);
-  EXPECT_THAT(claim(), IsEmpty());
-}
-
 }  // namespace
 }  // namespace opscore

@@ -1,36 +1,10 @@
 #include <algorithm>
-#include <limits>
 
 #include "opscore/model/limits.h"
 #include "opscore/store/memory/memory_state.h"
 
 namespace opscore {
 namespace {
-
-bool matches(const TaskFilter& filter, const TaskRow& row) {
-  const auto& labels = row.spec.options.labels;
-  return (filter.states.empty() || filter.states.has(row.live.state)) &&
-         (filter.type.empty() || filter.type == row.spec.type) &&
-         (filter.queue.empty() || filter.queue == row.spec.queue) &&
-         std::all_of(filter.labels.begin(), filter.labels.end(), [&](const auto& wanted) {
-           return std::find(labels.begin(), labels.end(), wanted) != labels.end();
-         });
-}
-
-// The keys that are asked for: [first, end).
-struct KeyRange {
-  TaskKey first{};
-  TaskKey end{std::numeric_limits<int64_t>::max()};
-};
-
-KeyRange range_of(const TaskFilter& filter, std::optional<TaskKey> before) {
-  KeyRange range;
-  if (before) range.end = *before;
-  if (filter.created_before)
-    range.end = std::min(range.end, TaskKey::first_at(*filter.created_before));
-  if (filter.created_since) range.first = TaskKey::first_at(*filter.created_since);
-  return range;
-}
 
 void count(QueueStats& stats, const TaskRow& row, TimePoint now) {
   switch (row.live.state) {
@@ -77,7 +51,8 @@ std::optional<Task> MemoryReader::find(TaskKey key) {
 TaskPage MemoryReader::list(const TaskFilter& filter, std::optional<TaskKey> before, size_t limit) {
   std::lock_guard lock(state_.mutex);
   auto& rows = state_.tasks.rows();
-  KeyRange range = range_of(filter, before);
+  KeyRange range = range_of(filter);
+  if (before) range.end = std::min(range.end, *before);
   TaskPage page;
   size_t looked = 0;
   auto row = rows.lower_bound(range.end);
@@ -88,7 +63,7 @@ TaskPage MemoryReader::list(const TaskFilter& filter, std::optional<TaskKey> bef
       break;
     }
     --row, ++looked;
-    if (matches(filter, row->second)) page.tasks.push_back(row->second.task());
+    if (row->second.matches(filter)) page.tasks.push_back(row->second.task());
   }
   return page;
 }

@@ -34,6 +34,8 @@ struct MemoryState {
   std::set<std::string> seen_queues;  // that have or had tasks
   std::set<std::string> paused_queues;
   TaskKey pruned_up_to;  // where the next prune() goes on
+  std::map<JobId, Job> jobs;
+  int64_t last_job_id = 0;
 };
 
 class MemoryTasks final : public TaskStore {
@@ -49,7 +51,6 @@ class MemoryTasks final : public TaskStore {
   void record_progress(std::vector<ProgressUpdate> updates) override;
   Applied append_step(const Lease& lease, const Step& step) override;
   size_t remove(std::span<const TaskKey> keys) override;
-  size_t purge(const std::string& queue, size_t limit) override;
   void set_paused(const std::string& queue, bool paused) override;
 
  private:
@@ -94,6 +95,22 @@ class MemoryOutbox final : public Outbox {
   std::vector<OutboxRow> due(size_t limit) override;
   void settle(std::span<const int64_t> delivered) override;
   void postpone(std::span<const int64_t> ids, Duration delay) override;
+
+ private:
+  MemoryState& state_;
+};
+
+class MemoryJobs final : public Jobs {
+ public:
+  explicit MemoryJobs(MemoryState& state) : state_(state) {}
+  Job create(const NewJob& job) override;
+  std::optional<Job> find(JobId id) override;
+  std::vector<Job> list(size_t limit) override;
+  std::vector<Job> unfinished() override;
+  JobLook look(const Job& job, size_t most) override;
+  Job advance(const Job& from, const JobSlice& slice) override;
+  std::optional<Job> end(JobId id, JobState state, const std::string& error) override;
+  std::vector<JobId> forget(TimePoint ended_before) override;
 
  private:
   MemoryState& state_;

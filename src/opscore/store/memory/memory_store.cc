@@ -34,6 +34,7 @@ class MemoryStore final : public Store {
   Fleet& fleet() override { return fleet_; }
   Changes& changes() override { return state_.feed; }
   Outbox& outbox() override { return outbox_; }
+  Jobs& jobs() override { return jobs_; }
   const IdCodec& ids() const override { return ids_; }
   const std::string& identity() const override { return identity_; }
 
@@ -45,6 +46,7 @@ class MemoryStore final : public Store {
   MemoryReader reader_{state_, ids_};
   MemoryFleet fleet_{state_};
   MemoryOutbox outbox_{state_};
+  MemoryJobs jobs_{state_};
 };
 
 }  // namespace

@@ -244,21 +244,6 @@ size_t MemoryTasks::remove(std::span<const TaskKey> keys) {
   return removed;
 }
 
-size_t MemoryTasks::purge(const std::string& queue, size_t limit) {
-  std::lock_guard lock(state_.mutex);
-  std::vector<TaskKey> doomed;
-  for (const auto& [key, row] : state_.tasks.rows()) {
-    if (doomed.size() == limit) break;
-    State state = row.live.state;
-    if (row.spec.queue == queue && !is_terminal(state) && state != State::running)
-      doomed.push_back(key);
-  }
-  Effects effects;
-  for (TaskKey key : doomed) state_.tasks.erase(key, effects);
-  state_.commit(std::move(effects));
-  return doomed.size();
-}
-
 void MemoryTasks::set_paused(const std::string& queue, bool paused) {
   std::lock_guard lock(state_.mutex);
   if (paused) {

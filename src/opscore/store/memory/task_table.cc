@@ -94,6 +94,12 @@ bool TaskRow::past_deadline(TimePoint now) const {
   return spec.options.deadline && *spec.options.deadline <= now;
 }
 
+bool TaskRow::matches(const TaskFilter& filter) const {
+  return (filter.states.empty() || filter.states.has(live.state)) &&
+         (filter.type.empty() || filter.type == spec.type) &&
+         (filter.queue.empty() || filter.queue == spec.queue) && has_labels(filter, spec.options);
+}
+
 InsertResult TaskTable::replay_of(TaskKey by) const {
   return {InsertResult::Kind::replayed, by, rows_.at(by).live.state, {}};
 }

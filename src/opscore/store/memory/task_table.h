@@ -9,6 +9,7 @@
 #include <tuple>
 #include <vector>
 
+#include "opscore/model/task_filter.h"
 #include "opscore/store/memory/change_feed.h"
 
 namespace opscore {
@@ -31,6 +32,7 @@ struct TaskRow {
   Task task() const;
   bool due(TimePoint now) const;  // claimable: pending, or scheduled and its time has come
   bool past_deadline(TimePoint now) const;
+  bool matches(const TaskFilter& filter) const;  // but for the time range
 };
 
 // What a transaction has to tell others once it is visible.

@@ -110,10 +110,12 @@ int count_wal_pages(void* pages, sqlite3*, const char*, int count) {
 Connection::Connection(const std::string& path, OpenMode mode) : path_(path) {
   stop_memory_statistics();
   int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI | SQLITE_OPEN_EXRESCODE;
-  flags |= mode == OpenMode::create   ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
+  bool creates = mode == OpenMode::create || mode == OpenMode::create_plain;
+  flags |= creates                    ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
            : mode == OpenMode::reader ? SQLITE_OPEN_READWRITE
                                       : SQLITE_OPEN_READONLY;
-  bool immutable = mode == OpenMode::read_only && is_quiet(path) && !folder_writable(path);
+  bool immutable = mode == OpenMode::frozen ||
+                   (mode == OpenMode::read_only && is_quiet(path) && !folder_writable(path));
   int code = sqlite3_open_v2(as_uri(path, immutable).c_str(), &db_, flags, nullptr);
   try {
     if (code != SQLITE_OK) fail("open", code);
@@ -132,6 +134,8 @@ void Connection::configure(OpenMode mode) {
         "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-16384;"
         "PRAGMA foreign_keys=OFF; PRAGMA journal_size_limit=33554432");
     sqlite3_wal_hook(db_, count_wal_pages, &wal_pages_);  // replaces the automatic checkpoint
+  } else if (mode == OpenMode::create_plain) {
+    execute("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF");
   } else {
     sqlite3_db_config(db_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
     execute("PRAGMA query_only=1; PRAGMA cache_size=-2048");

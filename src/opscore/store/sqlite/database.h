@@ -18,9 +18,11 @@ struct sqlite3_stmt;
 namespace opscore::sqlite {
 
 enum class OpenMode {
-  create,     // read and write; made when absent
-  reader,     // reads next to a writer of this process
-  read_only,  // never writes a byte, also when no writer is there
+  create,        // read and write; made when absent
+  reader,        // reads next to a writer of this process
+  read_only,     // never writes a byte, also when no writer is there
+  frozen,        // the same, of a file that nobody writes, with what is in the file alone
+  create_plain,  // read and write; made when absent; a bare file, not safe against a crash
 };
 
 class Connection {

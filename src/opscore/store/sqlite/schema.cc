@@ -103,6 +103,17 @@ SELECT t.key, q.queue, q.type,
   t.input, o.result, o.error, t.options
 FROM tasks t JOIN lanes q USING(lane) LEFT JOIN live l USING(key) LEFT JOIN outcomes o USING(key);
 )sql",
+    R"sql(
+-- Bulk jobs: one action on all tasks that a filter matches, from cursor to bound.
+CREATE TABLE jobs(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, action INTEGER NOT NULL, filter TEXT NOT NULL,
+  state INTEGER NOT NULL, origin INTEGER NOT NULL, bound INTEGER NOT NULL,
+  cursor INTEGER NOT NULL, examined INTEGER NOT NULL, matched INTEGER NOT NULL,
+  done INTEGER NOT NULL, skipped TEXT, bytes INTEGER NOT NULL,
+  created INTEGER NOT NULL, started INTEGER, ended INTEGER,
+  error TEXT) STRICT;
+CREATE INDEX jobs_unfinished ON jobs(id) WHERE ended IS NULL;
+)sql",
 };
 
 [[noreturn]] void refuse(Errc code, const std::string& path, const std::string& why) {
@@ -160,23 +171,6 @@ void check_header(const std::string& path, int fd) {
                      version, schema_version()));
 }
 
-// 0 for a new file.
-int64_t checked_version(Connection& db) {
-  int64_t version = db.pragma("user_version");
-  bool ours = db.pragma("application_id") == kApplicationId;
-  if (!ours) {
-    Statement tables(db, "SELECT count(*) FROM sqlite_master");
-    auto rows = tables.query();
-    rows.next();
-    if (version != 0 || rows.integer(0) != 0)
-      refuse(Errc::invalid, db.path(),
-             "it is an SQLite database of another program; choose another path. Nothing was "
-             "changed");
-  }
-  if (version > schema_version()) refuse_version(db, version);
-  return version;
-}
-
 void make_identity(Connection& db, Random& random) {
   std::string secret, name;
   for (int i = 0; i < 2; ++i) {
@@ -199,6 +193,25 @@ std::string load_meta(Connection& db, std::string_view name) {
 }
 
 }  // namespace
+
+bool is_ours(Connection& db) {
+  return db.pragma("application_id") == kApplicationId;
+}
+
+int64_t checked_version(Connection& db) {
+  int64_t version = db.pragma("user_version");
+  if (!is_ours(db)) {
+    Statement tables(db, "SELECT count(*) FROM sqlite_master");
+    auto rows = tables.query();
+    rows.next();
+    if (version != 0 || rows.integer(0) != 0)
+      refuse(Errc::invalid, db.path(),
+             "it is an SQLite database of another program; choose another path. Nothing was "
+             "changed");
+  }
+  if (version > schema_version()) refuse_version(db, version);
+  return version;
+}
 
 int schema_version() {
   return static_cast<int>(std::size(kMigrations));

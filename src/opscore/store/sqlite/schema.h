@@ -17,6 +17,12 @@ int schema_version();
 // folder or file, permissions), corrupt (not a database, cut short).
 void check_file(const std::string& path, bool must_exist);
 
+// Whether the database is one of opscore.
+bool is_ours(Connection& db);
+// The schema of a database, 0 for a new file. Throws Error{invalid} for a database of a newer
+// opscore or of another program.
+int64_t checked_version(Connection& db);
+
 // Brings the schema up to schema_version(), each migration in its own transaction, and makes the
 // identity on the first run. Throws Error{invalid} for a database of a newer opscore or of another
 // program; it is then unchanged.

@@ -45,7 +45,6 @@ class SqliteTasks final : public TaskStore {
   void record_progress(std::vector<ProgressUpdate> updates) override;
   Applied append_step(const Lease& lease, const Step& step) override;
   size_t remove(std::span<const TaskKey> keys) override;
-  size_t purge(const std::string& queue, size_t limit) override;
   void set_paused(const std::string& queue, bool paused) override;
 
  private:
@@ -98,6 +97,22 @@ class SqliteOutbox final : public Outbox {
   std::vector<OutboxRow> due(size_t limit) override;
   void settle(std::span<const int64_t> delivered) override;
   void postpone(std::span<const int64_t> ids, Duration delay) override;
+
+ private:
+  const Parts& parts_;
+};
+
+class SqliteJobs final : public Jobs {
+ public:
+  explicit SqliteJobs(const Parts& parts) : parts_(parts) {}
+  Job create(const NewJob& job) override;
+  std::optional<Job> find(JobId id) override;
+  std::vector<Job> list(size_t limit) override;
+  std::vector<Job> unfinished() override;
+  JobLook look(const Job& job, size_t most) override;
+  Job advance(const Job& from, const JobSlice& slice) override;
+  std::optional<Job> end(JobId id, JobState state, const std::string& error) override;
+  std::vector<JobId> forget(TimePoint ended_before) override;
 
  private:
   const Parts& parts_;

@@ -1,93 +1,12 @@
 #include <algorithm>
-#include <limits>
 #include <map>
 
 #include "opscore/model/limits.h"
+#include "opscore/store/sqlite/filter_walk.h"
 #include "opscore/store/sqlite/sqlite_parts.h"
 
 namespace opscore::sqlite {
 namespace {
-
-bool only_of(StateSet states, std::initializer_list<State> allowed) {
-  if (states.empty()) return false;
-  for (int i = 0; i < kStateCount; ++i) {
-    auto state = static_cast<State>(i);
-    if (states.has(state) && std::ranges::find(allowed, state) == allowed.end()) return false;
-  }
-  return true;
-}
-
-// The table whose rows, newest first, contain every match with the fewest others. A query names the
-// index it relies on.
-const char* walk_sql(StateSet states) {
-  if (only_of(states, {State::failed, State::cancelled}))
-    return "SELECT o.key, o.state, t.lane, t.options FROM outcomes o INDEXED BY "
-           "outcomes_not_completed JOIN tasks t ON t.key = o.key WHERE o.state <> 4 AND o.key < ? "
-           "AND o.key >= ? ORDER BY o.key DESC LIMIT ?";
-  if (only_of(states, {State::completed, State::failed, State::cancelled}))
-    return "SELECT o.key, o.state, t.lane, t.options FROM outcomes o CROSS JOIN tasks t ON t.key = "
-           "o.key WHERE o.key < ? AND o.key >= ? ORDER BY o.key DESC LIMIT ?";
-  if (only_of(states, {State::scheduled, State::waiting, State::pending, State::running}))
-    return "SELECT l.key, l.state, t.lane, t.options FROM live l CROSS JOIN tasks t ON t.key = "
-           "l.key WHERE l.key < ? AND l.key >= ? ORDER BY l.key DESC LIMIT ?";
-  return "SELECT t.key, NULL, t.lane, t.options FROM tasks t WHERE t.key < ? AND t.key >= ? "
-         "ORDER BY t.key DESC LIMIT ?";
-}
-
-class Listing {
- public:
-  Listing(ReadSide& side, const TaskFilter& filter, size_t limit)
-      : side_(side), filter_(filter), limit_(limit) {}
-
-  TaskPage run(TaskKey end, TaskKey first) {
-    TaskPage page;
-    size_t looked = 0;
-    std::optional<TaskKey> last;
-    Statement walk(side_.db, walk_sql(filter_.states));
-    // One more row than may be looked at tells whether the walk ended by itself.
-    auto rows = walk.query(end.value, first.value, limits::kListWalk + 1);
-    while (rows.next()) {
-      if (page.tasks.size() == limit_ || looked == limits::kListWalk) {
-        page.partial = page.tasks.size() < limit_;
-        page.next = last.value_or(end);
-        break;
-      }
-      ++looked;
-      TaskKey key{rows.integer(0)};
-      last = key;
-      if (!matches(key, rows)) continue;
-      if (auto task = side_.queries.task(key)) page.tasks.push_back(std::move(*task));
-    }
-    return page;
-  }
-
- private:
-  bool matches(TaskKey key, const Statement::Rows& rows) {
-    if (!filter_.type.empty() || !filter_.queue.empty()) {
-      const Lane& lane = side_.queries.lane_named(static_cast<LaneId>(rows.integer(2)));
-      if (!filter_.type.empty() && lane.type != filter_.type) return false;
-      if (!filter_.queue.empty() && lane.queue != filter_.queue) return false;
-    }
-    if (!filter_.states.empty()) {
-      auto state = rows.is_null(1) ? side_.queries.state(key)
-                                   : std::optional(static_cast<State>(rows.integer(1)));
-      if (!state || !filter_.states.has(*state)) return false;
-    }
-    return filter_.labels.empty() || has_labels(rows);
-  }
-
-  bool has_labels(const Statement::Rows& rows) const {
-    if (rows.is_null(3)) return false;
-    auto labels = decode_options(rows.text(3)).labels;
-    return std::ranges::all_of(filter_.labels, [&](const auto& wanted) {
-      return std::ranges::find(labels, wanted) != labels.end();
-    });
-  }
-
-  ReadSide& side_;
-  const TaskFilter& filter_;
-  const size_t limit_;
-};
 
 void set_counts(QueueStats& stats, const Tally::Counts& counts) {
   auto of = [&](State state) { return counts[static_cast<size_t>(state)]; };
@@ -123,12 +42,25 @@ std::optional<Task> SqliteReader::find(TaskKey key) {
 }
 
 TaskPage SqliteReader::list(const TaskFilter& filter, std::optional<TaskKey> before, size_t limit) {
-  TaskKey end{std::numeric_limits<int64_t>::max()}, first{};
-  if (before) end = *before;
-  if (filter.created_before) end = std::min(end, TaskKey::first_at(*filter.created_before));
-  if (filter.created_since) first = TaskKey::first_at(*filter.created_since);
+  KeyRange range = range_of(filter);
+  if (before) range.end = std::min(range.end, *before);
   auto reader = parts_.readers.borrow();
-  return Listing(*reader, filter, limit).run(end, first);
+  TaskPage page;
+  size_t looked = 0;
+  std::optional<TaskKey> last;
+  FilterWalk walk(*reader, filter, range, FilterWalk::Order::newest_first);
+  while (walk.next()) {
+    if (page.tasks.size() == limit || looked == limits::kListWalk) {
+      page.partial = page.tasks.size() < limit;
+      page.next = last.value_or(range.end);
+      break;
+    }
+    ++looked;
+    last = walk.key();
+    if (!walk.match()) continue;
+    if (auto task = reader->queries.task(walk.key())) page.tasks.push_back(std::move(*task));
+  }
+  return page;
 }
 
 std::vector<Attempt> SqliteReader::attempts(TaskKey key) {

@@ -101,6 +101,7 @@ class SqliteStore final : public Store {
   Fleet& fleet() override { return fleet_; }
   Changes& changes() override { return feed_; }
   Outbox& outbox() override { return outbox_; }
+  Jobs& jobs() override { return jobs_; }
   const IdCodec& ids() const override { return ids_; }
   const std::string& identity() const override { return identity_.name; }
 
@@ -116,6 +117,7 @@ class SqliteStore final : public Store {
   SqliteReader reader_{parts_, ids_};
   SqliteFleet fleet_{parts_};
   SqliteOutbox outbox_{parts_};
+  SqliteJobs jobs_{parts_};
 };
 
 }  // namespace

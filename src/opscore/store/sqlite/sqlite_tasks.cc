@@ -180,28 +180,6 @@ size_t SqliteTasks::remove(std::span<const TaskKey> keys) {
   return removed;
 }
 
-size_t SqliteTasks::purge(const std::string& queue, size_t limit) {
-  std::vector<TaskKey> keys;
-  {
-    auto reader = parts_.readers.borrow();
-    Statement unfinished(reader->db,
-                         "SELECT key FROM live WHERE state <> 3 AND lane IN (SELECT lane FROM "
-                         "lanes WHERE queue = ?) ORDER BY key LIMIT ?");
-    auto rows = unfinished.query(queue, limit);
-    while (rows.next()) keys.push_back(TaskKey{rows.integer(0)});
-  }
-  size_t purged = 0;
-  if (keys.empty()) return 0;
-  parts_.write("purge", keys.size(), Kind::ends_work, [&](WriteSide& side) {
-    purged = 0;
-    for (TaskKey key : keys) {
-      auto row = side.queries.live(key);  // it may have run and finished since
-      if (row) purged += side.erase(key);
-    }
-  });
-  return purged;
-}
-
 void SqliteTasks::set_paused(const std::string& queue, bool paused) {
   parts_.write("pause", 1, Kind::ends_work, [&](WriteSide& side) {
     QueueId id = side.lanes.intern_queue(queue);

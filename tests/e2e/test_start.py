@@ -85,9 +85,14 @@ def test_a_second_signal_exits_at_once(new_server):
 
     wait_for(draining, "the drain began")
     began = time.monotonic()
-    server.process.send_signal(signal.SIGTERM)
-    server.process.wait(5)
-    assert time.monotonic() - began < 2
+
+    def ended():
+        # One that comes within half a second of the first counts as the same request.
+        server.process.send_signal(signal.SIGTERM)
+        return server.process.poll() is not None
+
+    wait_for(ended, "a second signal ends it")
+    assert time.monotonic() - began < 10, "long before what runs is over"
 
 
 def test_roles_refuse_sqlite(new_server):

@@ -42,3 +42,31 @@ def kill_quietly(pid, number=signal.SIGKILL):
         os.kill(pid, number)
     except ProcessLookupError:
         pass
+
+
+def tree_of(pid):
+    """The process and all below it."""
+    return [pid] + [found for child in children_of(pid) for found in tree_of(child)]
+
+
+def memory_mb(pid):
+    """Proportional set size of a process and all below it."""
+    total = 0
+    for each in tree_of(pid):
+        try:
+            text = pathlib.Path(f"/proc/{each}/smaps_rollup").read_text()
+        except OSError:
+            continue
+        total += next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))
+    return total / 1024
+
+
+def threads_of(pid):
+    """How many threads a process and all below it have."""
+    total = 0
+    for each in tree_of(pid):
+        try:
+            total += len(os.listdir(f"/proc/{each}/task"))
+        except OSError:
+            continue
+    return total

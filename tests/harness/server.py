@@ -54,11 +54,11 @@ class Server:
             + textwrap.dedent(options)
         )
 
-    def launch(self, *arguments, role="up"):
-        """Starts the process and does not wait for it."""
+    def launch(self, *arguments, role="up", under=()):
+        """Starts the process, under another command if given, and does not wait for it."""
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [self.binary, role, *map(str, arguments)],
+                [*under, self.binary, role, *map(str, arguments)],
                 cwd=self.folder,
                 env=self.environment,
                 user=self.user,
@@ -71,8 +71,8 @@ class Server:
             )
         return self.process
 
-    def start(self, *arguments, timeout=20):
-        self.launch(*arguments)
+    def start(self, *arguments, timeout=20, under=()):
+        self.launch(*arguments, under=under)
         self.wait_ready(timeout)
         return self
 

@@ -61,8 +61,12 @@ Reply Routes::list_workers(const Call& call) {
     ended_within = *duration;
   }
   auto workers = service_.workers(ended_within);
+  auto id_of = [&](TaskKey key) {
+    auto task = service_.store().reader().find(key);
+    return task ? service_.id_of(*task) : service_.store().ids().encode(key);
+  };
   return list_response("workers", workers, [&](std::string& out, const Session& session) {
-    append_worker(out, session, service_.worker_name(session.id), service_.store().ids());
+    append_worker(out, session, service_.worker_name(session.id), id_of);
   });
 }
 

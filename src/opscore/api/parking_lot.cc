@@ -18,6 +18,11 @@ constexpr Duration kWaitPace = std::chrono::seconds(10);  // should the store ha
 // Streams are also looked at regularly, for what is no event: starts and progress.
 constexpr Duration kStreamPace = std::chrono::milliseconds(500);
 constexpr size_t kStreamsAtFullPace = 100;
+// A stream gets this much at once, and more when the client has taken that: a slow reader costs
+// no more than one piece.
+constexpr size_t kPieceBytes = 64 << 10;
+// At how many to look because of the time alone, before others get their turn.
+constexpr size_t kLooksAtOnce = 64;
 // Under load changes come in crowds; collecting a few more makes following them cheap.
 constexpr size_t kCrowd = 64;
 constexpr Duration kCrowdPause = std::chrono::milliseconds(2);
@@ -89,6 +94,7 @@ void ParkingLot::add(ExchangeId id, Parked parked) {
     // Before the look below: whatever happens after it is seen by the watcher.
     if (parked_.empty()) since_ = service_.store().changes().position();
     earlier = parked.look_at < waits_until_;
+    by_time_.emplace(parked.look_at, id.value);
     by_task_.emplace(parked.wait.key, id);
     parked_.emplace(id, std::move(parked));
   }
@@ -113,17 +119,37 @@ void ParkingLot::erase(ExchangeId id) {
   auto [begin, end] = by_task_.equal_range(found->second.wait.key);
   auto entry = std::find_if(begin, end, [&](const auto& pair) { return pair.second == id; });
   if (entry != end) by_task_.erase(entry);
+  by_time_.erase({found->second.look_at, id.value});
   parked_.erase(found);
 }
 
-Duration ParkingLot::stream_pace() const {
-  return kStreamPace * static_cast<int64_t>(1 + parked_.size() / kStreamsAtFullPace);
+void ParkingLot::drained(ExchangeId id, uint64_t pieces) {
+  {
+    std::lock_guard lock(mutex_);
+    auto found = parked_.find(id);
+    if (found == parked_.end()) return;
+    found->second.drained = pieces;
+    if (!found->second.behind) return;
+  }
+  ask(id);
+}
+
+void ParkingLot::look_at(ExchangeId id, Parked& parked, SteadyPoint at) {
+  by_time_.erase({parked.look_at, id.value});
+  parked.look_at = at;
+  by_time_.emplace(at, id.value);
+}
+
+// Slower when there are many, and each at a time of its own: those that came together would be
+// looked at together for ever.
+Duration ParkingLot::stream_pace(ExchangeId id) const {
+  auto crowd = static_cast<int64_t>(1 + parked_.size() / kStreamsAtFullPace);
+  Duration pace = std::min(kStreamPace * crowd, kHeartbeat);
+  return pace - pace / 4 * static_cast<int64_t>(id.value % 64) / 64;
 }
 
 SteadyPoint ParkingLot::next_look(SteadyPoint now) const {
-  SteadyPoint next = now + kWatchAtMost;
-  for (const auto& [id, parked] : parked_) next = std::min(next, parked.look_at);
-  return next;
+  return std::min(now + kWatchAtMost, by_time_.begin()->first);
 }
 
 Duration ParkingLot::tick(std::stop_token stop) {
@@ -139,20 +165,29 @@ Duration ParkingLot::tick(std::stop_token stop) {
   ChangeBatch batch =
       service_.store().changes().wait(since, Changes::Interest::tasks, Deadline::at(until));
   std::vector<ExchangeId> due;
+  bool more;
   {
     std::lock_guard lock(mutex_);
     since_ = std::max(since_, batch.position);
     waits_until_ = {};
-    collect(batch, due);
+    more = collect(batch, due);
   }
   for (ExchangeId id : due) ask(id);
-  return batch.tasks.size() < kCrowd ? Duration(0) : kCrowdPause;
+  return batch.tasks.size() < kCrowd && !more ? Duration(0) : kCrowdPause;
 }
 
-void ParkingLot::collect(const ChangeBatch& batch, std::vector<ExchangeId>& due) {
+// True when there are more whose time has come.
+bool ParkingLot::collect(const ChangeBatch& batch, std::vector<ExchangeId>& due) {
   SteadyPoint now = steady_clock::now();
-  for (auto& [id, parked] : parked_)
-    if (batch.reset || parked.look_at <= now) due.push_back(id);
+  bool more = false;
+  if (batch.reset)
+    for (auto& [id, parked] : parked_) due.push_back(id);
+  else
+    for (const auto& [at, id] : by_time_) {
+      more = at <= now && due.size() == kLooksAtOnce;
+      if (at > now || more) break;
+      due.push_back(ExchangeId{id});
+    }
   for (TaskKey key : batch.tasks) {
     auto [begin, end] = by_task_.equal_range(key);
     for (auto entry = begin; entry != end; ++entry) due.push_back(entry->second);
@@ -161,8 +196,9 @@ void ParkingLot::collect(const ChangeBatch& batch, std::vector<ExchangeId>& due)
     Parked& parked = parked_.at(id);
     parked.again = true;
     // Should the pool be full, this asks once more.
-    parked.look_at = std::max(parked.look_at, now) + kAskAgain;
+    look_at(id, parked, std::max(parked.look_at, now) + kAskAgain);
   }
+  return more;
 }
 
 void ParkingLot::ask(ExchangeId id) {
@@ -204,11 +240,15 @@ void ParkingLot::look(ExchangeId id) {
       if (response) answers.push_back({id, std::move(*response)});
       break;
     }
-    go_on = found->second.again || (stopped_ && !stopping);
+    parked.drained = found->second.drained;
+    go_on = found->second.again || (stopped_ && !stopping) ||
+            (parked.behind && parked.drained == parked.pushed);
     parked.looking = false;
-    parked.look_at =
-        parked.is_stream ? now + stream_pace() : std::min(parked.wait.until, now + kWaitPace);
+    parked.look_at = found->second.look_at;
     found->second = std::move(parked);
+    look_at(id, found->second,
+            found->second.is_stream ? now + stream_pace(id)
+                                    : std::min(found->second.wait.until, now + kWaitPace));
   }
   --looking_;
   settled_.notify_all();
@@ -218,6 +258,8 @@ void ParkingLot::look(ExchangeId id) {
 
 // Sends what is new to a stream. True when that was the last.
 bool ParkingLot::feed(ExchangeId id, Parked& parked, bool last) {
+  parked.behind = parked.drained != parked.pushed;
+  if (parked.behind && !last) return false;
   // Errors have no place in a stream that has begun: it is looked at again, or ends.
   std::string bytes;
   routes_.guarded([&]() -> Reply {
@@ -232,6 +274,7 @@ bool ParkingLot::feed(ExchangeId id, Parked& parked, bool last) {
   if (bytes.empty() && now - parked.spoke_at >= kHeartbeat) bytes = ": heartbeat\n\n";
   if (bytes.empty() && !last) return false;
   parked.spoke_at = now;
+  ++parked.pushed;
   server_.push(id, std::move(bytes), last);
   return last;
 }
@@ -242,6 +285,10 @@ std::string ParkingLot::news(Parked& parked, bool& last) {
   Task task = service_.get(parked.wait.key);
   for (const TaskEvent& event : service_.events(task)) {
     if (event.number <= parked.last_event) continue;
+    if (out.size() > kPieceBytes) {
+      parked.behind = true;
+      return out;
+    }
     std::string data;
     append_event(data, event);
     append_sse(out, event.kind, event.number, data);

@@ -5,6 +5,7 @@
 
 #include <condition_variable>
 #include <mutex>
+#include <set>
 #include <unordered_map>
 
 #include "opscore/api/http/http_server.h"
@@ -28,6 +29,8 @@ class ParkingLot {
   void park(ExchangeId id, Wait wait);
   void park(ExchangeId id, Stream stream);
   void remove(ExchangeId id);
+  // The edge has sent the first `pieces` that were pushed to the stream.
+  void drained(ExchangeId id, uint64_t pieces);
   size_t size() const;
 
  private:
@@ -39,19 +42,23 @@ class ParkingLot {
     SteadyPoint spoke_at{};  // when something was last sent to the stream
     SteadyPoint look_at{};   // at the latest
     bool looking = false;    // by some thread, which alone may change what was sent
+    uint64_t pushed = 0;     // pieces given to the edge
+    uint64_t drained = 0;    // of those: on their way to the client; changed by the edge only
+    bool behind = false;     // there is more to send, once all pieces are drained
     bool again = false;      // something happened meanwhile
   };
 
   void add(ExchangeId id, Parked parked);
   Duration tick(std::stop_token stop);
   SteadyPoint next_look(SteadyPoint now) const;
-  void collect(const ChangeBatch& batch, std::vector<ExchangeId>& due);
+  bool collect(const ChangeBatch& batch, std::vector<ExchangeId>& due);
+  void look_at(ExchangeId id, Parked& parked, SteadyPoint at);
   void ask(ExchangeId id);
   void look(ExchangeId id);
   bool feed(ExchangeId id, Parked& parked, bool last);
   std::string news(Parked& parked, bool& last);
   void erase(ExchangeId id);
-  Duration stream_pace() const;
+  Duration stream_pace(ExchangeId id) const;
 
   Service& service_;
   Routes& routes_;
@@ -64,6 +71,7 @@ class ParkingLot {
   // All below are guarded by mutex_.
   std::unordered_map<ExchangeId, Parked> parked_;
   std::unordered_multimap<TaskKey, ExchangeId> by_task_;
+  std::set<std::pair<SteadyPoint, uint64_t>> by_time_;  // when to look at the latest, at whom
   uint64_t since_ = 0;         // position in the change feed; kept only while somebody is parked
   SteadyPoint waits_until_{};  // of the watcher
   size_t looking_ = 0;

@@ -17,11 +17,12 @@ struct HttpProblem {
   std::string_view title;
 };
 inline constexpr HttpProblem kRequestTimeout{408, "request-timeout", "Request too slow"};
+inline constexpr HttpProblem kUrlTooLong{414, "url-too-long", "URL too long"};
 inline constexpr HttpProblem kUnsupportedType{415, "unsupported-media-type",
                                               "Unsupported content type"};
 inline constexpr HttpProblem kExpectationFailed{417, "expectation-failed", "Expectation failed"};
 inline constexpr HttpProblem kHeaderTooLarge{431, "header-too-large", "Header too large"};
-inline constexpr HttpProblem kHttpProblems[] = {kRequestTimeout, kUnsupportedType,
+inline constexpr HttpProblem kHttpProblems[] = {kRequestTimeout, kUrlTooLong, kUnsupportedType,
                                                 kExpectationFailed, kHeaderTooLarge};
 
 Response problem(const Error& error);

@@ -7,13 +7,16 @@
 #include <charconv>
 
 #include "opscore/base/error.h"
+#include "opscore/base/json.h"
 #include "opscore/model/names.h"
 
 namespace opscore {
 namespace {
 
 std::string decode(std::string_view text) {
-  if (auto decoded = percent_decode(text, true)) return std::move(*decoded);
+  auto decoded = percent_decode(text, true);
+  if (decoded && is_clean_text(*decoded)) return std::move(*decoded);
+  if (decoded) throw Error(Errc::malformed, "the query holds bytes that are not UTF-8, or a NUL");
   throw Error(Errc::malformed, fmt::format("broken percent-encoding in the query: '{}'", text));
 }
 
@@ -28,6 +31,10 @@ std::string decode(std::string_view text) {
 }
 
 }  // namespace
+
+bool is_clean_text(std::string_view text) {
+  return is_valid_utf8(text) && text.find('\0') == text.npos;
+}
 
 std::optional<std::string> percent_decode(std::string_view text, bool plus_is_space) {
   std::string out;

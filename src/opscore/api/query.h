@@ -27,6 +27,8 @@ class Query {
   std::vector<std::pair<std::string, std::string>> pairs_;
 };
 
+// UTF-8 without NUL, which everything that is looked up in the store is.
+bool is_clean_text(std::string_view text);
 // Nothing when a percent sign is not followed by two hex digits.
 std::optional<std::string> percent_decode(std::string_view text, bool plus_is_space);
 

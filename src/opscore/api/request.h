@@ -20,8 +20,14 @@ struct ApiRequest {
   std::string path;    // the target up to '?', still percent-encoded
   std::string query;   // after '?', still percent-encoded
   std::string host, origin, authorization, content_type, accept;
+  std::string content_encoding;
   std::string idempotency_key, last_event_id;
+  bool has_host = false;
+  bool has_body = false;
+  bool from_browser = false;  // it has a field that only browsers send
+  bool same_site = true;      // as far as the browser says, in Sec-Fetch-Site
   std::string body;
+  std::shared_ptr<void> held;    // counts the body against the server's limit while it exists
   const Route* route = nullptr;  // found once, when the request line is known
   SteadyPoint received_at{};
 };
@@ -55,6 +61,7 @@ struct Wait {
   TaskKey key;
   SteadyPoint until;
   std::vector<std::string> warnings;  // of the submit that waits
+  int unfinished_status = 202;        // of the answer when time was up
 };
 
 // Follow the task's events, from the one after `last_event`.

@@ -85,15 +85,30 @@ void RequestPool::run() {
       run_one(lock);
       continue;
     }
-    if (stopped_) break;
+    if (stopped_ || is_surplus()) break;
     ++idle_;
     auto outcome = work_.wait_for(lock, options_.idle_timeout);
     --idle_;
+    idle_low_ = std::min(idle_low_, idle_);
     if (woken_ > 0) --woken_;
     if (outcome == std::cv_status::timeout && !has_work() && threads_ > 1) break;
   }
   --threads_;
   ended_.notify_all();  // under the lock: once it is free, the pool may be gone
+}
+
+// Sleepers are woken in turn, so that a little work would keep all threads of a rush alive: those
+// that nobody needed for a whole idle time-out end, one after the other.
+bool RequestPool::is_surplus() {
+  auto now = std::chrono::steady_clock::now();
+  if (now >= window_ends_) {
+    surplus_ = threads_ > 1 ? idle_low_ : 0;
+    idle_low_ = idle_;
+    window_ends_ = now + options_.idle_timeout;
+  }
+  if (surplus_ == 0 || threads_ == 1) return false;
+  --surplus_;
+  return true;
 }
 
 // Takes turns, so that neither kind starves the other.

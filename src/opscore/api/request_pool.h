@@ -56,6 +56,7 @@ class RequestPool {
   void run();
   void run_one(std::unique_lock<std::mutex>& lock);
   bool has_work() const;
+  bool is_surplus();
   enum class Pushed : uint8_t { refused, taken, wakes_one };
   template <typename Push>
   bool enqueue(Push push);
@@ -74,8 +75,11 @@ class RequestPool {
   std::vector<Exchange> submits_;
   size_t batches_ = 0;  // running now
   size_t threads_ = 0;
-  size_t idle_ = 0;   // waiting for work
-  size_t woken_ = 0;  // of the idle ones: notified, not awake yet
+  size_t idle_ = 0;      // waiting for work
+  size_t woken_ = 0;     // of the idle ones: notified, not awake yet
+  size_t idle_low_ = 0;  // the fewest that were idle since the last window began
+  size_t surplus_ = 0;   // so many were not needed in the window before
+  SteadyPoint window_ends_{};
   bool submits_turn_ = false;
   bool stopped_ = false;
 };

@@ -112,5 +112,21 @@ TEST_F(RequestPoolTest, IdleThreadsEndButOne) {
   pool->stop();
 }
 
+// Sleepers are woken in turn: without a thought for that a trickle of work keeps all of them.
+TEST_F(RequestPoolTest, ThreadsOfARushEndAlthoughThereIsALittleWork) {
+  make({.threads_max = 8, .idle_timeout = Duration(100)});
+  std::latch all_in(8);
+  for (int i = 0; i < 8; ++i) ASSERT_TRUE(pool->push([&] { all_in.arrive_and_wait(); }));
+  all_in.wait();
+  auto patience = Deadline::after(std::chrono::seconds(30));
+  while (pool->threads() > 2 && !patience.passed()) {
+    std::latch ran(1);
+    ASSERT_TRUE(pool->push([&] { ran.count_down(); }));
+    ran.wait();
+  }
+  EXPECT_LE(pool->threads(), 2u);
+  pool->stop();
+}
+
 }  // namespace
 }  // namespace opscore

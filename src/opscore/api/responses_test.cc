@@ -27,10 +27,15 @@ class ResponsesTest : public ApiTest {
     options.token = "secret";
     locked_server = std::make_unique<ApiServer>(*service, metrics, *log, options);
     locked_server->start();
+    options.token.clear();
+    options.ops_core = true;
+    compat_server = std::make_unique<ApiServer>(*service, metrics, *log, options);
+    compat_server->start();
   }
   void TearDown() override {
     open_server->stop(Deadline::after(std::chrono::seconds(5)));
     locked_server->stop(Deadline::after(std::chrono::seconds(5)));
+    compat_server->stop(Deadline::after(std::chrono::seconds(5)));
   }
 
   // A new task that is the only one to claim.
@@ -69,7 +74,7 @@ class ResponsesTest : public ApiTest {
   std::optional<Request> plain_success(const std::string& operation, int status, Request plain);
 
   const std::string kTask = R"({"task_type": "mail.send"})";
-  std::unique_ptr<ApiServer> open_server, locked_server;
+  std::unique_ptr<ApiServer> open_server, locked_server, compat_server;
 };
 
 std::string with(std::string path, const std::string& part, const std::string& value) {
@@ -107,8 +112,8 @@ std::optional<Request> ResponsesTest::request_for(const std::string& operation, 
 
 std::optional<Request> ResponsesTest::plain_success(const std::string& operation, int status,
                                                     Request plain) {
-  static const std::set<std::string> k202 = {"submit", "submit_batch"};
-  if (k202.contains(operation) && status == 202) {
+  static const std::set<std::string> kSubmits = {"submit", "submit_batch"};
+  if (kSubmits.contains(operation) && (status == 202 || status == 201)) {
     plain.body = operation == "submit" ? kTask : "[" + kTask + "]";
     return plain;
   }
@@ -179,7 +184,10 @@ TEST_F(ResponsesTest, EveryDocumentedResponseIsGiven) {
         std::transform(method.begin(), method.end(), plain.method.begin(), ::toupper);
         auto request = request_for(name, status, plain);
         ASSERT_TRUE(request) << "no request is known that gets this response";
-        RawClient client((status == 401 ? locked_server : open_server)->port());
+        RawClient client((status == 401   ? locked_server
+                          : status == 201 ? compat_server
+                                          : open_server)
+                             ->port());
         auto answer = client.ask(request->method, request->path, request->body, request->headers);
         EXPECT_EQ(answer.status, status) << answer.body;
         const Json& said =

@@ -65,6 +65,8 @@ bool fits(std::string_view pattern, std::string_view path, std::vector<std::stri
     if (!is_part(wanted) || !args) continue;
     auto decoded = percent_decode(segment, false);
     if (!decoded) throw Error(Errc::malformed, "broken percent-encoding in the path");
+    if (!is_clean_text(*decoded))
+      throw Error(Errc::malformed, "the path holds bytes that are not UTF-8, or a NUL");
     args->push_back(std::move(*decoded));
   }
   return pattern.empty() && path.empty();
@@ -163,6 +165,11 @@ bool is_json_type(std::string_view content_type) {
   return type.empty() || type == "application/json" ||
          type == "application/x-www-form-urlencoded" || type == "application/octet-stream" ||
          has_json_suffix(type);
+}
+
+bool is_declared_json(std::string_view content_type) {
+  std::string type = media_type(content_type);
+  return type == "application/json" || has_json_suffix(type) || is_ndjson_type(content_type);
 }
 
 bool is_ndjson_type(std::string_view content_type) {

@@ -14,6 +14,7 @@
 namespace opscore {
 
 class Routes;
+struct TaskView;
 
 // One request on one route: `args` are the decoded {parts} of the pattern.
 struct Call {
@@ -39,6 +40,8 @@ std::string allowed_methods(std::string_view path);
 struct RoutesOptions {
   std::string version;
   std::string openapi;  // the document for /openapi.json
+  // As clients of ops-core expect it: 201 for submits, output_data in tasks, total in lists.
+  bool ops_core = false;
 };
 
 // Safe for concurrent use. What it refers to must outlive it.
@@ -100,6 +103,10 @@ class Routes {
   Response batch_response(const std::vector<Submitted>& answers);
   Reply submit_per_item(const ApiRequest& request, bool ndjson);
   Response queue_response(const std::string& name);
+  int accepted() const { return options_.ops_core ? 201 : 202; }
+  TaskView view_of(const Task& task);
+  void append_total(std::string& out, const TaskFilter& filter, const TaskPage& page,
+                    bool first_page);
   void set_queue_gauges();
   void set_worker_gauges();
 
@@ -115,6 +122,8 @@ std::optional<SteadyPoint> wait_until(const std::optional<std::string>& wait);
 
 // The body may be any type that is JSON, or none is named; `ndjson`: application/x-ndjson, too.
 bool is_json_type(std::string_view content_type);
+// The type says itself that it is JSON or lines of it.
+bool is_declared_json(std::string_view content_type);
 bool is_ndjson_type(std::string_view content_type);
 
 }  // namespace opscore

@@ -8,8 +8,10 @@
 #include "opscore/api/openapi.h"
 #include "opscore/api/parking_lot.h"
 #include "opscore/api/problem.h"
+#include "opscore/api/refusals.h"
 #include "opscore/api/request_pool.h"
 #include "opscore/api/routes.h"
+#include "opscore/api/site_guard.h"
 #include "opscore/base/hash.h"
 #include "opscore/base/json.h"
 
@@ -55,12 +57,8 @@ HttpServerOptions edge_options(const ApiOptions& options) {
   return edge;
 }
 
-// A web page of another site can make a browser send requests here, but not without naming itself.
-bool is_foreign(const ApiRequest& request) {
-  if (request.origin.empty()) return false;
-  std::string_view origin = request.origin;
-  size_t slashes = origin.find("://");
-  return slashes == std::string_view::npos || origin.substr(slashes + 3) != request.host;
+SiteGuardOptions guard_options(const ApiOptions& options) {
+  return {options.allowed_hosts, !is_loopback_host(options.address)};
 }
 
 }  // namespace
@@ -70,11 +68,14 @@ class ApiServer::Impl final : public HttpHandler {
   Impl(Service& service, Metrics& metrics, Log& log, ApiOptions options)
       : options_(std::move(options)),
         log_(log),
+        refusals_(metrics, log),
+        guard_(guard_options(options_)),
         times_(metrics),
         input_bytes_max_(service.options().input_bytes_max),
-        routes_(service, metrics, log, {options_.version, std::string(openapi_json())}),
+        routes_(service, metrics, log,
+                {options_.version, std::string(openapi_json()), options_.ops_core}),
         pool_(log, {}, [this](std::vector<Exchange> batch) { submit(std::move(batch)); }),
-        server_(*this, log, edge_options(options_)),
+        server_(*this, log, refusals_, edge_options(options_)),
         lot_(service, routes_, pool_, server_, log) {}
 
   ~Impl() override { stop(Deadline::after(std::chrono::seconds(1))); }
@@ -104,23 +105,24 @@ class ApiServer::Impl final : public HttpHandler {
   std::optional<Response> admit(const ApiRequest& request) override {
     const Route* route = request.route;
     if (!options_.token.empty() && !(route && route->is_open) && !is_authentic(request))
-      return problem(Error(Errc::unauthenticated,
-                           "this server wants its API token, as 'Authorization: Bearer TOKEN'"));
+      return noted(Refusal::unauthenticated, problem(Error(Errc::unauthenticated,
+                                                           "this server wants its API token, as "
+                                                           "'Authorization: Bearer TOKEN'")));
+    if (options_.token.empty())
+      if (auto refused = guard_.check(request))
+        return noted(refused->reason, std::move(refused->response));
     if (!route) return no_route(request);
     if (route->method == "GET") return std::nullopt;
-    if (options_.token.empty() && is_foreign(request))
-      return problem(Error(Errc::forbidden,
-                           fmt::format("requests from web pages of {} are refused while no API "
-                                       "token is set",
-                                       request.origin)));
     bool fits = is_json_type(request.content_type) ||
                 (route->kind == Route::Kind::batch && is_ndjson_type(request.content_type));
     if (!fits)
-      return problem(
-          kUnsupportedType,
-          fmt::format("'{}' is not understood here; send application/json{}",
-                      to_valid_utf8(request.content_type),
-                      route->kind == Route::Kind::batch ? " or application/x-ndjson" : ""));
+      return noted(
+          Refusal::body_type,
+          problem(
+              kUnsupportedType,
+              fmt::format("'{}' is not understood here; send application/json{}",
+                          to_valid_utf8(request.content_type.substr(0, 200)),
+                          route->kind == Route::Kind::batch ? " or application/x-ndjson" : "")));
     return std::nullopt;
   }
 
@@ -138,9 +140,16 @@ class ApiServer::Impl final : public HttpHandler {
     if (!taken) refuse(id);
   }
 
+  void drained(ExchangeId id, uint64_t pieces) override { lot_.drained(id, pieces); }
+
   void gone(ExchangeId id) override { lot_.remove(id); }
 
  private:
+  Response noted(Refusal reason, Response response) {
+    refusals_.note(reason, response.body);
+    return response;
+  }
+
   bool is_authentic(const ApiRequest& request) const {
     constexpr std::string_view kScheme = "bearer ";
     std::string_view text = request.authorization;
@@ -155,6 +164,9 @@ class ApiServer::Impl final : public HttpHandler {
   Response no_route(const ApiRequest& request) const {
     std::string path = to_valid_utf8(request.path.substr(0, 200));
     std::string allowed = allowed_methods(request.path);
+    // Neither is meant for a server like this one; asking a proxy's questions ends the connection.
+    bool for_proxies = request.method == "CONNECT" || request.method == "TRACE";
+    if (allowed.empty() && for_proxies) allowed = "GET, HEAD, POST, DELETE";
     if (allowed.empty())
       return problem(Error(Errc::not_found, fmt::format("no such route: {} {}; /openapi.json lists "
                                                         "all of them",
@@ -163,13 +175,16 @@ class ApiServer::Impl final : public HttpHandler {
         Errc::method_not_allowed,
         fmt::format("{} is not allowed on {}; allowed are {}", request.method, path, allowed)));
     response.headers.emplace_back("Allow", allowed);
+    response.close = for_proxies;
     return response;
   }
 
   // On the edge thread: the pool is full.
   void refuse(ExchangeId id) {
     std::vector<Answer> answers;
-    answers.push_back({id, problem(Error(Errc::overloaded, "too many requests wait; try again"))});
+    answers.push_back(
+        {id, noted(Refusal::overloaded,
+                   problem(Error(Errc::overloaded, "too many requests wait; try again")))});
     server_.reply(std::move(answers));
   }
 
@@ -193,6 +208,8 @@ class ApiServer::Impl final : public HttpHandler {
     const ApiRequest& request = exchange.request;
     if (auto* response = std::get_if<Response>(&reply)) {
       times_.observe(*request.route, response->status, request.received_at);
+      if (response->status == 400) refusals_.note(Refusal::body_malformed, response->body);
+      if (response->status == 413) refusals_.note(Refusal::body_too_large, response->body);
       log_.debug("http: {} {} {}", request.method, request.path, response->status);
       answers.push_back({exchange.id, std::move(*response)});
     } else if (auto* wait = std::get_if<Wait>(&reply)) {
@@ -206,6 +223,8 @@ class ApiServer::Impl final : public HttpHandler {
 
   const ApiOptions options_;
   Log& log_;
+  Refusals refusals_;
+  const SiteGuard guard_;
   RouteTimes times_;
   const size_t input_bytes_max_;
   Routes routes_;

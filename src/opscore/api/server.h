@@ -10,6 +10,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "opscore/base/log.h"
 #include "opscore/base/metrics.h"
@@ -24,8 +25,11 @@ struct ApiOptions {
   int listen_fd = -1;    // an already listening socket, instead; the server takes it over
   std::string token;     // what clients must present; empty: no authentication
   std::string version = "0.1.0";
+  bool ops_core = false;  // answers as clients of ops-core expect them
   size_t connections_max = 10'000;
-  // For requests that arrive slowly and answers that are read slowly.
+  // Without a token: the names under which the server may be called, beside loopback ones.
+  std::vector<std::string> allowed_hosts;
+  // For requests that arrive slowly, and answers and streams that are read slowly.
   Duration client_timeout = std::chrono::seconds(30);
 };
 

@@ -56,10 +56,10 @@ TEST_F(ServerTest, SubmitsAndReadsOnOneConnection) {
 TEST_F(ServerTest, PipelinedRequestsAreAnsweredInOrder) {
   RawClient client(serve());
   std::string post =
-      fmt::format("POST /api/v1/tasks HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{}",
+      fmt::format("POST /api/v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{}",
                   kTask.size(), kTask);
-  client.send(post + "GET /health HTTP/1.1\r\nHost: x\r\n\r\n" + post +
-              "GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n");
+  client.send(post + "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n" + post +
+              "GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n");
   EXPECT_EQ(client.read_answer().status, 202);
   EXPECT_EQ(client.read_answer().status, 200);
   EXPECT_EQ(client.read_answer().status, 202);
@@ -121,13 +121,15 @@ TEST_F(ServerTest, HeadAndBodyAreBounded) {
   RawClient below(port);
   EXPECT_EQ(below.ask("GET", "/health", {}, "X: " + std::string(12'000, 'x') + "\r\n").status, 200);
   RawClient body(port);  // refused before any of it is sent
-  body.send("POST /api/v1/tasks/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 67108865\r\n\r\n");
+  body.send(
+      "POST /api/v1/tasks/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: 67108865\r\n\r\n");
   auto answer = body.read_answer();
   EXPECT_EQ(answer.status, 413);
   EXPECT_EQ(answer.headers["connection"], "close");
   RawClient chunks(port);
   chunks.send(
-      "POST /api/v1/tasks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nfffffff\r\n");
+      "POST /api/v1/tasks HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: "
+      "chunked\r\n\r\nfffffff\r\n");
   EXPECT_EQ(chunks.read_answer().status, 413);
   RawClient input(port);
   EXPECT_EQ(input
@@ -146,7 +148,8 @@ TEST_F(ServerTest, LargeAndChunkedBodiesArrive) {
     batch += fmt::format("{}{{\"task_type\":\"mail.send\",\"input_data\":\"{:0500}\"}}",
                          i ? "," : "", i);
   EXPECT_EQ(client.ask("POST", "/api/v1/tasks/batch", batch + "]").status, 202);
-  client.send("POST /api/v1/tasks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+  client.send(
+      "POST /api/v1/tasks HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
   client.send("e\r\n{\"task_type\": \r\nd\r\n\"mail.send\" }\r\n0\r\n\r\n");
   EXPECT_EQ(client.read_answer().status, 202);
   EXPECT_EQ(service->queue("default").stats.pending, 5001);
@@ -156,7 +159,7 @@ TEST_F(ServerTest, ExpectContinueIsAnswered) {
   uint16_t port = serve();
   RawClient client(port);
   client.send(
-      fmt::format("POST /api/v1/tasks HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n"
+      fmt::format("POST /api/v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n"
                   "Expect: 100-continue\r\n\r\n",
                   kTask.size()));
   EXPECT_EQ(client.read_answer(false).status, 100);
@@ -179,7 +182,7 @@ TEST_F(ServerTest, ConnectionsCloseWhenAsked) {
   kept.send("GET /health HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
   EXPECT_EQ(kept.read_answer().headers["connection"], "keep-alive");
   RawClient half(port);
-  half.send("GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
+  half.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
   half.close_sending();
   EXPECT_EQ(half.read_answer().status, 200);
 }
@@ -190,7 +193,7 @@ TEST_F(ServerTest, SlowClientsAreTimedOut) {
   head.send("GET /health HTT");
   EXPECT_EQ(head.read_answer().status, 408);
   RawClient body(port);
-  body.send("POST /api/v1/tasks HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{");
+  body.send("POST /api/v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{");
   EXPECT_EQ(body.read_answer().status, 408);
 }
 
@@ -198,11 +201,19 @@ TEST_F(ServerTest, ConnectionsAreBounded) {
   ApiOptions options;
   options.connections_max = 2;
   uint16_t port = serve(options);
-  RawClient one(port), two(port);
-  EXPECT_EQ(one.ask("GET", "/health").status, 200);
-  EXPECT_EQ(two.ask("GET", "/health").status, 200);
-  RawClient three(port);
-  EXPECT_EQ(three.read_answer().status, 503);
+  std::string follow = "GET /api/v1/tasks/" + submit() +
+                       "/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";
+  RawClient idle(port);
+  EXPECT_EQ(idle.ask("GET", "/health").status, 200);
+  RawClient busy(port);
+  busy.send(follow);
+  EXPECT_EQ(busy.read_answer().status, 200);
+  RawClient third(port);
+  third.send(follow);
+  EXPECT_EQ(third.read_answer().status, 200);
+  EXPECT_TRUE(idle.closed_by_server()) << "it was idle longest";
+  RawClient fourth(port);
+  EXPECT_EQ(fourth.read_answer().status, 503) << "nobody is idle";
 }
 
 TEST_F(ServerTest, ATokenIsDemanded) {
@@ -227,14 +238,51 @@ TEST_F(ServerTest, PagesOfOtherSitesCannotSubmit) {
   EXPECT_EQ(client.ask("POST", "/api/v1/tasks", kTask, "Origin: http://evil.example\r\n").status,
             403);
   EXPECT_EQ(client.ask("POST", "/api/v1/tasks", kTask, "Origin: null\r\n").status, 403);
-  EXPECT_EQ(client.ask("POST", "/api/v1/tasks", kTask, "Origin: http://localhost\r\n").status, 202);
+  EXPECT_EQ(client
+                .ask("POST", "/api/v1/tasks", kTask,
+                     "Origin: http://localhost\r\nContent-Type: application/json\r\n")
+                .status,
+            202);
+  EXPECT_EQ(client.ask("GET", "/health", {}, "Origin: http://evil.example\r\n").status, 403);
+  EXPECT_EQ(client.ask("POST", "/api/v1/tasks", kTask, "Sec-Fetch-Site: cross-site\r\n").status,
+            403);
+  EXPECT_EQ(client.ask("GET", "/health", {}, "Sec-Fetch-Site: cross-site\r\n").status, 200)
+      << "a link that somebody follows";
+}
+
+TEST_F(ServerTest, OnlyKnownNamesLeadHere) {
+  ApiOptions options;
+  options.allowed_hosts = {"Tasks.Example"};
+  uint16_t port = serve(options);
+  auto status = [&](const std::string& host) {
+    RawClient client(port);
+    client.send("GET /health HTTP/1.1\r\nHost: " + host + "\r\nConnection: close\r\n\r\n");
+    return client.read_answer().status;
+  };
+  for (const char* host : {"localhost", "LOCALHOST:80", "localhost.", "a.localhost",
+                           "127.0.0.1:8000", "127.9.9.9", "[::1]:8000", "tasks.example:1234"})
+    EXPECT_EQ(status(host), 200) << host;
+  for (const char* host : {"evil.example", "localhost.evil.example", "127.0.0.1.evil.example",
+                           "192.168.1.1", "[::2]", "0.0.0.0", "evil@localhost", "xlocalhost", ""})
+    EXPECT_EQ(status(host), 403) << host;
+}
+
+TEST_F(ServerTest, ABrowserHasToSayThatItsBodyIsJson) {
+  RawClient client(serve());
+  for (const char* field : {"Origin: http://localhost", "Referer: http://localhost/page",
+                            "User-Agent: Mozilla/5.0", "Sec-Fetch-Site: same-origin"}) {
+    std::string browser = fmt::format("{}\r\n", field);
+    EXPECT_EQ(client.ask("POST", "/api/v1/tasks", kTask, browser).status, 415) << field;
+    EXPECT_EQ(client.ask("POST", "/api/v1/queues/default/pause", {}, browser).status, 200)
+        << "nothing that could be taken for JSON";
+  }
 }
 
 TEST_F(ServerTest, WaitsEndWithTheTaskOrTheTime) {
   uint16_t port = serve();
   RawClient submits(port);
   submits.send(
-      fmt::format("POST /api/v1/tasks?wait=60s HTTP/1.1\r\nHost: x\r\n"
+      fmt::format("POST /api/v1/tasks?wait=60s HTTP/1.1\r\nHost: localhost\r\n"
                   "Content-Length: {}\r\n\r\n{}",
                   kTask.size(), kTask));
   RawClient client(port);
@@ -247,7 +295,7 @@ TEST_F(ServerTest, WaitsEndWithTheTaskOrTheTime) {
   EXPECT_EQ(expired.status, 202);
   EXPECT_EQ(parse_json(expired.body)["status"], "pending");
   RawClient watcher(port);
-  watcher.send("GET /api/v1/tasks/" + id + "?wait=60 HTTP/1.1\r\nHost: x\r\n\r\n");
+  watcher.send("GET /api/v1/tasks/" + id + "?wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n");
   finish(claim(), Outcome::complete("{\"n\":1}"));
   for (RawClient* waiting : {&submits, &watcher}) {
     auto answer = waiting->read_answer();
@@ -263,7 +311,7 @@ TEST_F(ServerTest, WaitsFollowOneAnotherOnAConnection) {
   RawClient client(port);
   for (int i = 0; i < 50; ++i) {
     client.send(
-        fmt::format("POST /api/v1/tasks?wait=60s HTTP/1.1\r\nHost: x\r\n"
+        fmt::format("POST /api/v1/tasks?wait=60s HTTP/1.1\r\nHost: localhost\r\n"
                     "Content-Length: {}\r\n\r\n{}",
                     kTask.size(), kTask));
     while (service->queues().empty() || service->queue("default").stats.pending == 0) continue;
@@ -275,8 +323,8 @@ TEST_F(ServerTest, WaitsFollowOneAnotherOnAConnection) {
 TEST_F(ServerTest, EventsAreStreamedToTheEnd) {
   uint16_t port = serve();
   std::string id = submit();
-  std::string request =
-      "GET /api/v1/tasks/" + id + "/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n";
+  std::string request = "GET /api/v1/tasks/" + id +
+                        "/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n";
   RawClient client(port);
   client.send(request + "\r\n");
   EXPECT_EQ(client.read_answer(false).headers["content-type"], "text/event-stream");
@@ -306,7 +354,7 @@ TEST_F(ServerTest, ADeletedTaskEndsItsStream) {
   std::string id = submit();
   RawClient client(port);
   client.send("GET /api/v1/tasks/" + id +
-              "/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n");
+              "/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n");
   client.read_until("event: submitted");
   service->remove(id);
   client.read_to_end();
@@ -317,9 +365,9 @@ TEST_F(ServerTest, StoppingAnswersWhoWaits) {
   std::string id = submit();
   RawClient waits(port), streams(port), idle(port);
   EXPECT_EQ(idle.ask("GET", "/health").status, 200);
-  waits.send("GET /api/v1/tasks/" + id + "?wait=60 HTTP/1.1\r\nHost: x\r\n\r\n");
+  waits.send("GET /api/v1/tasks/" + id + "?wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n");
   streams.send("GET /api/v1/tasks/" + id +
-               "/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n");
+               "/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n");
   streams.read_until("event: submitted");
   server->stop(Deadline::after(std::chrono::seconds(10)));
   // What was not read before the stop is cut; what was, is answered.

@@ -96,10 +96,10 @@ std::vector<Reply> Routes::submit_all(std::span<const ApiRequest> requests) {
 Reply Routes::submitted(const ApiRequest& request, Submitted submitted,
                         std::optional<SteadyPoint> until) {
   if (submitted.refused) throw *submitted.refused;
-  if (until) return Wait{submitted.key, *until, std::move(submitted.warnings)};
+  if (until) return Wait{submitted.key, *until, std::move(submitted.warnings), accepted()};
   if (submitted.replayed) return task_response(service_.get(submitted.key), 200);
   Response response;
-  response.status = 202;
+  response.status = accepted();
   response.body.reserve(256);
   append_submitted(response.body, submitted);
   response.headers.emplace_back("Location", "/api/v1/tasks/" + submitted.id);
@@ -137,7 +137,7 @@ Response Routes::batch_response(const std::vector<Submitted>& answers) {
   Response response;
   bool anything_new = std::any_of(answers.begin(), answers.end(),
                                   [](const Submitted& answer) { return !answer.replayed; });
-  response.status = anything_new ? 202 : 200;
+  response.status = anything_new ? accepted() : 200;
   response.body.reserve(80 * answers.size() + 32);
   response.body = "{\"tasks\":";
   append_array(response.body, answers, append_batch_item);
@@ -172,7 +172,7 @@ Reply Routes::submit_per_item(const ApiRequest& request, bool ndjson) {
     }
   }
   out += fmt::format("],\"accepted\":{},\"refused\":{}}}", items.size() - refused, refused);
-  response.status = anything_new ? 202 : 200;
+  response.status = anything_new ? accepted() : 200;
   return response;
 }
 

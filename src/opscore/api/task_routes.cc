@@ -42,24 +42,56 @@ Response Routes::task_response(const Task& task, int status,
                                const std::vector<std::string>* warnings) {
   Response response;
   response.status = status;
-  std::string reason = is_terminal(task.state()) ? std::string() : service_.reason(task);
-  append_task(response.body, {task, service_.id_of(task), service_.worker_name(task.worker),
-                              std::move(reason), warnings});
+  TaskView view = view_of(task);
+  if (!is_terminal(task.state())) view.reason = service_.reason(task);
+  view.warnings = warnings;
+  append_task(response.body, view);
   return response;
+}
+
+TaskView Routes::view_of(const Task& task) {
+  return {.task = task,
+          .id = service_.id_of(task),
+          .worker = service_.worker_name(task.worker),
+          .reason = {},
+          .with_output_data = options_.ops_core};
+}
+
+// How many tasks match, from the counters of the queues. They know nothing of the other filters:
+// with one of those the number is an upper bound, unless the first page already holds everything.
+void Routes::append_total(std::string& out, const TaskFilter& filter, const TaskPage& page,
+                          bool first_page) {
+  bool counted = filter.type.empty() && filter.labels.empty() && !filter.created_since &&
+                 !filter.created_before;
+  bool all_here = first_page && !page.next && !page.partial;
+  int64_t total = 0;
+  for (const QueueStats& queue : service_.store().reader().queues()) {
+    if (!filter.queue.empty() && queue.name != filter.queue) continue;
+    const std::pair<State, int64_t> counts[] = {
+        {State::scheduled, queue.scheduled}, {State::waiting, queue.waiting},
+        {State::pending, queue.pending},     {State::running, queue.running},
+        {State::completed, queue.completed}, {State::failed, queue.dead},
+        {State::cancelled, queue.cancelled}};
+    for (const auto& [state, count] : counts)
+      if (filter.states.empty() || filter.states.has(state)) total += count;
+  }
+  if (all_here) total = static_cast<int64_t>(page.tasks.size());
+  out += fmt::format(",\"total\":{},\"total_exact\":{}", total, counted || all_here);
 }
 
 Reply Routes::list_tasks(const Call& call) {
   Query query(call.request.query, {"status", "type", "task_type", "queue", "label", "limit",
                                    "cursor", "created_after", "created_before"});
   TaskFilter filter = read_filter(query);
-  TaskPage page = service_.list(filter, query.one("cursor").value_or(""), read_limit(query));
+  std::string cursor = query.one("cursor").value_or("");
+  TaskPage page = service_.list(filter, cursor, read_limit(query));
   Response response;
   std::string& out = response.body;
   out = "{\"tasks\":[";
   for (size_t i = 0; i < page.tasks.size(); ++i) {
     const Task& task = page.tasks[i];
     if (i != 0) out += ',';
-    append_task(out, {task, service_.id_of(task), service_.worker_name(task.worker), {}});
+    append_task(out, view_of(task));
     if (out.size() < kPageBytes || i + 1 == page.tasks.size()) continue;
     page.next = task.key;
     page.partial = true;
@@ -70,14 +102,17 @@ Reply Routes::list_tasks(const Call& call) {
     append_quoted(out, service_.cursor_of(*page.next));
   else
     out += "null";
-  out += page.partial ? ",\"partial\":true}" : ",\"partial\":false}";
+  out += page.partial ? ",\"partial\":true" : ",\"partial\":false";
+  if (options_.ops_core) append_total(out, filter, page, cursor.empty());
+  out += '}';
   return response;
 }
 
 Reply Routes::get_task(const Call& call) {
   auto until = wait_until(Query(call.request.query, {"wait"}).one("wait"));
   Task task = service_.get(call.args[0]);
-  if (until && !is_terminal(task.state())) return Wait{task.key, *until, {}};
+  if (until && !is_terminal(task.state()))
+    return Wait{.key = task.key, .until = *until, .warnings = {}};
   return task_response(task, 200);
 }
 
@@ -89,7 +124,7 @@ std::optional<Response> Routes::look(const Wait& wait, bool expired) {
       bool done = is_terminal(task.state());
       goes_on = !done && !expired;
       if (goes_on) return Response{};
-      Response response = task_response(task, done ? 200 : 202, &wait.warnings);
+      Response response = task_response(task, done ? 200 : wait.unfinished_status, &wait.warnings);
       response.headers.emplace_back("Location", "/api/v1/tasks/" + service_.id_of(task));
       return response;
     } catch (const Error& error) {

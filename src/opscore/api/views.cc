@@ -60,10 +60,11 @@ bool is_set(TimePoint at) {
   return at != TimePoint{};
 }
 
-void append_running(std::string& out, const SessionReport& report, const IdCodec& ids) {
+void append_running(std::string& out, const SessionReport& report,
+                    const std::function<std::string(TaskKey)>& id_of) {
   append_array(out, report.running, [&](std::string& to, const SessionReport::Running& running) {
     JsonObject object(to);
-    object.word("task_id", ids.encode(running.key));
+    object.word("task_id", id_of(running.key));
     object.number("attempt", running.attempt);
     object.number("slot", running.slot);
     object.time("started_at", running.started_at);
@@ -95,6 +96,7 @@ void append_task(std::string& out, const TaskView& view) {
   object.number("priority", task.priority);
   object.raw("input_data", task.input);
   object.raw_or_null("result", task.result);
+  if (view.with_output_data) object.raw_or_null("output_data", task.result);
   add_error(object, out, task.error);
   object.text_or_null("error_message", task.error.message);
   object.number("attempts", task.live.charged);
@@ -203,7 +205,7 @@ void append_queue(std::string& out, const QueueView& queue) {
 }
 
 void append_worker(std::string& out, const Session& session, const std::string& name,
-                   const IdCodec& ids) {
+                   const std::function<std::string(TaskKey)>& id_of) {
   const SessionReport& report = session.report;
   JsonObject object(out);
   object.word("worker", name);
@@ -218,7 +220,7 @@ void append_worker(std::string& out, const Session& session, const std::string& 
   object.number("unstarted", report.unstarted);
   object.number("abandoned", report.abandoned);
   object.raw("running", {});
-  append_running(out, report, ids);
+  append_running(out, report, id_of);
   object.time("oldest_unstarted_at", report.oldest_unstarted_at);
   object.raw("loops", {});
   JsonObject loops(out);

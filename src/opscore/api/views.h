@@ -2,6 +2,7 @@
 // How everything looks in answers: ours to JSON text with the REST names, by hand. Payloads are
 // spliced in as they are stored. Pure.
 
+#include <functional>
 #include <string>
 
 #include "opscore/api/json_object.h"
@@ -18,6 +19,7 @@ struct TaskView {
   std::string worker;
   std::string reason;
   const std::vector<std::string>* warnings = nullptr;
+  bool with_output_data = false;  // the result once more, under the name that ops-core has for it
 };
 void append_task(std::string& out, const TaskView& view);
 
@@ -27,8 +29,9 @@ void append_event(std::string& out, const TaskEvent& event);
 void append_step(std::string& out, const Step& step);
 void append_attempt(std::string& out, const Attempt& attempt, const std::string& worker);
 void append_queue(std::string& out, const QueueView& queue);
+// `id_of` answers the public id of a task that it runs.
 void append_worker(std::string& out, const Session& session, const std::string& name,
-                   const IdCodec& ids);
+                   const std::function<std::string(TaskKey)>& id_of);
 void append_actor(std::string& out, const CatalogueEntry& entry);
 void append_filter(std::string& out, const TaskFilter& filter);
 void append_skipped(std::string& out, const std::map<std::string, int64_t>& skipped);

@@ -122,7 +122,13 @@ struct Config {
     std::string token;  // from token_file, when that is what was configured
     std::string token_file;
     bool allow_unauthenticated = false;
+    std::vector<std::string> allowed_hosts;
+    int connections_max = 0;
+    Duration client_timeout{0};
   } server;
+  struct Api {
+    std::string compat;
+  } api;
   struct Store {
     std::string path;
     std::string url;  // postgresql://..., normalised; empty on SQLite

@@ -132,11 +132,25 @@ Problem set(std::optional<T>& out, const ConfigValue& value, const FieldRules& r
   return problem;
 }
 
+// "a,b", as variables and flags have it.
+std::vector<ConfigValue> split_list(std::string_view text) {
+  std::vector<ConfigValue> items;
+  while (!text.empty()) {
+    size_t end = std::min(text.find(','), text.size());
+    items.emplace_back().text = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return items;
+}
+
 Problem set(std::vector<std::string>& out, const ConfigValue& value, const FieldRules& rules) {
-  if (value.kind != Kind::array) return must_be("an array of texts: [\"a\", \"b\"]", value);
-  std::vector<std::string> texts(value.items.size());
+  bool listed = value.kind == Kind::untyped;
+  if (!listed && value.kind != Kind::array)
+    return must_be("an array of texts: [\"a\", \"b\"]", value);
+  std::vector<ConfigValue> items = listed ? split_list(value.text) : value.items;
+  std::vector<std::string> texts(items.size());
   for (size_t i = 0; i < texts.size(); ++i)
-    if (auto problem = set(texts[i], value.items[i], rules))
+    if (auto problem = set(texts[i], items[i], rules))
       return fmt::format("item {} {}", i + 1, *problem);
   out = std::move(texts);
   return std::nullopt;
@@ -174,12 +188,8 @@ Problem set(std::vector<QueueWeight>& out, const ConfigValue& value, const Field
         problem = is_text(item) ? add_queue(queues, item.text, rules)
                                 : must_be("an array of texts", item);
   } else if (value.kind == Kind::untyped) {
-    std::string_view rest = value.text;
-    while (!problem && !rest.empty()) {
-      size_t end = std::min(rest.find(','), rest.size());
-      problem = add_queue(queues, rest.substr(0, end), rules);
-      rest.remove_prefix(std::min(end + 1, rest.size()));
-    }
+    for (const auto& item : split_list(value.text))
+      if (!problem) problem = add_queue(queues, item.text, rules);
   } else {
     problem = must_be("an array such as [\"default\", \"mail=3\"], or a table", value);
   }

@@ -30,6 +30,12 @@ std::optional<std::string> http_url_problem(std::string_view text) {
   return "must be a URL that starts with http:// or https://";
 }
 
+std::optional<std::string> host_problem(std::string_view text) {
+  if (!text.empty() && text.find_first_of("/: \t@,") == text.npos) return std::nullopt;
+  if (in6_addr v6; inet_pton(AF_INET6, std::string(text).c_str(), &v6) == 1) return std::nullopt;
+  return "must be a host name or IP address, without scheme and port";
+}
+
 std::optional<std::string> amqp_url_problem(std::string_view text) {
   if (text.starts_with("amqp://") || text.starts_with("amqps://")) return std::nullopt;
   return "must be a URL that starts with amqp:// or amqps://";
@@ -94,6 +100,40 @@ const std::vector<Field<Config>>& config_table() {
                       "whoever reaches the port may then run every actor.",
        .variables = {"OPSCORE_ALLOW_UNAUTHENTICATED"},
        .flag = "--allow-unauthenticated"},
+      {.key = "server.allowed_hosts",
+       .slot = SLOT(server.allowed_hosts),
+       .fallback = "",
+       .description =
+           "Without a token: the names under which clients call the server, beside loopback ones "
+           "and, when it listens on another address, IP addresses. Requests with any other "
+           "`Host` are refused, since a web page could have made a browser send them. In the "
+           "variable separated by commas.",
+       .variables = {"OPSCORE_SERVER_ALLOWED_HOSTS"},
+       .problem = host_problem},
+      {.key = "server.connections_max",
+       .slot = SLOT(server.connections_max),
+       .fallback = "10000",
+       .description = "How many client connections may be open. Beyond that the one that was idle "
+                      "longest is closed; when none is idle the answer is 503.",
+       .variables = {"OPSCORE_SERVER_CONNECTIONS_MAX"},
+       .min = 1,
+       .max = 1'000'000},
+      {.key = "server.client_timeout",
+       .slot = SLOT(server.client_timeout),
+       .fallback = "30s",
+       .description = "How long a client may take to send the head of a request, to send its body, "
+                      "or to read its answer or the next piece of a stream; bodies and answers get "
+                      "a second more for every 64 KiB.",
+       .variables = {"OPSCORE_SERVER_CLIENT_TIMEOUT"},
+       .min = 100,
+       .max = 3'600'000},
+      {.key = "api.compat",
+       .slot = SLOT(api.compat),
+       .fallback = "none",
+       .description = "`ops-core`: answers as clients of ops-core expect them, see "
+                      "[the guide](../howto/ops-core-compat.md).",
+       .variables = {"OPSCORE_API_COMPAT"},
+       .choices = {"none", "ops-core"}},
       {.key = "store.path",
        .slot = SLOT(store.path),
        .fallback = "./opscore-data/opscore.db",

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "opscore/app/commands.h"
+#include "opscore/app/open_files.h"
 #include "opscore/app/supervisor.h"
 #include "opscore/app/version.h"
 #include "opscore/app/wiring.h"
@@ -202,7 +203,9 @@ void make_data_folder(const std::string& file) {
                 false);
 }
 
-int run_up(const Config& config, const RunOptions& options, const AddActors& add_actors) {
+int run_up(const Config& loaded, const RunOptions& options, const AddActors& add_actors) {
+  Config config = loaded;
+  if (auto note = raise_open_files(config.server.connections_max)) config.notes.push_back(*note);
   make_data_folder(config.store.path);
   DataLock lock(config.store.path);
   Listener listener = listen_on(config.server.address, config.server.port);

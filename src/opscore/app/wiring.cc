@@ -71,7 +71,12 @@ MaintenanceOptions maintenance_options(const Config& config, const Worker& worke
 ApiOptions api_options(const Config& config, const Listener& listener) {
   ApiOptions options;
   options.listen_fd = listener.fd;
+  options.address = config.server.address;
   options.token = config.server.token;
+  options.allowed_hosts = config.server.allowed_hosts;
+  options.connections_max = static_cast<size_t>(config.server.connections_max);
+  options.client_timeout = config.server.client_timeout;
+  options.ops_core = config.api.compat == "ops-core";
   options.version = version();
   return options;
 }

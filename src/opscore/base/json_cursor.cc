@@ -93,7 +93,10 @@ bool JsonCursor::skip_value(int depth_max) {
     skip_space();
     char opener = peek();
     if (opener == '{' || opener == '[') {
-      if (depth == depth_max) return fail("too many levels of nesting");
+      if (depth == depth_max)
+        return fail(depth_max == kJsonDepthMax
+                        ? "too many levels of nesting; at most 128 are read"
+                        : "too many levels of nesting; at most 256 are read");
       is_object[static_cast<size_t>(depth++)] = opener == '{';
       ++at_;
       skip_space();

@@ -69,7 +69,8 @@ void JsonReader::expect(Type wanted) {
 
 void JsonReader::begin_level(Type type) {
   expect(type);
-  if (levels_.size() == kJsonDepthMax) check(cursor_.fail("too many levels of nesting"));
+  if (levels_.size() == kJsonDepthMax)
+    check(cursor_.fail("too many levels of nesting; at most 128 are read"));
   cursor_.skip_byte();
   Level& level = levels_.emplace_back();
   level.is_object = type == Type::object;

@@ -262,7 +262,8 @@ TEST(Json, SaysWhereAndWhat) {
        "line 1, column 5: expected '\"' at the end of the string, found the end of the text"},
       {"{} x", "line 1, column 4: expected the end of the text, found 'x'"},
       {"\x01", "line 1, column 1: expected a value, found byte 0x01"},
-      {std::string(129, '['), "line 1, column 129: too many levels of nesting"},
+      {std::string(129, '['),
+       "line 1, column 129: too many levels of nesting; at most 128 are read"},
   };
   for (const auto& [text, words] : cases) {
     auto checked = check_json(text);

@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -23,9 +24,15 @@ using boost::system::error_code;
 constexpr size_t kBufferBytes = 4 << 10;       // enough for a request, as long as it is small
 constexpr size_t kBodyBufferBytes = 64 << 10;  // while a large body arrives
 constexpr size_t kBytesPerSecond = 64 << 10;   // slower than this counts against the time-out
+constexpr size_t kLargeBodies = 16 << 20;      // together
 // A client may close its sending side right after the request; only who keeps us waiting for long
 // is taken to have left then.
 constexpr Duration kParked = std::chrono::seconds(2);
+
+Response url_too_long() {
+  return problem(kUrlTooLong,
+                 fmt::format("the URL is over the limit of {} bytes", RequestParser::kUrlBytesMax));
+}
 
 Duration time_for(size_t bytes) {
   return Duration(static_cast<int64_t>(bytes * 1000 / kBytesPerSecond));
@@ -38,10 +45,13 @@ size_t body_bytes(const Response& response) {
 }  // namespace
 
 Connection::Connection(Edge& edge, asio::ip::tcp::socket socket, ExchangeId id)
-    : edge_(edge), socket_(std::move(socket)), id_(id), buffer_(kBufferBytes) {}
+    : edge_(edge), socket_(std::move(socket)), id_(id) {
+  error_code ignored;
+  socket_.non_blocking(true, ignored);
+}
 
 Connection::~Connection() {
-  edge_.bodies_bytes -= body_tracked_;
+  leave_idle();
 }
 
 Connection::Awaitable<void> Connection::run() {
@@ -62,7 +72,14 @@ Connection::Awaitable<void> Connection::run() {
   socket_.close(ignored);
 }
 
+void Connection::leave_idle() {
+  if (idle_place_) edge_.idle.erase(*idle_place_);
+  idle_place_.reset();
+}
+
 void Connection::enter(Phase phase, Duration timeout) {
+  leave_idle();
+  if (phase == Phase::idle) idle_place_ = edge_.idle.insert(edge_.idle.end(), this);
   phase_ = phase;
   timed_out_ = false;
   entered_at_ = std::chrono::steady_clock::now();
@@ -73,6 +90,7 @@ void Connection::enter(Phase phase, Duration timeout) {
 Connection::Awaitable<bool> Connection::read_request() {
   parser_.emplace(edge_.handler, edge_.options.header_bytes_max);
   admitted_ = head_only_ = keep_alive_1_0_ = false;
+  body_received_ = 0;
   enter(Phase::idle, edge_.options.idle_timeout);
   while (true) {
     // Stray line ends between two requests.
@@ -83,7 +101,9 @@ Connection::Awaitable<bool> Connection::read_request() {
       if (phase_ == Phase::idle) enter(Phase::head, edge_.options.header_timeout);
       error_code code;
       asio::const_buffer bytes(buffer_.data() + begin_, end_ - begin_);
-      begin_ += parser_->put(bytes, code);
+      size_t used = parser_->put(bytes, code);
+      begin_ += used;
+      if (admitted_) body_received_ += used;
       if (code && code != http::error::need_more) {
         refuse_bytes(code);
         co_return true;
@@ -106,87 +126,142 @@ Connection::Awaitable<bool> Connection::read_request() {
 // The head is complete. False when the request was refused.
 bool Connection::check_head() {
   admitted_ = true;
-  const ApiRequest& request = parser_->request();
+  ApiRequest& request = parser_->request();
+  request.has_body = parser_->chunked() || parser_->content_length_remaining().value_or(0) > 0 ||
+                     !request.body.empty();
   head_only_ = request.method == "HEAD";
   close_ = !parser_->keep_alive() || edge_.draining;
   keep_alive_1_0_ = parser_->http_1_0() && !close_;
-  std::optional<Response> refusal;
-  if (parser_->unknown_coding())
-    refusal = problem(Error(Errc::malformed, "the only Transfer-Encoding understood is chunked"));
-  else if (parser_->expects_other())
-    refusal = problem(kExpectationFailed, "the only Expect understood is 100-continue");
-  else
-    refusal = edge_.handler.admit(request);
+  std::optional<Response> refusal = head_refusal();
+  if (!refusal) refusal = edge_.handler.admit(request);
   if (!refusal) {
     enter(Phase::body, edge_.options.body_timeout);
     return true;
   }
-  if (parser_->unknown_coding()) refusal->close = true;
-  refuse(std::move(*refusal));
+  // What is left of the body would be taken for the next request.
+  if (!parser_->is_done()) refusal->close = true;
+  answer_ = std::move(*refusal);
   return false;
 }
 
-void Connection::refuse(Response response) {
-  // What is left of the body would be taken for the next request.
-  if (!parser_->is_done()) response.close = true;
-  answer_ = std::move(response);
+// What HTTP itself has against the head.
+std::optional<Response> Connection::head_refusal() {
+  auto refuse = [this](Refusal reason, Response response) {
+    edge_.refusals.note(reason, response.body);
+    response.close = true;
+    return response;
+  };
+  auto malformed = [&](std::string_view detail) {
+    return refuse(Refusal::not_http, problem(Error(Errc::malformed, std::string(detail))));
+  };
+  const ApiRequest& request = parser_->request();
+  if (!parser_->head_problem().empty()) return malformed(parser_->head_problem());
+  if (parser_->has_too_long_url()) return refuse(Refusal::url_too_long, url_too_long());
+  if (parser_->has_too_many_fields())
+    return refuse(Refusal::head_too_large,
+                  problem(kHeaderTooLarge,
+                          fmt::format("the request has more than the {} header fields allowed",
+                                      RequestParser::kFieldsMax)));
+  if (!request.has_host && !parser_->http_1_0())
+    return malformed("an HTTP/1.1 request needs a Host field");
+  if (parser_->unknown_coding())
+    return malformed("the only Transfer-Encoding understood is chunked, once, in HTTP/1.1");
+  if (parser_->expects_other())
+    return problem(kExpectationFailed, "the only Expect understood is 100-continue");
+  if (!request.content_encoding.empty() && request.content_encoding != "identity")
+    return refuse(Refusal::body_coding,
+                  problem(kUnsupportedType,
+                          "compressed bodies are not understood; send the body "
+                          "as it is, without Content-Encoding"));
+  return std::nullopt;
 }
 
-void Connection::refuse_bytes(const error_code& code) {
-  Response response;
-  if (code == http::error::header_limit)
-    response =
-        problem(kHeaderTooLarge, fmt::format("the request's head is over the limit of {} bytes",
-                                             edge_.options.header_bytes_max));
-  else if (code == http::error::body_limit)
-    response =
-        problem(Error(Errc::too_large, "the request's body is over the limit of this route"));
-  else
-    response = problem(Error(Errc::malformed, "not an HTTP/1.1 request: " + code.message()));
+// The parser gives up before it has seen the whole head: is the request line to blame?
+bool Connection::is_url_too_long() const {
+  if (parser_->has_request_line()) return parser_->has_too_long_url();
+  auto begin = buffer_.begin() + static_cast<std::ptrdiff_t>(begin_);
+  auto end = buffer_.begin() + static_cast<std::ptrdiff_t>(end_);
+  return std::find(begin, end, '\n') - begin >
+         static_cast<std::ptrdiff_t>(RequestParser::kUrlBytesMax);
+}
+
+void Connection::refuse(Refusal reason, Response response) {
+  edge_.refusals.note(reason, response.body);
   response.close = true;
   answer_ = std::move(response);
 }
 
-// Bounds the memory that all bodies together take.
+void Connection::refuse_bytes(const error_code& code) {
+  if (code == http::error::header_limit && is_url_too_long())
+    refuse(Refusal::url_too_long, url_too_long());
+  else if (code == http::error::header_limit)
+    refuse(Refusal::head_too_large,
+           problem(kHeaderTooLarge, fmt::format("the request's head is over the limit of {} bytes",
+                                                edge_.options.header_bytes_max)));
+  else if (code == http::error::body_limit)
+    refuse(Refusal::body_too_large,
+           problem(Error(Errc::too_large, "the request's body is over the limit of this route")));
+  else
+    refuse(Refusal::not_http,
+           problem(Error(Errc::malformed, "not an HTTP/1.1 request: " + code.message())));
+}
+
+// Bounds the memory that all bodies together take, from here until the request was handled.
 void Connection::track_body() {
-  size_t held = parser_->is_done() ? 0 : parser_->request().body.size();
-  edge_.bodies_bytes = edge_.bodies_bytes - body_tracked_ + held;
-  body_tracked_ = held;
-  if (phase_ != Phase::body || parser_->is_done()) return;
-  if (edge_.bodies_bytes > edge_.options.bodies_bytes_max)
-    refuse(problem(Error(Errc::overloaded, "too many large requests at once; try again")));
+  if (phase_ != Phase::body || answer_) return;
+  ApiRequest& request = parser_->request();
+  if (request.body.capacity() > kBufferBytes) {
+    if (!body_hold_) request.held = body_hold_ = std::make_shared<BodyHold>(edge_.bodies_bytes);
+    body_hold_->grow_to(request.body.capacity());
+    edge_.had_large_bodies |= *edge_.bodies_bytes > kLargeBodies;
+    if (*edge_.bodies_bytes > edge_.options.bodies_bytes_max)
+      return refuse(Refusal::overloaded,
+                    problem(Error(Errc::overloaded, "too many large requests at once; try again")));
+  }
+  if (parser_->is_mostly_framing(body_received_))
+    refuse(Refusal::not_http,
+           problem(Error(Errc::malformed, "the chunks of the body hold next to no data")));
 }
 
 Connection::Awaitable<bool> Connection::read_more() {
-  if (begin_ == end_) begin_ = end_ = 0;
-  size_t wanted =
-      phase_ == Phase::body && parser_->content_length_remaining().value_or(0) > kBufferBytes
-          ? kBodyBufferBytes
-          : kBufferBytes;
-  if (begin_ == 0 && end_ == 0 && buffer_.size() != wanted) buffer_ = std::vector<char>(wanted);
-  if (end_ == buffer_.size()) {
-    std::copy(buffer_.begin() + static_cast<std::ptrdiff_t>(begin_), buffer_.end(),
-              buffer_.begin());
-    end_ -= begin_;
-    begin_ = 0;
-    // The parser refuses a head that is over its limit, so this ends.
-    if (end_ == buffer_.size()) buffer_.resize(buffer_.size() * 2);
-  }
-  asio::mutable_buffer room(buffer_.data() + end_, buffer_.size() - end_);
   error_code code;
   auto token = asio::redirect_error(asio::use_awaitable, code);
-  size_t bytes = co_await socket_.async_read_some(room, token);
+  if (begin_ == end_) begin_ = end_ = 0;
+  if (phase_ == Phase::idle && end_ == 0) {
+    buffer_ = {};  // most connections are idle most of the time
+    co_await socket_.async_wait(asio::ip::tcp::socket::wait_read, token);
+    if (code) co_return false;
+  }
+  make_room_to_read();
+  if (answer_) co_return false;
+  asio::mutable_buffer room(buffer_.data() + end_, buffer_.size() - end_);
+  size_t bytes = socket_.read_some(room, code);
+  if (code == asio::error::would_block) bytes = co_await socket_.async_read_some(room, token);
   end_ += bytes;
   if (!code) {
     if (phase_ == Phase::body) deadline_ += time_for(bytes);
     co_return true;
   }
-  if (timed_out_ && (phase_ == Phase::head || phase_ == Phase::body)) {
-    Response late = problem(kRequestTimeout, "the request did not arrive in time");
-    late.close = true;
-    answer_ = std::move(late);
-  }
+  if (timed_out_ && (phase_ == Phase::head || phase_ == Phase::body))
+    refuse(Refusal::slow_request, problem(kRequestTimeout, "the request did not arrive in time"));
   co_return false;
+}
+
+void Connection::make_room_to_read() {
+  bool large =
+      phase_ == Phase::body && parser_->content_length_remaining().value_or(0) > kBufferBytes;
+  size_t wanted = large ? kBodyBufferBytes : kBufferBytes;
+  if (end_ == 0 && buffer_.size() != wanted) buffer_ = std::vector<char>(wanted);
+  if (end_ < buffer_.size()) return;
+  std::copy(buffer_.begin() + static_cast<std::ptrdiff_t>(begin_), buffer_.end(), buffer_.begin());
+  end_ -= begin_;
+  begin_ = 0;
+  if (end_ < buffer_.size()) return;
+  // The parser bounds a head by itself, but neither the head of a chunk nor a trailer.
+  if (phase_ == Phase::body && end_ > edge_.options.header_bytes_max)
+    return refuse(Refusal::not_http,
+                  problem(Error(Errc::malformed, "a chunk's head or the trailer is too long")));
+  buffer_.resize(buffer_.size() * 2);
 }
 
 Connection::Awaitable<bool> Connection::say_continue() {
@@ -201,6 +276,8 @@ Connection::Awaitable<bool> Connection::say_continue() {
 Connection::Awaitable<void> Connection::exchange() {
   enter(Phase::handling, Duration::max());
   ApiRequest request = std::move(parser_->request());
+  body_hold_.reset();
+  if (begin_ == end_) buffer_ = {};
   request.received_at = std::chrono::steady_clock::now();
   edge_.handler.handle(id_, std::move(request));
   while (!answer_ && !streaming_ && !left_) co_await wait_for_wake();
@@ -231,6 +308,9 @@ void Connection::open_stream(std::string content_type) {
   build_head(response, true);
   unsent_ = head_;
   streaming_ = true;
+  error_code ignored;
+  socket_.set_option(asio::socket_base::send_buffer_size(edge_.options.stream_buffer_bytes),
+                     ignored);
   wake();
 }
 
@@ -238,11 +318,7 @@ void Connection::push(std::string bytes, bool last) {
   if (!streaming_ || stream_ended_) return;
   stream_ended_ = last;
   unsent_ += bytes;
-  if (unsent_.size() + sending_.size() > edge_.options.unsent_bytes_max) {
-    edge_.log.info("http: a client reads its event stream too slowly; disconnected");
-    leave();
-    return;
-  }
+  ++pieces_;
   wake();
 }
 
@@ -300,8 +376,11 @@ Connection::Awaitable<void> Connection::write_stream() {
     error_code code;
     auto token = asio::redirect_error(asio::use_awaitable, code);
     co_await asio::async_write(socket_, bytes, token);
-    sending_.clear();
-    if (code) leave();
+    sending_ = {};
+    if (code)
+      leave();
+    else if (unsent_.empty())
+      edge_.handler.drained(id_, pieces_);
   }
 }
 
@@ -336,7 +415,12 @@ void Connection::sweep(SteadyPoint now) {
       (phase_ == Phase::handling && now - entered_at_ > kParked) || phase_ == Phase::streaming;
   if (parked && client_left()) return leave();
   if (now < deadline_ || timed_out_) return;
-  if (phase_ == Phase::streaming) return leave();
+  if (phase_ == Phase::streaming) {
+    edge_.refusals.note(Refusal::slow_reader, "a client does not read its event stream");
+    return leave();
+  }
+  if (phase_ == Phase::writing)
+    edge_.refusals.note(Refusal::slow_reader, "a client does not read its answer");
   timed_out_ = true;
   error_code ignored;
   socket_.cancel(ignored);
@@ -345,6 +429,12 @@ void Connection::sweep(SteadyPoint now) {
 void Connection::close_if_idle() {
   error_code ignored;
   if (phase_ == Phase::idle) socket_.cancel(ignored);
+}
+
+void Connection::make_room() {
+  error_code ignored;
+  leave_idle();
+  socket_.close(ignored);
 }
 
 void Connection::cut() {

@@ -2,26 +2,51 @@
 // One client connection: reads a request, has it handled, writes the answer, and again. A coroutine
 // on the edge thread, which is the only one to touch it. Kept alive by its coroutine.
 
+#include <atomic>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
-#include <deque>
 #include <functional>
+#include <list>
+#include <memory>
 #include <optional>
 
 #include "opscore/api/http/http_server.h"
 #include "opscore/api/http/request_parser.h"
+#include "opscore/api/refusals.h"
 
 namespace opscore {
+
+class Connection;
+
+// A request's share of the memory that all bodies together may take.
+class BodyHold {
+ public:
+  explicit BodyHold(std::shared_ptr<std::atomic<size_t>> total) : total_(std::move(total)) {}
+  ~BodyHold() { *total_ -= bytes_; }
+  BodyHold(const BodyHold&) = delete;
+  void grow_to(size_t bytes) {
+    *total_ += bytes - bytes_;
+    bytes_ = bytes;
+  }
+
+ private:
+  const std::shared_ptr<std::atomic<size_t>> total_;
+  size_t bytes_ = 0;
+};
 
 // What all connections of a server share.
 struct Edge {
   HttpHandler& handler;
   Log& log;
+  Refusals& refusals;
   const HttpServerOptions options;
-  std::string date;         // now, as a header value
-  size_t bodies_bytes = 0;  // held by requests that are being read
-  bool draining = false;    // every answer closes its connection
+  std::string date;  // now, as a header value
+  // Held by requests that are being read or handled; a request may end after the server.
+  std::shared_ptr<std::atomic<size_t>> bodies_bytes = std::make_shared<std::atomic<size_t>>(0);
+  bool draining = false;  // every answer closes its connection
+  bool had_large_bodies = false;
+  std::list<Connection*> idle;  // those between two requests, the longest idle first
 };
 
 class Connection {
@@ -41,6 +66,8 @@ class Connection {
   void sweep(SteadyPoint now);
   // Closes when no request has begun.
   void close_if_idle();
+  // The server needs the place: closes without an answer. Only for one of Edge::idle.
+  void make_room();
   void cut();
 
  private:
@@ -50,6 +77,7 @@ class Connection {
 
   Awaitable<bool> read_request();
   Awaitable<bool> read_more();
+  void make_room_to_read();
   Awaitable<bool> say_continue();
   Awaitable<void> exchange();
   Awaitable<bool> write_answer();
@@ -59,9 +87,12 @@ class Connection {
   Awaitable<void> wait_for_wake();
 
   void enter(Phase phase, Duration timeout);
+  void leave_idle();
   bool check_head();
-  void refuse(Response response);
+  std::optional<Response> head_refusal();
+  void refuse(Refusal reason, Response response);
   void refuse_bytes(const boost::system::error_code& code);
+  bool is_url_too_long() const;
   void track_body();
   bool client_left();
   void leave();
@@ -82,8 +113,10 @@ class Connection {
   size_t begin_ = 0, end_ = 0;
   std::optional<RequestParser> parser_;
   bool admitted_ = false;
-  size_t body_tracked_ = 0;  // of edge_.bodies_bytes
-  bool head_only_ = false;   // HEAD: no body in the answer
+  size_t body_received_ = 0;  // bytes since the head, framing included
+  std::optional<std::list<Connection*>::iterator> idle_place_;  // in edge_.idle
+  std::shared_ptr<BodyHold> body_hold_;
+  bool head_only_ = false;  // HEAD: no body in the answer
   bool keep_alive_1_0_ = false;
 
   std::optional<Response> answer_;
@@ -92,6 +125,7 @@ class Connection {
   bool stream_ended_ = false;
   std::string unsent_;
   std::string sending_;
+  uint64_t pieces_ = 0;  // pushed
   std::move_only_function<void()> resume_;
 };
 

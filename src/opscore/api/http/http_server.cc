@@ -1,5 +1,6 @@
 #include "opscore/api/http/http_server.h"
 
+#include <malloc.h>
 #include <sys/socket.h>
 
 #include <boost/asio/as_tuple.hpp>
@@ -27,6 +28,8 @@ using boost::system::error_code;
 using Tcp = asio::ip::tcp;
 
 constexpr Duration kSweepEvery = std::chrono::seconds(1);
+constexpr size_t kSweepAtOnce = 128;
+constexpr size_t kFlood = 1000;                                    // connections
 constexpr Duration kAcceptAgain = std::chrono::milliseconds(100);  // no descriptors left
 constexpr std::string_view kFull =
     "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\n"
@@ -46,8 +49,13 @@ std::string http_date() {
 
 class HttpServer::Impl {
  public:
-  Impl(HttpHandler& handler, Log& log, HttpServerOptions options)
-      : edge_{.handler = handler, .log = log, .options = std::move(options), .date = http_date()},
+  Impl(HttpHandler& handler, Log& log, Refusals& refusals, HttpServerOptions options)
+      : edge_{.handler = handler,
+              .log = log,
+              .refusals = refusals,
+              .options = std::move(options),
+              .date = http_date(),
+              .idle = {}},
         acceptor_(io_),
         sweep_timer_(io_),
         accept_timer_(io_),
@@ -172,16 +180,35 @@ class HttpServer::Impl {
       Tcp::socket socket = co_await acceptor_.async_accept(token);
       if (!acceptor_.is_open()) break;
       if (code) {
-        edge_.log.warn("http: cannot accept a connection: {}", code.message());
+        edge_.refusals.note(Refusal::connection_limit, "accept: " + code.message());
+        if (close_oldest_idle()) continue;
         accept_timer_.expires_after(kAcceptAgain);
         co_await accept_timer_.async_wait(token);
-      } else if (connections_.size() >= edge_.options.connections_max) {
-        (void)::send(socket.native_handle(), kFull.data(), kFull.size(),
-                     MSG_NOSIGNAL | MSG_DONTWAIT);
-      } else {
+      } else if (connections_.size() < edge_.options.connections_max || close_oldest_idle()) {
         adopt(std::move(socket));
+      } else {
+        turn_away(socket);
       }
     }
+  }
+
+  // Who has been quiet for longest makes room for who wants something now.
+  bool close_oldest_idle() {
+    if (edge_.idle.empty()) return false;
+    edge_.refusals.note(Refusal::connection_limit, "closed the connection that was idle longest");
+    edge_.idle.front()->make_room();
+    return true;
+  }
+
+  void turn_away(Tcp::socket& socket) {
+    edge_.refusals.note(Refusal::connection_limit,
+                        fmt::format("{} connections are open, and none of them is idle",
+                                    edge_.options.connections_max));
+    // What the client has sent already has to be read, or closing would take the answer back.
+    char unread[4096];
+    (void)::recv(socket.native_handle(), unread, sizeof unread, MSG_DONTWAIT);
+    (void)::send(socket.native_handle(), kFull.data(), kFull.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)::shutdown(socket.native_handle(), SHUT_WR);
   }
 
   void adopt(Tcp::socket socket) {
@@ -220,9 +247,25 @@ class HttpServer::Impl {
       SteadyPoint now = std::chrono::steady_clock::now();
       open.clear();
       for (auto& [id, connection] : connections_) open.push_back(connection);
-      for (auto& connection : open) connection->sweep(now);
+      for (size_t i = 0; i < open.size(); ++i) {
+        open[i]->sweep(now);
+        // Thousands of them at once would hold up everybody else's requests.
+        if (i % kSweepAtOnce == kSweepAtOnce - 1) co_await asio::post(io_, asio::use_awaitable);
+      }
       open.clear();
+      give_back_memory();
     }
+  }
+
+  // What a flood took would otherwise stay with the allocator for good.
+  void give_back_memory() {
+    connections_peak_ = std::max(connections_peak_, connections_.size());
+    bool flood_is_over = connections_peak_ > kFlood && connections_.size() < connections_peak_ / 4;
+    bool bodies_are_gone = edge_.had_large_bodies && *edge_.bodies_bytes == 0;
+    if (!flood_is_over && !bodies_are_gone) return;
+    connections_peak_ = connections_.size();
+    edge_.had_large_bodies = false;
+    ::malloc_trim(0);
   }
 
   asio::io_context io_{1};
@@ -239,6 +282,7 @@ class HttpServer::Impl {
   // Of the edge thread.
   std::unordered_map<ExchangeId, std::shared_ptr<Connection>> connections_;
   uint64_t last_id_ = 0;
+  size_t connections_peak_ = 0;
   bool ending_ = false;
 
   std::mutex mutex_;
@@ -246,8 +290,9 @@ class HttpServer::Impl {
   int64_t open_ = 0;  // guarded by mutex_
 };
 
-HttpServer::HttpServer(HttpHandler& handler, Log& log, HttpServerOptions options)
-    : impl_(std::make_unique<Impl>(handler, log, std::move(options))) {}
+HttpServer::HttpServer(HttpHandler& handler, Log& log, Refusals& refusals,
+                       HttpServerOptions options)
+    : impl_(std::make_unique<Impl>(handler, log, refusals, std::move(options))) {}
 HttpServer::~HttpServer() {
   stop();
 }

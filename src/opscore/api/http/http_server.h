@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "opscore/api/refusals.h"
 #include "opscore/api/request.h"
 #include "opscore/base/log.h"
 #include "opscore/base/time.h"
@@ -26,6 +27,8 @@ class HttpHandler {
   // The whole request. It is answered exactly once: by reply(), or by open_stream() and then push()
   // until `last`; unless gone() comes first.
   virtual void handle(ExchangeId id, ApiRequest request) = 0;
+  // The first `pieces` that were pushed to the stream are on their way to the client.
+  virtual void drained(ExchangeId id, uint64_t pieces) = 0;
   // The client left before its answer was complete; answers to `id` are ignored from now on.
   virtual void gone(ExchangeId id) = 0;
 };
@@ -37,11 +40,11 @@ struct HttpServerOptions {
 
   size_t connections_max = 10'000;
   size_t header_bytes_max = 16 << 10;
-  size_t bodies_bytes_max = 512 << 20;  // of all requests that are being read
-  size_t unsent_bytes_max = 1 << 20;    // of one stream; a slower reader is disconnected
+  size_t bodies_bytes_max = 256 << 20;  // of all requests that are read or handled
+  int stream_buffer_bytes = 64 << 10;   // of the kernel's, for one stream
   Duration header_timeout = std::chrono::seconds(30);
   Duration body_timeout = std::chrono::seconds(30);   // plus a second for every 64 KiB
-  Duration write_timeout = std::chrono::seconds(30);  // likewise
+  Duration write_timeout = std::chrono::seconds(30);  // likewise; and for a piece of a stream
   Duration idle_timeout = std::chrono::seconds(75);   // between requests
   Duration linger_timeout = std::chrono::seconds(5);  // for a refused body
 };
@@ -49,8 +52,8 @@ struct HttpServerOptions {
 // Thread-safe after construction. start() and stop() are idempotent; it cannot be started again.
 class HttpServer {
  public:
-  // `handler` and `log` must outlive the server. Throws Error{unavailable} when it cannot listen.
-  HttpServer(HttpHandler& handler, Log& log, HttpServerOptions options);
+  // All must outlive the server. Throws Error{unavailable} when it cannot listen.
+  HttpServer(HttpHandler& handler, Log& log, Refusals& refusals, HttpServerOptions options);
   ~HttpServer();
   HttpServer(const HttpServer&) = delete;
 

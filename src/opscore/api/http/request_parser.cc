@@ -1,6 +1,9 @@
 #include "opscore/api/http/request_parser.h"
 
 #include <boost/beast/core/string.hpp>
+#include <utility>
+
+#include "opscore/base/json.h"
 
 namespace opscore {
 namespace {
@@ -10,38 +13,70 @@ constexpr std::uint64_t kReserveBytesMax = 1 << 20;
 
 }  // namespace
 
-void RequestParser::on_request_impl(Verb, View method, View target, int version, Code&) {
-  request_.method.assign(method.data(), method.size());
-  // The absolute form, "GET http://host/path": what clients send to proxies.
-  if (target.starts_with("http://")) {
-    size_t slash = target.find('/', 7);
-    target = slash == View::npos ? View("/") : target.substr(slash);
+// "http://host/path", what clients send to proxies, names the host; it counts, not the Host field.
+void RequestParser::read_target(View target) {
+  for (View scheme : {View("http://"), View("https://")}) {
+    if (!boost::beast::iequals(target.substr(0, scheme.size()), scheme)) continue;
+    target.remove_prefix(scheme.size());
+    size_t end = std::min(target.find_first_of("/?"), target.size());
+    View authority = target.substr(0, end);
+    request_.host.assign(authority.data(), authority.size());
+    request_.has_host = true;
+    target.remove_prefix(end);
+    if (target.empty()) target = "/";
+    break;
   }
   size_t mark = target.find('?');
   View path = target.substr(0, mark);
   request_.path.assign(path.data(), path.size());
-  if (mark != View::npos) {
-    View query = target.substr(mark + 1);
-    request_.query.assign(query.data(), query.size());
-  }
+  if (mark == View::npos) return;
+  View query = target.substr(mark + 1);
+  request_.query.assign(query.data(), query.size());
+}
+
+void RequestParser::on_request_impl(Verb, View method, View target, int version, Code&) {
+  if (method.size() > kMethodBytesMax) head_problem_ = "the method is too long";
+  request_.method.assign(method.data(), std::min(method.size(), kMethodBytesMax));
+  url_too_long_ = target.size() > kUrlBytesMax;
+  if (!is_valid_utf8({target.data(), target.size()})) head_problem_ = "the URL is not UTF-8";
+  read_target(target);
   version_ = version;
   body_limit(handler_.route(request_));
 }
 
 void RequestParser::on_field_impl(Field field, View name, View value, Code&) {
+  // What comes after a chunked body may not change what was decided before it.
+  if (in_trailer_) return;
+  ++fields_;
   std::string_view text(value.data(), value.size());
   switch (field) {
     case Field::host:
-      request_.host = text;
+      if (std::exchange(has_host_, true)) head_problem_ = "there are several Host fields";
+      if (!request_.has_host) request_.host = text;
+      request_.has_host = true;
       break;
     case Field::origin:
       request_.origin = text;
+      request_.from_browser = true;
+      break;
+    case Field::referer:
+      request_.from_browser = true;
+      break;
+    case Field::user_agent:
+      request_.from_browser |= text.starts_with("Mozilla/");
       break;
     case Field::authorization:
       request_.authorization = text;
       break;
     case Field::content_type:
       request_.content_type = text;
+      break;
+    case Field::content_encoding:
+      request_.content_encoding = text;
+      break;
+    case Field::content_length:
+      if (std::exchange(has_length_, true)) head_problem_ = "there are several Content-Lengths";
+      if (text.find(',') != text.npos) head_problem_ = "Content-Length is a list";
       break;
     case Field::accept:
       if (!request_.accept.empty()) request_.accept += ',';
@@ -50,8 +85,13 @@ void RequestParser::on_field_impl(Field field, View name, View value, Code&) {
     case Field::expect:
       (boost::beast::iequals(value, "100-continue") ? expects_continue_ : expects_other_) = true;
       break;
+    case Field::sec_fetch_site:
+      request_.from_browser = true;
+      request_.same_site = text == "same-origin" || text == "none";
+      break;
     case Field::transfer_encoding:
       has_coding_ = true;
+      plain_chunked_ = boost::beast::iequals(value, "chunked");
       break;
     case Field::unknown:
       if (boost::beast::iequals(name, "Idempotency-Key")) request_.idempotency_key = text;

@@ -28,6 +28,8 @@ constexpr Suite kSuites[] = {
     {"bulk", "tasks_per_s", "opscore.noop", &bulk},
     {"submit", "tasks_per_s", "opscore.noop", &submit},
     {"latency", "p50_ms", "opscore.noop", &latency},
+    {"waiting", "p99_to_without", "opscore.noop", &waiting},
+    {"idle", "p99_to_without", "opscore.noop", &idle},
     {"start", "ready_ms", "opscore.noop", &start},
     {"growth", "last_to_first", "opscore.noop", &growth},
 };

@@ -103,6 +103,11 @@ double pss_mb(pid_t root) {
   return total_kb / 1024;
 }
 
+size_t threads_of(pid_t process) {
+  fs::directory_iterator tasks(fmt::format("/proc/{}/task", process));
+  return static_cast<size_t>(std::distance(begin(tasks), end(tasks)));
+}
+
 Json in_child(const std::function<Json()>& body) {
   int pipe_fds[2];
   if (::pipe2(pipe_fds, O_CLOEXEC) != 0) throw Error(Errc::unavailable, "bench: no pipe");

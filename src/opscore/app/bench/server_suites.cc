@@ -8,9 +8,11 @@
 #include <algorithm>
 #include <thread>
 
+#include "opscore/app/bench/crowd.h"
 #include "opscore/app/bench/load_client.h"
 #include "opscore/app/bench/machine.h"
 #include "opscore/app/bench/suites.h"
+#include "opscore/app/open_files.h"
 #include "opscore/app/wiring.h"
 #include "opscore/base/thread.h"
 
@@ -52,6 +54,7 @@ class Target {
     ::waitpid(child_, nullptr, 0);
   }
   Target(const Target&) = delete;
+  pid_t pid() const { return child_; }
 
   std::string host = "127.0.0.1";
   int port = 0;
@@ -187,6 +190,97 @@ Json latency(const Scene& scene) {
           {"p99_ms", delays[count * 99 / 100]},
           {"max_ms", delays.back()},
           {"tasks", count}};
+}
+
+namespace {
+
+constexpr size_t kTasksWaitedFor = 100;
+
+// Tasks that are not due for an hour; answers their paths.
+std::vector<std::string> submit_waited_for(const Target& target) {
+  std::vector<std::string> paths;
+  Load load{target.host, target.port, 1, kTasksWaitedFor, [&](size_t number) {
+              std::string id = fmt::format("waited-for-{}", number);
+              paths.push_back("/api/v1/tasks/" + id);
+              return post(
+                  "/api/v1/tasks",
+                  fmt::format(R"({{"task_type":"opscore.noop","delay":"1h","task_id":"{}"}})", id),
+                  target.host);
+            }};
+  load_report(run_load(load), 1);
+  return paths;
+}
+
+// Ends what the crowd waits for, and answers how long it took until each of them knew.
+double end_waiting(const Target& target, const std::vector<std::string>& paths, Crowd& crowd,
+                   size_t expected) {
+  auto began = std::chrono::steady_clock::now();
+  Load load{target.host, target.port, 1, paths.size(),
+            [&](size_t number) { return post(paths[number] + "/cancel", "{}", target.host); }};
+  load_report(run_load(load), 1);
+  if (size_t told = crowd.read_ends(); told != expected)
+    throw Error(Errc::internal,
+                fmt::format("bench: only {} of {} were told the end", told, expected));
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began)
+      .count();
+}
+
+struct CrowdSize {
+  size_t waits = 0, streams = 0, idle = 0;
+};
+
+Json beside_crowd(const Scene& scene, const CrowdSize& size) {
+  if (scene.options.mode == BenchOptions::Mode::server)
+    throw Error(Errc::invalid, "bench: suites with many clients bring their own server");
+  size_t all = size.waits + size.streams + size.idle;
+  Config config = scene.config;
+  config.server.connections_max = static_cast<int>(all + 2 * kConnections);
+  if (auto note = raise_open_files(config.server.connections_max))
+    throw Error(Errc::invalid, "bench: " + *note);
+  Scene own{config, scene.options, scene.add_actors, scene.type, scene.progress};
+  Target target(own);
+  std::vector<std::string> paths = submit_waited_for(target), waits;
+  for (const std::string& path : paths) waits.push_back(path + "?wait=300s");
+  std::vector<std::string> streams;
+  for (const std::string& path : paths) streams.push_back(path + "/events");
+  std::string request = post("/api/v1/tasks", task_body(scene, scene.type), target.host);
+  auto measure = [&](double from) {
+    Load load{target.host, target.port, kConnections, static_cast<size_t>(scene.options.tasks),
+              [&](size_t) { return request; }};
+    load.progress = [&](size_t done) {
+      scene.progress(from +
+                     0.3 * static_cast<double>(done) / static_cast<double>(scene.options.tasks));
+    };
+    return run_load(load);
+  };
+  measure(0);  // the server's own warming up
+  LoadResult without = measure(0.3);
+  Crowd crowd(target.host, target.port);
+  crowd.add(size.waits, waits);
+  crowd.add(size.streams, streams, "Accept: text/event-stream\r\n");
+  crowd.read_beginnings(size.waits, size.streams);
+  crowd.add(size.idle, {});
+  LoadResult with = measure(0.6);
+  double memory = pss_mb(target.pid());
+  size_t threads = threads_of(target.pid());
+  Json report = load_report(with, static_cast<double>(scene.options.tasks));
+  report["p99_without_ms"] = load_report(without, 1)["p99_ms"];
+  report["p99_to_without"] = with.percentile(0.99) / without.percentile(0.99);
+  report["pss_mb"] = memory;
+  report["threads"] = threads;
+  if (size.waits + size.streams > 0)
+    report["all_told_ms"] = end_waiting(target, paths, crowd, size.waits + size.streams);
+  return report;
+}
+
+}  // namespace
+
+Json waiting(const Scene& scene) {
+  return beside_crowd(scene, {.waits = 2'000, .streams = 5'000});
+}
+
+Json idle(const Scene& scene) {
+  return beside_crowd(scene, {.idle = 10'000});
 }
 
 Json start(const Scene& scene) {

@@ -30,6 +30,10 @@ Json submit(const Scene& scene);
 Json bulk(const Scene& scene);
 // 50 submits a second; from before the request to the entry of the actor.
 Json latency(const Scene& scene);
+// Single submits while 2,000 clients wait for tasks and 5,000 follow events, against without them.
+Json waiting(const Scene& scene);
+// The same beside 10,000 connections that do nothing.
+Json idle(const Scene& scene);
 // From exec to the first 200 of /ready; then the memory of the idle process tree.
 Json start(const Scene& scene);
 

@@ -1,0 +1,35 @@
+#include "opscore/app/open_files.h"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace opscore {
+namespace {
+
+constexpr rlim_t kBeside = 256;            // data files, pipes of programs, outgoing requests
+constexpr rlim_t kEnoughForAll = 1 << 20;  // some systems' hard limit is next to infinite
+
+}  // namespace
+
+std::optional<std::string> raise_open_files(int connections_max) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0)
+    return fmt::format("the limit of open files cannot be read: {}", std::strerror(errno));
+  limit.rlim_cur = std::max(limit.rlim_cur, std::min(limit.rlim_max, kEnoughForAll));
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0)
+    return fmt::format("the limit of open files cannot be raised to {}: {}", limit.rlim_cur,
+                       std::strerror(errno));
+  auto wanted = static_cast<rlim_t>(connections_max) + kBeside;
+  if (limit.rlim_cur >= wanted) return std::nullopt;
+  return fmt::format(
+      "this process may have {} files open, too few for server.connections_max = {}, which needs "
+      "{}: raise the hard limit (ulimit -Hn, LimitNOFILE of the service) or lower the setting; "
+      "until then connections that have been idle longest are closed earlier",
+      limit.rlim_cur, connections_max, wanted);
+}
+
+}  // namespace opscore

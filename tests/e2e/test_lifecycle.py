@@ -74,7 +74,7 @@ def test_cancel_while_it_runs(rest):
     task = rest.wait(task_id)
     assert task["status"] == "cancelled"
     assert task["error"]["kind"] == "cancelled"
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30  # and not 60
     assert "cancel_requested" in kinds(rest, task_id)
 
 

@@ -133,7 +133,8 @@ const Tool* find_tool(const AgentOptions& options, const std::string& name) {
 void choose_tools(Fields& config, const AgentOptions& options, AgentRequest& request) {
   const Json* names = config.take("tools");
   if (names == nullptr) {
-    for (const auto& tool : options.tools) request.tools.push_back(tool.get());
+    for (const auto& tool : options.tools)
+      if (!tool->spec().opt_in) request.tools.push_back(tool.get());
     return;
   }
   if (!names->is_array()) config.refuse("tools", "must be a list of tool names");

@@ -17,6 +17,7 @@ struct ToolSpec {
   std::string description;
   Json parameters;                   // JSON Schema of an object
   std::vector<std::string> aliases;  // other names that agent_config.tools may use
+  bool opt_in = false;               // only for tasks whose agent_config.tools names it
 };
 
 // Valid during the call.

@@ -97,6 +97,35 @@ void read_labels(JsonReader& in, SubmitRequest& request) {
       [&](std::string_view name) { request.labels.emplace_back(std::string(name), in.string()); });
 }
 
+// A URL, or {"url", "headers"?, "secret"?}.
+void read_webhook(JsonReader& in, SubmitRequest& request) {
+  Webhook webhook;
+  if (in.peek() == Type::string) {
+    webhook.url = in.string();
+    request.webhook = std::move(webhook);
+    return;
+  }
+  if (in.peek() != Type::object) in.fail(Errc::invalid, "expected a URL or an object with one");
+  bool has_url = false;
+  in.object([&](std::string_view name) {
+    if (name == "url") {
+      webhook.url = in.string();
+      has_url = true;
+    } else if (in.null_or_skip_null()) {
+      return;
+    } else if (name == "headers") {
+      in.object(
+          [&](std::string_view header) { webhook.headers.emplace_back(header, in.string()); });
+    } else if (name == "secret") {
+      webhook.secret = not_empty(in, in.string());
+    } else {
+      in.fail(Errc::invalid, "unknown field; known are url, headers, secret");
+    }
+  });
+  if (!has_url) in.fail(Errc::invalid, "needs a url");
+  request.webhook = std::move(webhook);
+}
+
 // The mapping. A null means that the field is not given, except for input_data, where it is a
 // value.
 struct Field {
@@ -121,6 +150,7 @@ constexpr Field kFields[] = {
     {"name", [](In& in, To& to) { to.name = in.string(); }},
     {"labels", read_labels},
     {"metadata", [](In& in, To& to) { to.metadata = object_text(in); }},
+    {"webhook", read_webhook},
 };
 
 [[noreturn]] void refuse_unknown(JsonReader& in, std::string_view name) {

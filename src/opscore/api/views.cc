@@ -41,6 +41,17 @@ void append_backoff(std::string& out, const RetryPolicy& policy) {
   object.close();
 }
 
+// Values of headers and the secret are nobody's business once they are stored.
+void append_webhook(std::string& out, const Webhook& webhook) {
+  JsonObject object(out);
+  object.text("url", webhook.url);
+  object.raw("headers", {});
+  append_array(out, webhook.headers,
+               [](std::string& to, const auto& header) { append_quoted(to, header.first); });
+  object.boolean("own_secret", !webhook.secret.empty());
+  object.close();
+}
+
 void add_options(JsonObject& object, std::string& out, const TaskOptions& options) {
   object.raw_or_null("metadata", options.metadata);
   object.raw("labels", {});
@@ -54,6 +65,10 @@ void add_options(JsonObject& object, std::string& out, const TaskOptions& option
     append_backoff(out, *options.retry);
   }
   if (!options.idempotency_key.empty()) object.text("idempotency_key", options.idempotency_key);
+  if (options.webhook) {
+    object.raw("webhook", {});
+    append_webhook(out, *options.webhook);
+  }
 }
 
 bool is_set(TimePoint at) {

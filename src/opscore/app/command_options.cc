@@ -142,6 +142,8 @@ class CommandTree {
         ->type_size(1)
         ->allow_extra_args(false)
         ->expected(1, 1000);
+    command->add_option("--webhook", submit.webhook,
+                        "A URL to call when the task has ended, with its JSON");
     command->add_option("--name", submit.name, "A name for people");
     add_wait(command);
   }

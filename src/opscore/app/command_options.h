@@ -15,7 +15,7 @@ namespace opscore {
 struct SubmitOptions {
   std::string type;
   std::optional<std::string> input;  // JSON, @file or -
-  std::string queue, delay, run_at, timeout, deadline, idempotency_key, task_id, name;
+  std::string queue, delay, run_at, timeout, deadline, idempotency_key, task_id, name, webhook;
   std::optional<int> priority;
   std::optional<int> max_attempts;
   std::vector<std::string> labels;  // name=value

@@ -70,8 +70,12 @@ struct ActorConfig {
   std::vector<std::string> command;
   std::string program;  // what command[0] resolves to; filled by the check
   std::string cwd;      // empty: the server's
-  std::string output;   // text, json
+  std::string output;   // text, json; empty: as the kind has it
   std::map<std::string, std::string> env;
+  std::string url;
+  std::map<std::string, std::string> headers;  // ${NAME} is replaced by the check
+  std::string secret;                          // from secret_env, when that is what was configured
+  std::string secret_env;
   std::string queue;
   std::string version;
   std::string description;
@@ -165,6 +169,14 @@ struct Config {
     int max_steps = 0;
     std::vector<AgentProviderConfig> providers;
   } agent;
+  struct Webhooks {
+    std::string secret;
+    Duration timeout{0};
+    int max_attempts = 0;
+  } webhooks;
+  struct Net {
+    std::vector<std::string> allow;
+  } net;
   struct Client {
     std::string url;
   } client;

@@ -103,7 +103,7 @@ cpu = "10s"
 
 TEST_F(ActorConfigTest, ACommandIsEnough) {
   ActorConfig actor = load("[actors.a]\ncommand = [\"true\"]\n").actors[0];
-  EXPECT_EQ(actor.output, "text");
+  EXPECT_EQ(actor.output, "");
   EXPECT_EQ(actor.queue, "default");
   EXPECT_EQ(actor.timeout, std::nullopt);
   EXPECT_EQ(actor.max_attempts, std::nullopt);
@@ -118,7 +118,7 @@ TEST_F(ActorConfigTest, ProblemsNameTheirLine) {
   };
   const Case cases[] = {
       {"comand = [\"true\"]", "toml:3: actors.a.comand is not a setting; did you mean 'command'?"},
-      {"kind = \"http\"", "toml:3: actors.a.kind must be one of exec"},
+      {"kind = \"grpc\"", "toml:3: actors.a.kind must be one of exec, http"},
       {"cwd = \"nowhere\"", "/nowhere is not a directory"},
       {"env = {\"1X\" = \"y\"}", "toml:3: actors.a.env the name \"1X\" must be the name of"},
       {"env = {X = 1}", "toml:3: actors.a.env X must be a text"},
@@ -194,6 +194,59 @@ TEST_F(ActorConfigTest, Providers) {
   EXPECT_THAT(failure("[agent.providers.openai]\nkind = \"scripted\"\n"), HasSubstr("built in"));
   EXPECT_THAT(failure("[agent.providers.x]\nbase_url=\"http://h\"\napi_key_env = \"sk-123\"\n"),
               HasSubstr("must be the name of an environment variable"));
+}
+
+TEST_F(ActorConfigTest, HttpActors) {
+  sources_.environment = {{"API_KEY", "k3y"}, {"HOOK_SECRET", "s3cret"}};
+  Config config = load(R"([actors.hook]
+kind = "http"
+url = "https://user:pw@example.com/hook"
+headers = {Authorization = "Bearer ${API_KEY}", X-Plain = "}{ $x"}
+secret_env = "HOOK_SECRET"
+output = "json"
+timeout = "3s"
+)");
+  const ActorConfig& actor = config.actors.at(0);
+  EXPECT_EQ(actor.kind, "http");
+  EXPECT_EQ(actor.headers.at("Authorization"), "Bearer k3y");
+  EXPECT_EQ(actor.headers.at("X-Plain"), "}{ $x");
+  EXPECT_EQ(actor.secret, "s3cret");
+  const std::string shown = config_text(config);
+  for (const char* secret : {"k3y", "s3cret", "pw@"})
+    EXPECT_EQ(shown.find(secret), std::string::npos) << shown;
+  EXPECT_EQ(shown.find("actors.hook.command"), std::string::npos);
+}
+
+TEST_F(ActorConfigTest, HttpActorsThatCannotBe) {
+  const std::vector<std::pair<std::string, std::string>> cases{
+      {"", "needs a url"},
+      {"url = \"example.com\"", "opscore.toml:3: actors.hook.url must be a URL"},
+      {"url = \"http://a b/\"", "opscore.toml:3: actors.hook.url is not a URL"},
+      {"url = \"ftp://a/\"", "opscore.toml:3: actors.hook.url must be a URL"},
+      {"url = \"http://a/\"\ncommand = [\"x\"]",
+       "opscore.toml:4: actors.hook.command is for kind = \"exec\""},
+      {"url = \"http://a/\"\nlimits.memory = \"1GiB\"",
+       "opscore.toml:4: actors.hook.limits.memory"},
+      {"url = \"http://a/\"\nheaders = {Host = \"x\"}", "opscore.toml:4: actors.hook.headers"},
+      {"url = \"http://a/\"\nheaders = {A = \"${NOT_SET}\"}", "NOT_SET is not set"},
+      {"url = \"http://a/\"\nheaders = {A = \"${B\"}", "without its }"},
+      {"url = \"http://a/\"\nheaders = {A = \"a\\nb\"}", "line break"},
+      {"url = \"http://a/\"\nsecret_env = \"NOT_SET\"", "opscore.toml:4: actors.hook.secret_env"},
+      {"url = \"http://a/\"\nsecret = \"a\"\nsecret_env = \"HOME\"", "keep one"}};
+  for (const auto& [lines, words] : cases)
+    EXPECT_THAT(failure("[actors.hook]\nkind = \"http\"\n" + lines + "\n"), HasSubstr(words))
+        << lines;
+  EXPECT_THAT(failure("[actors.x]\ncommand = [\"sh\"]\nurl = \"http://a/\"\n"),
+              HasSubstr("opscore.toml:3: actors.x.url is for kind = \"http\""));
+}
+
+TEST_F(ActorConfigTest, WhatUrlsOfOthersMayReach) {
+  EXPECT_THAT(load("[net]\nallow = [\"10.0.0.0/8\", \"::1\"]\n").net.allow,
+              ElementsAre("10.0.0.0/8", "::1"));
+  EXPECT_THAT(failure("[net]\nallow = [\"10.0.0.0/33\"]\n"),
+              HasSubstr("opscore.toml:2: net.allow item 1 must be an IP address"));
+  sources_.environment = {{"OPSCORE_NET_ALLOW", "127.0.0.1,fd00::/8"}};
+  EXPECT_THAT(load("").net.allow, ElementsAre("127.0.0.1", "fd00::/8"));
 }
 
 }  // namespace

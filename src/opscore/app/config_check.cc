@@ -9,9 +9,10 @@
 #include <iterator>
 #include <set>
 
+#include "opscore/app/config_fields.h"
 #include "opscore/app/config_sandbox.h"
-#include "opscore/app/config_value.h"
 #include "opscore/base/json.h"
+#include "opscore/model/names.h"
 #include "opscore/process/find_program.h"
 
 namespace opscore {
@@ -249,15 +250,33 @@ class Checker {
   }
 
   void check_actor(const ActorConfig& actor, const std::string& place) {
+    for (const auto& field : actor_fields())
+      if (*field.only_of != '\0' && actor.kind != field.only_of &&
+          actor.origins.contains(field.key))
+        report(actor.origins.at(field.key),
+               fmt::format("{}.{} is for kind = \"{}\"; this actor is of kind \"{}\"", place,
+                           field.key, field.only_of, actor.kind));
+    actor.kind == "http" ? check_http(actor, place) : check_exec(actor, place);
+    if (actor.backoff.min > actor.backoff.max)
+      report(actor.origin, fmt::format("{}.backoff: min is more than max", place));
+    if (actor.backoff.jitter_low > actor.backoff.jitter_high)
+      report(actor.origin, fmt::format("{}.backoff: jitter_low is more than jitter_high", place));
+  }
+
+  void check_http(const ActorConfig& actor, const std::string& place) {
+    if (!actor.origins.contains("url"))
+      report(actor.origin, fmt::format("{} needs a url that can be called", place));
+    if (!actor.secret.empty() && !actor.secret_env.empty())
+      report(actor.origins.at("secret"),
+             fmt::format("{}: there are secret and secret_env: keep one", place));
+  }
+
+  void check_exec(const ActorConfig& actor, const std::string& place) {
     if (actor.command.empty() && !actor.origins.contains("command"))
       report(actor.origin,
              fmt::format("{} needs a command: command = [\"program\", \"argument\"]", place));
     else if (actor.command.empty() || actor.command[0].empty())
       report(actor.origins.at("command"), fmt::format("{}.command names no program", place));
-    if (actor.backoff.min > actor.backoff.max)
-      report(actor.origin, fmt::format("{}.backoff: min is more than max", place));
-    if (actor.backoff.jitter_low > actor.backoff.jitter_high)
-      report(actor.origin, fmt::format("{}.backoff: jitter_low is more than jitter_high", place));
     if (actor.limits.cpu.count() % 1000 != 0)
       report(actor.origins.at("limits.cpu"),
              fmt::format("{}.limits.cpu must be whole seconds", place));
@@ -267,6 +286,43 @@ class Checker {
   }
 
   void check_machine(ActorConfig& actor, const std::string& place) {
+    actor.kind == "http" ? fill_secrets(actor, place) : check_program(actor, place);
+    check_schema(actor, place);
+  }
+
+  std::string variable(const std::string& name, const Origin& origin, const std::string& place) {
+    if (auto value = config_.lookup(name)) return *value;
+    report(origin, fmt::format("{}: the variable {} is not set", place, name));
+    return {};
+  }
+
+  void fill_secrets(ActorConfig& actor, const std::string& place) {
+    if (!actor.secret_env.empty())
+      actor.secret =
+          variable(actor.secret_env, actor.origins.at("secret_env"), place + ".secret_env");
+    for (auto& [name, value] : actor.headers) {
+      const Origin& origin = actor.origins.at("headers");
+      const std::string header = fmt::format("{}.headers.{}", place, name);
+      std::string filled;
+      for (size_t at = 0; at < value.size();) {
+        const size_t open = std::min(value.find("${", at), value.size());
+        filled += value.substr(at, open - at);
+        if (open == value.size()) break;
+        const size_t close = value.find('}', open);
+        if (close == std::string::npos) {
+          report(origin, header + " has a ${ without its }");
+          break;
+        }
+        filled += variable(value.substr(open + 2, close - open - 2), origin, header);
+        at = close + 1;
+      }
+      if (auto problem = header_problem(name, filled))
+        report(origin, fmt::format("{} {}", header, *problem));
+      value = std::move(filled);
+    }
+  }
+
+  void check_program(ActorConfig& actor, const std::string& place) {
     if (!actor.origins.contains("cwd"))
       actor.cwd = fs::path(actor.origin.file).parent_path().string();
     std::error_code error;
@@ -281,7 +337,6 @@ class Checker {
         report(actor.origins.at("command"),
                fmt::format("{}.command: {}", place, program.error().message()));
     }
-    check_schema(actor, place);
   }
 
   // A program is looked up where it will be: in its own PATH, when it has one.

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include "opscore/model/names.h"
+#include "opscore/net/ip_address.h"
+#include "opscore/net/url.h"
 
 namespace opscore {
 namespace {
@@ -25,9 +27,17 @@ std::optional<std::string> served_queue_problem(std::string_view text) {
 }
 
 std::optional<std::string> http_url_problem(std::string_view text) {
-  for (std::string_view scheme : {"http://", "https://"})
-    if (text.starts_with(scheme) && text.size() > scheme.size()) return std::nullopt;
-  return "must be a URL that starts with http:// or https://";
+  auto url = parse_http_url(std::string(text));
+  return url ? std::nullopt : std::optional(url.error());
+}
+
+std::optional<std::string> header_name_problem(std::string_view name) {
+  return header_problem(name, "");
+}
+
+std::optional<std::string> range_problem(std::string_view text) {
+  if (IpRange::parse(text)) return std::nullopt;
+  return "must be an IP address or a range such as 10.0.0.0/8 or fd00::/8";
 }
 
 std::optional<std::string> host_problem(std::string_view text) {
@@ -283,6 +293,37 @@ const std::vector<Field<Config>>& config_table() {
        .slot = SLOT(agent.providers),
        .fallback = "",
        .description = "Language model providers: `[agent.providers.NAME]`, see below."},
+      {.key = "webhooks.secret",
+       .slot = SLOT(webhooks.secret),
+       .fallback = "",
+       .description = "Signs the calls of webhooks that name no secret of their own. Unset: those "
+                      "are not signed.",
+       .variables = {"OPSCORE_WEBHOOK_SECRET"},
+       .secret = Secret::yes},
+      {.key = "webhooks.timeout",
+       .slot = SLOT(webhooks.timeout),
+       .fallback = "10s",
+       .description = "How long a webhook's receiver may take to answer.",
+       .variables = {"OPSCORE_WEBHOOK_TIMEOUT"},
+       .min = 100,
+       .max = 60'000},
+      {.key = "webhooks.max_attempts",
+       .slot = SLOT(webhooks.max_attempts),
+       .fallback = "24",
+       .description = "How often a webhook is tried before it is given up: 1 s after the first "
+                      "time, then after 2 s, 4 s and so on, up to an hour.",
+       .variables = {"OPSCORE_WEBHOOK_MAX_ATTEMPTS"},
+       .min = 1,
+       .max = 1000},
+      {.key = "net.allow",
+       .slot = SLOT(net.allow),
+       .fallback = "",
+       .description =
+           "Addresses and ranges that webhooks and the agent's `http_get` may connect to although "
+           "they are not public: `[\"10.0.0.0/8\", \"127.0.0.1\"]`; in the variable separated by "
+           "commas. URLs in this file may lead anywhere.",
+       .variables = {"OPSCORE_NET_ALLOW"},
+       .problem = range_problem},
       {.key = "client.url",
        .slot = SLOT(client.url),
        .fallback = "",
@@ -294,7 +335,7 @@ const std::vector<Field<Config>>& config_table() {
       {.key = "actors",
        .slot = SLOT(actors),
        .fallback = "",
-       .description = "Programs to run as actors: `[actors.NAME]`, see below."},
+       .description = "Programs and web servers as actors: `[actors.NAME]`, see below."},
   };
   return table;
 }
@@ -305,22 +346,27 @@ const std::vector<Field<ActorConfig>>& actor_table() {
       {.key = "kind",
        .slot = SLOT(kind),
        .fallback = "exec",
-       .description = "`exec` runs a program: input on stdin, result on stdout.",
-       .choices = {"exec"}},
+       .description = "`exec` runs a program: input on stdin, result on stdout. `http` posts the "
+                      "input to a URL: the answer is the result.",
+       .choices = {"exec", "http"}},
       {.key = "command",
        .slot = SLOT(command),
        .fallback = "",
-       .description = "The program and its arguments, as an array; no shell in between. Required."},
+       .description = "The program and its arguments, as an array; no shell in between. Required.",
+       .only_of = "exec"},
       {.key = "cwd",
        .slot = SLOT(cwd),
        .fallback = "",
        .description = "The directory to run in. Unset: the one of the configuration file.",
-       .is_path = true},
+       .is_path = true,
+       .only_of = "exec"},
       {.key = "output",
        .slot = SLOT(output),
-       .fallback = "text",
+       .fallback = "",
        .description =
-           "What stdout is: `text` becomes a JSON string, `json` must be one JSON value.",
+           "What stdout or the answer is: `text` becomes a JSON string, `json` must be one JSON "
+           "value. Unset: `text`; of an `http` actor `json` when the answer's Content-Type says "
+           "so.",
        .choices = {"text", "json"}},
       {.key = "env",
        .slot = SLOT(env),
@@ -328,7 +374,36 @@ const std::vector<Field<ActorConfig>>& actor_table() {
        .description = "Environment variables beside PATH, HOME, LANG and TZ, which are all that a "
                       "program gets otherwise: `env = {NAME = \"value\"}`.",
        .problem = variable_problem,
-       .secret = Secret::yes},
+       .secret = Secret::yes,
+       .only_of = "exec"},
+      {.key = "url",
+       .slot = SLOT(url),
+       .fallback = "",
+       .description = "Where inputs are posted to, `http://` or `https://`. Required.",
+       .problem = http_url_problem,
+       .secret = Secret::url,
+       .only_of = "http"},
+      {.key = "headers",
+       .slot = SLOT(headers),
+       .fallback = "",
+       .description = "Headers to send: `headers = {Authorization = \"Bearer ${API_KEY}\"}`. "
+                      "`${NAME}` is replaced by that variable of the environment or `.env`, which "
+                      "must be set.",
+       .problem = header_name_problem,
+       .secret = Secret::yes,
+       .only_of = "http"},
+      {.key = "secret",
+       .slot = SLOT(secret),
+       .fallback = "",
+       .description = "Signs each request (see the guide). Prefer `secret_env`.",
+       .secret = Secret::yes,
+       .only_of = "http"},
+      {.key = "secret_env",
+       .slot = SLOT(secret_env),
+       .fallback = "",
+       .description = "The environment variable (or .env entry) that holds the secret.",
+       .problem = variable_problem,
+       .only_of = "http"},
       {.key = "queue",
        .slot = SLOT(queue),
        .fallback = "default",
@@ -400,12 +475,14 @@ const std::vector<Field<ActorConfig>>& actor_table() {
        .slot = SLOT(stop_grace),
        .fallback = "5s",
        .description = "The time between SIGTERM and SIGKILL on a timeout or cancel.",
-       .max = 600'000},
+       .max = 600'000,
+       .only_of = "exec"},
       {.key = "result_max",
        .slot = SLOT(result_max),
        .fallback = "1MiB",
        .description =
-           "The largest output; a program that writes more is killed and the task fails.",
+           "The largest output or answer; a program that writes more is killed, a transfer broken "
+           "off, and the task fails.",
        .min = 1,
        .max = 1 << 20},
       {.key = "exit_codes",
@@ -416,67 +493,79 @@ const std::vector<Field<ActorConfig>>& actor_table() {
            "(not worth another attempt), or `snooze DURATION` (again later, uncharged). "
            "Added to the default.",
        .min = 1,
-       .max = 255},
+       .max = 255,
+       .only_of = "exec"},
       {.key = "sandbox",
        .slot = SLOT(sandbox),
        .fallback = "",
        .description = "Runs it in a sandbox: `off`, `preferred` or `required`. Unset: "
                       "`sandbox.mode`. See docs/howto/sandbox.md.",
-       .choices = {"off", "preferred", "required"}},
+       .choices = {"off", "preferred", "required"},
+       .only_of = "exec"},
       {.key = "network",
        .slot = SLOT(network),
        .fallback = "false",
-       .description = "In a sandbox: whether it has the server's network, or none."},
+       .description = "In a sandbox: whether it has the server's network, or none.",
+       .only_of = "exec"},
       {.key = "read",
        .slot = SLOT(read),
        .fallback = "",
        .description = "In a sandbox: files and folders that it can read besides the system's "
                       "programs and its `cwd`.",
-       .is_path = true},
+       .is_path = true,
+       .only_of = "exec"},
       {.key = "write",
        .slot = SLOT(write),
        .fallback = "",
        .description = "In a sandbox: files and folders that it can read and write.",
-       .is_path = true},
+       .is_path = true,
+       .only_of = "exec"},
       {.key = "tmp_max",
        .slot = SLOT(tmp_max),
        .fallback = "64MiB",
        .description = "In a sandbox: the size of its private /tmp, which is in memory, and of its "
                       "/dev/shm.",
-       .min = 1 << 16},
+       .min = 1 << 16,
+       .only_of = "exec"},
       {.key = "limits.memory",
        .slot = SLOT(limits.memory),
        .fallback = "0",
        .description = "Address space of each of its processes (RLIMIT_AS); in a sandbox with a "
-                      "cgroup also the memory of the run as a whole; 0: no limit."},
+                      "cgroup also the memory of the run as a whole; 0: no limit.",
+       .only_of = "exec"},
       {.key = "limits.cpu",
        .slot = SLOT(limits.cpu),
        .fallback = "0s",
        .description = "CPU time of each of its processes (RLIMIT_CPU), whole seconds; 0: no limit.",
-       .max = kYearsMs},
+       .max = kYearsMs,
+       .only_of = "exec"},
       {.key = "limits.open_files",
        .slot = SLOT(limits.open_files),
        .fallback = "0",
        .description =
            "Open files of each of its processes (RLIMIT_NOFILE); 0: no limit of its own.",
-       .max = 1 << 20},
+       .max = 1 << 20,
+       .only_of = "exec"},
       {.key = "limits.file_size",
        .slot = SLOT(limits.file_size),
        .fallback = "0",
-       .description = "The largest file it may write (RLIMIT_FSIZE); 0: no limit."},
+       .description = "The largest file it may write (RLIMIT_FSIZE); 0: no limit.",
+       .only_of = "exec"},
       {.key = "limits.processes",
        .slot = SLOT(limits.processes),
        .fallback = "0",
        .description =
            "Processes of its user (RLIMIT_NPROC; does not bind root); in a sandbox those "
            "of the run instead. 0: no limit, but 1024 in a sandbox.",
-       .max = 1 << 22},
+       .max = 1 << 22,
+       .only_of = "exec"},
       {.key = "limits.cpus",
        .slot = SLOT(limits.cpus),
        .fallback = "0",
        .description = "How many processors' time a run may use, in a sandbox with a cgroup; 0: no "
                       "limit.",
-       .max = 1024},
+       .max = 1024,
+       .only_of = "exec"},
   };
   return table;
 }

@@ -34,6 +34,7 @@ struct Field {
   std::optional<std::string> (*problem)(std::string_view) = nullptr;  // with a text, or one of them
   bool is_path = false;  // relative to the file that names it
   Secret secret = Secret::no;
+  const char* only_of = "";  // of a section with kinds: the one that has this setting
 };
 
 std::span<const Field<Config>> config_fields();

@@ -22,6 +22,8 @@ void show_section(std::vector<ShownSetting>& out, std::span<const Field<Section>
                   Section section, const std::string& prefix) {
   for (const auto& field : fields) {
     Slot slot = field.slot(section);
+    if constexpr (std::is_same_v<Section, ActorConfig>)
+      if (*field.only_of != '\0' && section.kind != field.only_of) continue;
     if (std::holds_alternative<std::vector<ActorConfig>*>(slot) ||
         std::holds_alternative<std::vector<AgentProviderConfig>*>(slot))
       continue;
@@ -54,8 +56,9 @@ std::string reference_table(std::span<const Field<Section>> fields) {
     if (*field.flag != '\0') elsewhere.push_back(fmt::format("`{}`", field.flag));
     for (const char* variable : field.variables) elsewhere.push_back(fmt::format("`{}`", variable));
     std::string fallback = *field.fallback == '\0' ? "" : fmt::format("`{}`", field.fallback);
-    text += fmt::format("| `{}` | {}{} | {} | {} | {} |\n", field.key, type_words(slot),
-                        bounds_words(field, slot), fallback, fmt::join(elsewhere, " "),
+    std::string kind = *field.only_of == '\0' ? "" : fmt::format("(`{}`) ", field.only_of);
+    text += fmt::format("| `{}` | {}{} | {} | {} | {}{} |\n", field.key, type_words(slot),
+                        bounds_words(field, slot), fallback, fmt::join(elsewhere, " "), kind,
                         field.description);
   }
   return text;
@@ -94,9 +97,10 @@ at its folder, all others at the working directory.
 constexpr char kActorHead[] = R"(
 ## `[actors.NAME]`
 
-One program that runs the tasks of type NAME. A name with a dot needs quotes:
-`[actors."shell.word_count"]`. All of it is checked at start. See
-[the guide](../howto/exec-actor.md).
+What runs the tasks of type NAME: a program (`kind = "exec"`, [the guide](../howto/exec-actor.md))
+or a web server (`kind = "http"`, [the guide](../howto/http-actor.md)). A name with a dot needs
+quotes: `[actors."shell.word_count"]`. All of it is checked at start; a setting of one kind only is
+refused in the other.
 
 )";
 

@@ -130,6 +130,10 @@ TEST_F(ConfigTest, EverySettingHasItsOrigin) {
                                                      {"agent.planner", "react"},
                                                      {"agent.memory", "none"},
                                                      {"agent.max_steps", "7"},
+                                                     {"webhooks.secret", "s"},
+                                                     {"webhooks.timeout", "3s"},
+                                                     {"webhooks.max_attempts", "3"},
+                                                     {"net.allow", "10.0.0.0/8,::1"},
                                                      {"client.url", "http://h:1"}};
   write("token", "file-token-1\n");
   for (const auto& field : config_fields()) {

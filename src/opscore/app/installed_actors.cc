@@ -1,11 +1,13 @@
 #include "opscore/app/installed_actors.h"
 
 #include "opscore/actor/exec/exec_actor.h"
+#include "opscore/actor/http/http_actor.h"
 #include "opscore/actor/native/builtin.h"
 #include "opscore/agent/agent_actor.h"
 #include "opscore/agent/providers.h"
 #include "opscore/agent/tools/builtin_tools.h"
 #include "opscore/agent/tools/exec_tool.h"
+#include "opscore/agent/tools/http_get_tool.h"
 #include "opscore/app/config_sandbox.h"
 #include "opscore/engine/input_schema.h"
 
@@ -23,7 +25,7 @@ ActorOptions actor_options(const Config& all, const ActorConfig& config) {
   options.retry = config.retry();
   options.concurrency = static_cast<size_t>(config.concurrency);
   // SIGTERM, the configured grace, SIGKILL, and the reaping of what escaped.
-  options.stop_grace = config.stop_grace + limits::kStopGrace * 2;
+  if (config.kind == "exec") options.stop_grace = config.stop_grace + limits::kStopGrace * 2;
   options.aliases = config.aliases;
   options.sandbox = config.sandbox;
   options.unsandboxed = unsandboxed(all, config);
@@ -55,7 +57,7 @@ ExecOptions exec_options(const Config& all, const ActorConfig& config, Cgroups* 
   options.command = config.command;
   options.command[0] = config.program;
   options.cwd = config.cwd;
-  options.output = config.output == "json" ? ExecOptions::Output::json : ExecOptions::Output::text;
+  options.output = config.output == "json" ? OutputFormat::json : OutputFormat::text;
   options.env = config.env;
   options.stop_grace = config.stop_grace;
   options.result_bytes_max = static_cast<size_t>(config.result_max.value);
@@ -79,6 +81,17 @@ ExecOptions exec_options(const Config& all, const ActorConfig& config, Cgroups* 
     const bool grouped = groups && groups->bounds("pids");
     options.limits.processes = grouped ? 0 : options.sandbox->limits.processes;
   }
+  return options;
+}
+
+HttpActorOptions http_options(const ActorConfig& config) {
+  HttpActorOptions options;
+  options.url = config.url;
+  options.headers.assign(config.headers.begin(), config.headers.end());
+  options.secret = config.secret;
+  if (!config.output.empty())
+    options.output = config.output == "json" ? OutputFormat::json : OutputFormat::text;
+  options.result_bytes_max = static_cast<size_t>(config.result_max.value);
   return options;
 }
 
@@ -117,7 +130,7 @@ std::string choose_provider(const Config& config, bool demo_agent, const Provide
 }
 
 void add_agent(InstalledActors& installed, const Config& config, bool demo_agent, HttpClient& http,
-               const Clock& clock, Random& random) {
+               const AddressGuard& guard, const Clock& clock, Random& random) {
   std::vector<ProviderConfig> configs;
   for (const AgentProviderConfig& provider : config.agent.providers)
     configs.push_back(provider_config(provider));
@@ -128,7 +141,7 @@ void add_agent(InstalledActors& installed, const Config& config, bool demo_agent
   installed.agent_words = choose_provider(config, demo_agent, providers, agent);
   agent.providers = std::move(providers.usable);
   agent.unusable = std::move(providers.unusable);
-  agent.tools = {make_calculator(), make_current_time()};
+  agent.tools = {make_calculator(), make_current_time(), make_http_get(http, guard)};
   std::set<std::string> taken;
   for (const auto& tool : agent.tools) taken.insert(tool->spec().name);
   for (auto& tool : make_exec_tools(installed.registry, taken, check_schema))
@@ -147,16 +160,18 @@ void add_agent(InstalledActors& installed, const Config& config, bool demo_agent
 
 std::unique_ptr<InstalledActors> install_actors(const Config& config, const AddActors& add_actors,
                                                 bool demo_agent, Reaper& reaper, Cgroups* groups,
-                                                HttpClient& http, const Clock& clock,
-                                                Random& random) {
+                                                HttpClient& http, const AddressGuard& guard,
+                                                const Clock& clock, Random& random) {
   auto installed = std::make_unique<InstalledActors>();
   add_builtin_actors(installed->registry);
   for (const ActorConfig& actor : config.actors)
-    installed->registry.add(actor.name, "exec",
-                            make_exec_actor(reaper, exec_options(config, actor, groups)),
+    installed->registry.add(actor.name, actor.kind,
+                            actor.kind == "http"
+                                ? make_http_actor(http, http_options(actor))
+                                : make_exec_actor(reaper, exec_options(config, actor, groups)),
                             actor_options(config, actor));
   if (add_actors) add_actors(installed->registry);
-  add_agent(*installed, config, demo_agent, http, clock, random);
+  add_agent(*installed, config, demo_agent, http, guard, clock, random);
   return installed;
 }
 

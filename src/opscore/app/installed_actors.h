@@ -25,7 +25,7 @@ struct InstalledActors {
 // twice.
 std::unique_ptr<InstalledActors> install_actors(const Config& config, const AddActors& add_actors,
                                                 bool demo_agent, Reaper& reaper, Cgroups* groups,
-                                                HttpClient& http, const Clock& clock,
-                                                Random& random);
+                                                HttpClient& http, const AddressGuard& guard,
+                                                const Clock& clock, Random& random);
 
 }  // namespace opscore

@@ -5,7 +5,7 @@
 
 namespace opscore {
 
-std::string session_name();     // "host:pid"
+std::string session_name();  // "host:pid"
 // JSON: executable, argv, pid, ppid, host, user, cwd, version, build.
 std::string session_context();
 

@@ -4,6 +4,7 @@
 #include "opscore/app/config_sandbox.h"
 #include "opscore/app/session_context.h"
 #include "opscore/app/version.h"
+#include "opscore/app/webhook_caller.h"
 #include "opscore/process/crash_handler.h"
 #include "opscore/store/intercepted_store.h"
 #include "opscore/store/sqlite/sqlite_store.h"
@@ -19,14 +20,22 @@ std::unique_ptr<Store> open_store(const Config& config, const Clock& clock, Rand
   return observe(open_sqlite_store(clock, random, log, options), clock, metrics);
 }
 
+AddressGuard address_guard(const Config& config) {
+  std::vector<IpRange> allowed;
+  for (const std::string& range : config.net.allow) allowed.push_back(*IpRange::parse(range));
+  return AddressGuard(std::move(allowed));
+}
+
 // What an export says of a task: the same as a list.
 void write_exported(std::string& out, const Store& store, const Task& task) {
   append_task(out, {task, store.id_of(task), Service::worker_name(task.worker), {}});
 }
 
-ServiceOptions service_options(const Config& config, const Registry& registry, Store& store,
-                               TimePoint now, std::function<void()> on_job) {
+ServiceOptions service_options(const Config& config, const Registry& registry,
+                               const AddressGuard& guard, Store& store, TimePoint now,
+                               std::function<void()> on_job) {
   ServiceOptions options;
+  options.url_problem = [&guard](const std::string& url) { return guard.url_problem(url); };
   options.bulk.exports = config.store.path + ".exports";
   options.bulk.disk_reserve_bytes = config.store.disk_reserve.value;
   options.bulk.write_task = [&store](std::string& out, const Task& task) {
@@ -65,6 +74,16 @@ MaintenanceOptions maintenance_options(const Config& config, const Worker& worke
     options.retention.completed_by_type.emplace_back(type, keep);
   options.session = [&worker] { return worker.session(); };
   options.bulk_work = [&bulk] { return bulk.work(); };
+  return options;
+}
+
+RelayOptions relay_options(const Config& config, const Maintenance& maintenance, HttpClient& http,
+                           const AddressGuard& guard, Service& service) {
+  RelayOptions options;
+  options.leads = [&maintenance] { return maintenance.leads(); };
+  options.call =
+      make_webhook_caller(http, guard, service, {config.webhooks.secret, config.webhooks.timeout});
+  options.policy.tries = config.webhooks.max_attempts;
   return options;
 }
 
@@ -115,14 +134,18 @@ EmbeddedServer::EmbeddedServer(const Config& config, const AddActors& add_actors
                                WiringOptions options)
     : log(log_options(config)),
       reaper(log),
-      actors(install_actors(config, add_actors, true, reaper, options.groups, http, clock, random)),
+      guard(address_guard(config)),
+      actors(install_actors(config, add_actors, true, reaper, options.groups, http, guard, clock,
+                            random)),
       store(open_store(config, clock, random, log, metrics)),
       service(*store, clock, random, log, metrics,
-              service_options(config, actors->registry, *store, clock.now(),
+              service_options(config, actors->registry, guard, *store, clock.now(),
                               [this] { maintenance.wake(); })),
       worker(actors->registry, *store, clock, random, log, metrics,
              worker_options(config, options)),
       maintenance(*store, clock, log, metrics, maintenance_options(config, worker, service.bulk())),
+      relay(*store, clock, random, log, metrics,
+            relay_options(config, maintenance, http, guard, service)),
       api(service, metrics, log, api_options(config, options.listener)) {
   end_earlier_sessions(*store, log, options.previous_death);
   warn_of_missing_sandboxes(config, log);
@@ -131,6 +154,7 @@ EmbeddedServer::EmbeddedServer(const Config& config, const AddActors& add_actors
 void EmbeddedServer::start() {
   worker.start();
   maintenance.start();
+  relay.start();
   api.start();
 }
 
@@ -138,6 +162,7 @@ bool EmbeddedServer::stop(const std::string& last_words) {
   api.stop(Deadline::after(limits::kStopGrace));
   bool clean = worker.stop(last_words);
   maintenance.stop();
+  relay.stop();
   log.flush();
   return clean;
 }

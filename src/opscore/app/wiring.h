@@ -12,6 +12,7 @@
 #include "opscore/process/crash_page.h"
 #include "opscore/store/store.h"
 #include "opscore/worker/maintenance.h"
+#include "opscore/worker/relay.h"
 #include "opscore/worker/worker.h"
 
 namespace opscore {
@@ -48,11 +49,13 @@ class EmbeddedServer {
   Metrics metrics;
   Reaper reaper;
   HttpClient http;
+  AddressGuard guard;  // of URLs that requests and models name
   std::unique_ptr<InstalledActors> actors;
   std::unique_ptr<Store> store;
   Service service;
   Worker worker;
   Maintenance maintenance;
+  Relay relay;
   ApiServer api;
 };
 

@@ -3,6 +3,7 @@
 // store apply. Safe for concurrent use; each call blocks until its effect is durable. Throws Error;
 // field() names what is wrong by its REST name ("priority", "tasks[3].input_data").
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -37,6 +38,7 @@ struct SubmitRequest {
   std::string name;
   std::vector<std::pair<std::string, std::string>> labels;
   std::string metadata;  // JSON object text, or empty
+  std::optional<Webhook> webhook;
 };
 
 struct Submitted {
@@ -65,6 +67,9 @@ struct Readiness {
 struct ServiceOptions {
   size_t input_bytes_max = limits::kPayloadBytes;
   size_t batch_tasks_max = limits::kBatchTasks;
+  // Why the server may not call a URL that a client names; nothing when it may.
+  std::function<std::optional<std::string>(const std::string& url)> url_problem =
+      [](const std::string&) { return std::nullopt; };
   // Types that are known although no worker has announced them, with their defaults.
   std::vector<CatalogueEntry> declared;
   BulkJobsOptions bulk;

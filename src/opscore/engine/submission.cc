@@ -14,6 +14,8 @@ namespace {
 constexpr int kMaxAttemptsMax = 1'000'000;
 constexpr size_t kLabelsMax = 32;
 constexpr size_t kTextMax = 256;  // name, label values, idempotency keys
+constexpr size_t kUrlMax = 2048;  // and header values
+constexpr size_t kHeadersMax = 32;
 constexpr size_t kMetadataMax = 64 << 10;
 constexpr Duration kTimeoutMax = std::chrono::hours(24 * 30);
 
@@ -72,6 +74,25 @@ void check_labels(const SubmitRequest& request) {
   }
 }
 
+void check_webhook(const SubmitRequest& request, const ServiceOptions& options) {
+  if (!request.webhook) return;
+  const Webhook& webhook = *request.webhook;
+  if (webhook.url.size() > kUrlMax)
+    refuse("webhook.url", fmt::format("is {} bytes long; at most {}", webhook.url.size(), kUrlMax));
+  if (auto problem = options.url_problem(webhook.url)) refuse("webhook.url", *problem);
+  if (webhook.headers.size() > kHeadersMax)
+    refuse("webhook.headers",
+           fmt::format("has {} entries; at most {}", webhook.headers.size(), kHeadersMax));
+  for (const auto& [name, value] : webhook.headers) {
+    const std::string field = "webhook.headers." + name.substr(0, kTextMax);
+    if (auto problem = header_problem(name, value)) refuse(field, *problem);
+    if (name.size() > kTextMax || value.size() > kUrlMax)
+      refuse(field, fmt::format("is too long; a name has at most {} bytes and a value {}", kTextMax,
+                                kUrlMax));
+  }
+  check_text("webhook.secret", webhook.secret);
+}
+
 // Length-prefixed, so that no two different requests give the same bytes.
 void add(std::string& bytes, std::string_view part) {
   bytes += fmt::format("{}:", part.size());
@@ -109,6 +130,7 @@ void check_request(const SubmitRequest& request, const ServiceOptions& options, 
   check_times(request, now);
   check_retry(request);
   check_labels(request);
+  check_webhook(request, options);
   check_text("name", request.name);
   check_text("idempotency_key", request.idempotency_key);
   if (!request.task_id.empty())
@@ -142,6 +164,7 @@ InsertItem to_item(SubmitRequest request, const CatalogueEntry* entry, TimePoint
   options.deadline = request.deadline;
   if (request.deadline_in) options.deadline = now + *request.deadline_in;
   options.idempotency_key = request.idempotency_key;
+  options.webhook = std::move(request.webhook);
   if (!request.task_id.empty())
     item.keys.push_back({UniqueKey::Kind::task_id, "", request.task_id});
   if (!request.idempotency_key.empty())

@@ -7,6 +7,7 @@
 
 #include "opscore/model/error_kind.h"
 #include "opscore/model/limits.h"
+#include "opscore/model/webhook.h"
 
 namespace opscore {
 namespace {
@@ -143,6 +144,7 @@ Plan decide_finish(const ClaimedTask& task, const Outcome& outcome, TimePoint st
                    TimePoint now, Random& random) {
   Plan plan = plan_for(task.key, task.live, now);
   plan.started_at = started_at;
+  plan.receiver = receiver_of(task.options);
   plan.yields_to_cancel = outcome.kind != Outcome::Kind::completed;
   for (const Notice& notice : outcome.notices) add_event(plan, notice.kind, notice.data);
   switch (outcome.kind) {
@@ -200,6 +202,7 @@ Plan decide_finish(const ClaimedTask& task, const Outcome& outcome, TimePoint st
 Plan decide_loss(TaskKey key, const Live& live, const TaskOptions& options, Loss loss,
                  const std::string& words, TimePoint now, Random& random) {
   Plan plan = plan_for(key, live, now);
+  plan.receiver = receiver_of(options);
   plan.yields_to_cancel = true;
   if (loss == Loss::not_entered) {
     plan.ended = AttemptEnd::handed_back;
@@ -240,6 +243,7 @@ std::expected<Plan, Error> decide_cancel(const Task& task, TimePoint now) {
     return std::unexpected(Error(
         Errc::conflict, fmt::format("cancel: the task is already {}", to_string(task.state()))));
   Plan plan = plan_for(task.key, task.live, now);
+  plan.receiver = receiver_of(task.options);
   if (task.state() == State::running) {
     plan.next = State::running;
     if (!plan.live.cancel_requested) add_event(plan, "cancel_requested");
@@ -287,12 +291,14 @@ Plan decide_promote(TaskKey key, const Live& live, TimePoint now) {
   return checked(std::move(plan), Event::promote);
 }
 
-Plan decide_expire(TaskKey key, const Live& live, TimePoint deadline, TimePoint now) {
+Plan decide_expire(TaskKey key, const Live& live, const TaskOptions& options, TimePoint now) {
   Plan plan = plan_for(key, live, now);
+  plan.receiver = receiver_of(options);
   plan.worker = SessionId{};
-  end_failed(plan, {error_kind::kDeadline,
-                    fmt::format("its deadline {} passed before it ran", to_rfc3339(deadline)),
-                    {}});
+  end_failed(plan,
+             {error_kind::kDeadline,
+              fmt::format("its deadline {} passed before it ran", to_rfc3339(*options.deadline)),
+              {}});
   return checked(std::move(plan), Event::expire);
 }
 

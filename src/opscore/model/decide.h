@@ -47,7 +47,7 @@ std::expected<void, Error> decide_remove(const Task& task);
 
 // Its time has come / its deadline has passed, for a task that is not running.
 Plan decide_promote(TaskKey key, const Live& live, TimePoint now);
-Plan decide_expire(TaskKey key, const Live& live, TimePoint deadline, TimePoint now);
+Plan decide_expire(TaskKey key, const Live& live, const TaskOptions& options, TimePoint now);
 
 // What a plan with yields_to_cancel becomes when a cancel was requested meanwhile: the task ends
 // cancelled. How the attempt itself ended stays as it was; its words move to the error's detail.

@@ -471,7 +471,9 @@ TEST_F(DecideTest, PromotionChangesTheStateOnly) {
 
 TEST_F(DecideTest, AnExpiredTaskFailsWithItsDeadline) {
   for (State state : {State::scheduled, State::waiting, State::pending}) {
-    Plan plan = decide_expire(kKey, task_in(state).live, kNow - 1s, kNow);
+    TaskOptions options;
+    options.deadline = kNow - 1s;
+    Plan plan = decide_expire(kKey, task_in(state).live, options, kNow);
     EXPECT_EQ(plan.expected, state);
     EXPECT_EQ(plan.next, State::failed);
     EXPECT_EQ(plan.error.kind, error_kind::kDeadline);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <numeric>
 
 namespace opscore {
@@ -14,6 +15,19 @@ bool is_alpha(char c) {
 bool is_digit(char c) {
   return c >= '0' && c <= '9';
 }
+
+// What a client or a proxy on the way decides, not who asks for a call.
+constexpr std::string_view kOwnHeaders[] = {"connection",
+                                            "content-length",
+                                            "content-type",
+                                            "expect",
+                                            "host",
+                                            "keep-alive",
+                                            "te",
+                                            "trailer",
+                                            "transfer-encoding",
+                                            "upgrade",
+                                            "proxy-connection"};
 
 // Levenshtein, one row at a time.
 size_t edit_distance(std::string_view a, std::string_view b) {
@@ -61,6 +75,25 @@ std::optional<std::string> task_id_problem(std::string_view id) {
   if (!std::all_of(id.begin(), id.end(), allowed))
     return "may only contain letters, digits, and . _ : -";
   if (id == "batch") return "is reserved";
+  return std::nullopt;
+}
+
+std::optional<std::string> header_problem(std::string_view name, std::string_view value) {
+  auto allowed = [](char c) {
+    return is_alpha(c) || is_digit(c) ||
+           std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
+  };
+  std::string lower(name);
+  std::transform(lower.begin(), lower.end(), lower.begin(), ::tolower);
+  if (name.empty()) return "has no name";
+  if (!std::all_of(name.begin(), name.end(), allowed))
+    return "has a name with a character that HTTP forbids";
+  if (lower.starts_with("x-opscore-") ||
+      std::find(std::begin(kOwnHeaders), std::end(kOwnHeaders), lower) != std::end(kOwnHeaders))
+    return "is set by opscore";
+  auto is_control = [](char c) { return (c >= 0 && c < ' ' && c != '\t') || c == 127; };
+  if (std::any_of(value.begin(), value.end(), is_control))
+    return "has a value with a line break or another control character";
   return std::nullopt;
 }
 

@@ -37,6 +37,17 @@ TEST(Names, OfTasks) {
   EXPECT_TRUE(task_id_problem(std::string(129, '1')));
 }
 
+TEST(Names, OfHeaders) {
+  EXPECT_FALSE(header_problem("Authorization", "Bearer x y\tz"));
+  EXPECT_FALSE(header_problem("x.y!", ""));
+  for (std::string name : {"", "a b", "a:", "é", "a\n", "Host", "content-LENGTH", "Content-Type",
+                           "X-Opscore-Signature", "Transfer-Encoding"})
+    EXPECT_TRUE(header_problem(name, "value")) << name;
+  for (std::string value : {"a\r\nb", "a\nb", "\x7f", "\x01"})
+    EXPECT_TRUE(header_problem("name", value)) << value;
+  EXPECT_TRUE(header_problem("name", std::string_view("a\0b", 3)));
+}
+
 TEST(Names, NearestComeFirstAndStrangersNotAtAll) {
   const std::vector<std::string> known{"mail.send", "mail.sand", "mail.receive",
                                        "shell.word_count"};

@@ -22,6 +22,16 @@ struct OutboxRow {
   TimePoint not_before{};
 };
 
+// One try at delivering a row on behalf of a task: what becomes of the row, and the line of the
+// task's history that says so.
+struct OutboxTry {
+  int64_t row = 0;
+  std::optional<Duration> again;  // the row waits for so long; nothing: it is settled
+  std::string properties;         // of the row that waits
+  TaskKey task;
+  TaskEvent event;
+};
+
 struct Plan {
   TaskKey key;
   State expected = State::running;
@@ -46,6 +56,8 @@ struct Plan {
   TimePoint started_at{};  // zero: never entered
   TimePoint at{};          // of the decision
 
+  // Who is to be told when this ends the task: webhook_row() belongs to the plan then.
+  std::string receiver;
   std::vector<TaskEvent> events;  // only the unusual; numbered by the store
   std::vector<OutboxRow> outbox;
 

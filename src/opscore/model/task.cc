@@ -11,10 +11,41 @@ constexpr std::array<std::string_view, 9> kAttemptEnds{"completed", "error",    
                                                        "timeout",   "cancelled", "lost",
                                                        "crashed",   "snoozed",   "handed_back"};
 
-std::string encode_labels(const TaskOptions& options) {
+using Texts = std::vector<std::pair<std::string, std::string>>;
+
+std::string encode_texts(const Texts& texts) {
   ObjectWriter out;
-  for (const auto& [name, value] : options.labels) out.json(name, quote_json(value));
+  for (const auto& [name, value] : texts) out.json(name, quote_json(value));
   return out.take();
+}
+
+Texts read_texts(JsonReader& in) {
+  Texts texts;
+  in.object([&](std::string_view name) { texts.emplace_back(name, in.string()); });
+  return texts;
+}
+
+std::string encode_webhook(const Webhook& webhook) {
+  ObjectWriter out;
+  out.text("url", webhook.url);
+  out.json("headers", encode_texts(webhook.headers));
+  out.text("secret", webhook.secret);
+  return out.take();
+}
+
+Webhook read_webhook(JsonReader& in) {
+  Webhook webhook;
+  in.object([&](std::string_view name) {
+    if (name == "url")
+      webhook.url = in.string();
+    else if (name == "headers")
+      webhook.headers = read_texts(in);
+    else if (name == "secret")
+      webhook.secret = in.string();
+    else
+      in.fail(Errc::corrupt, "unknown member, perhaps written by a newer version");
+  });
+  return webhook;
 }
 
 }  // namespace
@@ -34,12 +65,13 @@ std::string encode_options(const TaskOptions& options) {
   ObjectWriter out;
   out.text("id", options.id);
   out.text("name", options.name);
-  out.json("labels", encode_labels(options));
+  out.json("labels", encode_texts(options.labels));
   out.json("metadata", options.metadata);
   if (options.retry) out.json("retry", encode_retry(*options.retry));
   out.duration("timeout_ms", options.timeout);
   out.time("deadline_ms", options.deadline);
   out.text("idempotency_key", options.idempotency_key);
+  if (options.webhook) out.json("webhook", encode_webhook(*options.webhook));
   return out.take();
 }
 
@@ -51,7 +83,7 @@ TaskOptions decode_options(std::string_view text) {
     else if (name == "name")
       options.name = in.string();
     else if (name == "labels")
-      in.object([&](std::string_view label) { options.labels.emplace_back(label, in.string()); });
+      options.labels = read_texts(in);
     else if (name == "metadata")
       options.metadata = in.raw();
     else if (name == "retry")
@@ -62,6 +94,8 @@ TaskOptions decode_options(std::string_view text) {
       options.deadline = read_time(in);
     else if (name == "idempotency_key")
       options.idempotency_key = in.string();
+    else if (name == "webhook")
+      options.webhook = read_webhook(in);
     else  // to ignore an option would be to run the task otherwise than was asked
       in.fail(Errc::corrupt, "unknown option, perhaps written by a newer version");
   });

@@ -45,19 +45,28 @@ struct ErrorInfo {
   bool operator==(const ErrorInfo&) const = default;
 };
 
+// Whom to tell, by a POST, that a task has ended.
+struct Webhook {
+  std::string url;
+  std::vector<std::pair<std::string, std::string>> headers;
+  std::string secret;  // signs the call; empty: the server's default does, if there is one
+  bool operator==(const Webhook&) const = default;
+};
+
 // What only some tasks have. All empty for most, and then it costs nothing to store.
 struct TaskOptions {
-  std::string id;    // the submitter's own; empty: generated
-  std::string name;  // for people
+  std::string id;                                           // the submitter's own; empty: generated
+  std::string name;                                         // for people
   std::vector<std::pair<std::string, std::string>> labels;  // sorted by name
   std::string metadata;                                     // JSON object, or empty
   std::optional<RetryPolicy> retry;
   std::optional<Duration> timeout;  // per attempt
   std::optional<TimePoint> deadline;
   std::string idempotency_key;
+  std::optional<Webhook> webhook;
   bool empty() const {
-    return id.empty() && name.empty() && labels.empty() && metadata.empty() && !retry &&
-           !timeout && !deadline && idempotency_key.empty();
+    return id.empty() && name.empty() && labels.empty() && metadata.empty() && !retry && !timeout &&
+           !deadline && idempotency_key.empty() && !webhook;
   }
   bool operator==(const TaskOptions&) const = default;
 };
@@ -69,10 +78,10 @@ struct TaskSpec {
   std::string type;
   std::string queue = "default";
   std::string input = "null";
-  int priority = 0;                  // -100..100, higher first
-  int max_attempts = 5;              // charged ones; kUnlimitedAttempts
-  std::optional<TimePoint> run_at;   // nothing: at once, by the store's clock
-  bool waiting = false;              // starts in State::waiting
+  int priority = 0;                 // -100..100, higher first
+  int max_attempts = 5;             // charged ones; kUnlimitedAttempts
+  std::optional<TimePoint> run_at;  // nothing: at once, by the store's clock
+  bool waiting = false;             // starts in State::waiting
   TaskOptions options;
 };
 
@@ -80,12 +89,12 @@ struct TaskSpec {
 struct Live {
   State state = State::pending;
   TimePoint run_at;
-  int attempt = 0;    // number of the last claim; grows with every one, never reused
-  int charged = 0;    // attempts that count
-  int budget = 0;     // charged attempts allowed, kUnlimitedAttempts for no limit
+  int attempt = 0;  // number of the last claim; grows with every one, never reused
+  int charged = 0;  // attempts that count
+  int budget = 0;   // charged attempts allowed, kUnlimitedAttempts for no limit
   int snoozes = 0;
-  int losses = 0;     // uncharged re-runs after a worker was lost
-  int deaths = 0;     // crashes of the worker that this task may have caused
+  int losses = 0;                 // uncharged re-runs after a worker was lost
+  int deaths = 0;                 // crashes of the worker that this task may have caused
   bool suspect = false;           // was entered when a worker crashed: runs alone of its kind
   bool cancel_requested = false;  // only while running
   int edits = 0;                  // how often the input was edited
@@ -133,12 +142,12 @@ struct Task {
 // How an attempt ended.
 enum class AttemptEnd : uint8_t {
   completed = 0,
-  error = 1,      // the actor failed; worth another try
-  fatal = 2,      // the actor failed; another try would too
+  error = 1,  // the actor failed; worth another try
+  fatal = 2,  // the actor failed; another try would too
   timeout = 3,
   cancelled = 4,
-  lost = 5,       // the worker is gone
-  crashed = 6,    // the worker died of a signal or of memory
+  lost = 5,     // the worker is gone
+  crashed = 6,  // the worker died of a signal or of memory
   snoozed = 7,
   handed_back = 8,
 };
@@ -167,10 +176,10 @@ struct TaskEvent {
 
 // One journaled action inside a task, which a retry replays.
 struct Step {
-  int number = 0;       // within the task, from 1
-  std::string kind;     // llm, tool, child
-  std::string name;     // model, tool name, ...
-  std::string request;  // JSON: what the code asked for; replay compares it
+  int number = 0;        // within the task, from 1
+  std::string kind;      // llm, tool, child
+  std::string name;      // model, tool name, ...
+  std::string request;   // JSON: what the code asked for; replay compares it
   std::string response;  // JSON
   int attempt = 0;       // that recorded it
   TimePoint at{};
@@ -178,7 +187,9 @@ struct Step {
 };
 
 // The place of a task in its queue: smaller runs first.
-inline int64_t order_of(TimePoint run_at, int priority) { return to_ms(run_at) - priority * 6000; }
+inline int64_t order_of(TimePoint run_at, int priority) {
+  return to_ms(run_at) - priority * 6000;
+}
 
 // `options` as compact JSON, empty when there is nothing to say; and back. Throws
 // Error{corrupt}.

@@ -1,8 +1,8 @@
 #include "opscore/net/http_client.h"
 
-#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <fmt/format.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
@@ -35,33 +35,11 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(first, text.find_last_not_of(kBlank) - first + 1);
 }
 
-struct UrlDelete {
-  void operator()(CURLU* url) const { curl_url_cleanup(url); }
-};
-using UrlHandle = std::unique_ptr<CURLU, UrlDelete>;
-
-UrlHandle parse_url(const std::string& text) {
-  UrlHandle url(curl_url());
-  if (!url || curl_url_set(url.get(), CURLUPART_URL, text.c_str(), 0) != CURLUE_OK) return nullptr;
-  return url;
-}
-
-std::string url_part(const UrlHandle& url, CURLUPart part) {
-  char* text = nullptr;
-  if (curl_url_get(url.get(), part, &text, 0) != CURLUE_OK) return {};
-  std::string out(text);
-  curl_free(text);
-  return out;
-}
-
-bool is_loopback(std::string host) {
-  host = lower(host);
+bool is_loopback(const std::string& host) {
   if (host == "localhost" || host.ends_with(".localhost")) return true;
-  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-  in_addr v4{};
-  if (inet_pton(AF_INET, host.c_str(), &v4) == 1) return (ntohl(v4.s_addr) >> 24) == 127;
-  in6_addr v6{};
-  return inet_pton(AF_INET6, host.c_str(), &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+  const auto address = IpAddress::parse(host);
+  return address && (IpRange::parse("127.0.0.0/8")->contains(*address) ||
+                     *address == *IpAddress::parse("::1"));
 }
 
 // A curl handle with the connections that it keeps.
@@ -83,6 +61,7 @@ class Transfer {
  private:
   void prepare(const HttpRequest& request);
   void set_headers(const HttpRequest& request);
+  void set_guard(const HttpRequest& request);
   void perform(const HttpRequest& request, std::stop_token stop, Deadline deadline);
   void check_limits(const HttpRequest& request, const std::stop_token& stop, Deadline deadline);
   bool deliver(const HttpRequest& request);
@@ -94,6 +73,9 @@ class Transfer {
 
   static size_t on_body(char* data, size_t, size_t bytes, void* self);
   static size_t on_header(char* data, size_t, size_t bytes, void* self);
+  static curl_socket_t on_socket(void* self, curlsocktype, curl_sockaddr* address);
+  static int on_connected(void* self, char* address, char*, int, int);
+  bool permits(const std::optional<IpAddress>& address);
 
   CURLM* multi_;
   CURL* easy_;
@@ -104,6 +86,9 @@ class Transfer {
   size_t body_bytes_ = 0;
   size_t header_bytes_ = 0;
   Steady::time_point last_byte_;
+  const AddressGuard* guard_ = nullptr;
+  std::string refused_;  // what the guard said of an address; empty: nothing
+  bool opened_ = false;  // the guard permitted another, since the last answer
 };
 
 // Why: exceptions must not cross curl's C frames, so its callbacks only store; deliver() and
@@ -123,7 +108,8 @@ size_t Transfer::on_header(char* data, size_t, size_t bytes, void* self) {
   if (transfer.header_bytes_ > kHeaderBytesMax) return 0;
   const std::string_view line(data, bytes);
   if (line.starts_with("HTTP/")) {
-    transfer.response_.headers.clear();  // of an interim answer such as 100
+    transfer.response_.headers.clear();  // of an interim answer such as 100, or of a redirect
+    transfer.opened_ = false;
     return bytes;
   }
   const size_t colon = line.find(':');
@@ -131,6 +117,38 @@ size_t Transfer::on_header(char* data, size_t, size_t bytes, void* self) {
     transfer.response_.headers.emplace_back(lower(trimmed(line.substr(0, colon))),
                                             trimmed(line.substr(colon + 1)));
   return bytes;
+}
+
+bool Transfer::permits(const std::optional<IpAddress>& address) {
+  auto problem = address ? guard_->problem(*address) : "not an IP address";
+  if (problem) refused_ = std::move(*problem);
+  return !problem;
+}
+
+curl_socket_t Transfer::on_socket(void* self, curlsocktype, curl_sockaddr* address) {
+  if (!static_cast<Transfer*>(self)->permits(IpAddress::of(address->addr))) return CURL_SOCKET_BAD;
+  static_cast<Transfer*>(self)->opened_ = true;
+  return ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+// A kept connection opens no socket, so the address is looked at here, too.
+int Transfer::on_connected(void* self, char* address, char*, int, int) {
+  return static_cast<Transfer*>(self)->permits(IpAddress::parse(address)) ? CURL_PREREQFUNC_OK
+                                                                          : CURL_PREREQFUNC_ABORT;
+}
+
+void Transfer::set_guard(const HttpRequest& request) {
+  guard_ = request.guard;
+  refused_.clear();
+  opened_ = false;
+  if (guard_ == nullptr) return;
+  if (const auto problem = guard_->url_problem(request.url))
+    throw Error(Errc::forbidden, fmt::format("{}: {}", at(request), *problem));
+  curl_easy_setopt(easy_, CURLOPT_OPENSOCKETFUNCTION, &Transfer::on_socket);
+  curl_easy_setopt(easy_, CURLOPT_OPENSOCKETDATA, this);
+  curl_easy_setopt(easy_, CURLOPT_PREREQFUNCTION, &Transfer::on_connected);
+  curl_easy_setopt(easy_, CURLOPT_PREREQDATA, this);
+  curl_easy_setopt(easy_, CURLOPT_PROXY, "");
 }
 
 void Transfer::set_headers(const HttpRequest& request) {
@@ -159,19 +177,22 @@ void Transfer::prepare(const HttpRequest& request) {
   words_[0] = '\0';
   last_byte_ = Steady::now();
   curl_easy_reset(easy_);
-  const UrlHandle url = parse_url(request.url);
-  const std::string scheme = url ? lower(url_part(url, CURLUPART_SCHEME)) : "";
-  if (scheme != "http" && scheme != "https")
-    throw Error(Errc::invalid, fmt::format("{}: not an http:// or https:// URL", at(request)));
+  const auto url = parse_http_url(request.url);
+  if (!url) throw Error(Errc::invalid, fmt::format("{}: {}", at(request), url.error()));
   curl_easy_setopt(easy_, CURLOPT_URL, request.url.c_str());
   curl_easy_setopt(easy_, CURLOPT_PROTOCOLS_STR, "http,https");
+  curl_easy_setopt(easy_, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+  if (request.redirects_max > 0) {
+    curl_easy_setopt(easy_, CURLOPT_FOLLOWLOCATION, 1L);
+    curl_easy_setopt(easy_, CURLOPT_MAXREDIRS, static_cast<long>(request.redirects_max));
+  }
   curl_easy_setopt(easy_, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(easy_, CURLOPT_QUICK_EXIT, 1L);  // a stopped call does not wait for the resolver
   curl_easy_setopt(easy_, CURLOPT_ERRORBUFFER, words_.data());
   curl_easy_setopt(easy_, CURLOPT_USERAGENT, "opscore");
   curl_easy_setopt(easy_, CURLOPT_CONNECTTIMEOUT_MS,
                    static_cast<long>(std::max<int64_t>(1, request.connect_timeout.count())));
-  if (is_loopback(url_part(url, CURLUPART_HOST))) curl_easy_setopt(easy_, CURLOPT_PROXY, "");
+  if (is_loopback(url->host)) curl_easy_setopt(easy_, CURLOPT_PROXY, "");
   curl_easy_setopt(easy_, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   curl_easy_setopt(easy_, CURLOPT_WRITEFUNCTION, &Transfer::on_body);
   curl_easy_setopt(easy_, CURLOPT_WRITEDATA, this);
@@ -186,10 +207,17 @@ void Transfer::prepare(const HttpRequest& request) {
   }
   if (method != "HEAD") curl_easy_setopt(easy_, CURLOPT_CUSTOMREQUEST, method.c_str());
   set_headers(request);
+  set_guard(request);
 }
 
 // False when the reader of the body has had enough.
 bool Transfer::deliver(const HttpRequest& request) {
+  if (body_bytes_ > request.body_bytes_max && request.cut_body) {
+    response_.body += std::exchange(arrived_, {});
+    response_.body.resize(request.body_bytes_max);
+    response_.cut = true;
+    return false;
+  }
   if (body_bytes_ > request.body_bytes_max)
     throw Error(Errc::too_large, fmt::format("{}: the answer is larger than {} bytes", at(request),
                                              request.body_bytes_max));
@@ -244,6 +272,10 @@ void Transfer::perform(const HttpRequest& request, std::stop_token stop, Deadlin
 void Transfer::refuse_failure(const HttpRequest& request, CURLcode code) {
   std::string words = words_[0] != '\0' ? words_.data() : curl_easy_strerror(code);
   words = to_valid_utf8(trimmed(words));
+  // Of several addresses of a name, one that is permitted and does not answer may answer later.
+  if (!refused_.empty() &&
+      (code == CURLE_ABORTED_BY_CALLBACK || (code == CURLE_COULDNT_CONNECT && !opened_)))
+    throw Error(Errc::forbidden, fmt::format("{}: {}", at(request), refused_));
   long os_error = 0;
   curl_easy_getinfo(easy_, CURLINFO_OS_ERRNO, &os_error);
   switch (code) {
@@ -257,8 +289,12 @@ void Transfer::refuse_failure(const HttpRequest& request, CURLcode code) {
     case CURLE_SSL_CERTPROBLEM:
       throw Error(Errc::unavailable, fmt::format("{}: {}", at(request), words), false);
     case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
       throw Error(Errc::invalid, fmt::format("{}: {}", at(request), words));
+    case CURLE_TOO_MANY_REDIRECTS:
+      throw Error(Errc::unavailable,
+                  fmt::format("{}: more than {} redirects", at(request), request.redirects_max),
+                  false);
+    case CURLE_UNSUPPORTED_PROTOCOL:  // of the answer: the URL's was looked at before
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_BAD_CONTENT_ENCODING:
       throw Error(Errc::malformed, fmt::format("{}: {}", at(request), words));
@@ -335,16 +371,6 @@ HttpResponse HttpClient::send(const HttpRequest& request, std::stop_token stop, 
   HttpResponse response = transfer->run(request, std::move(stop), deadline);
   pool_->give_back(std::move(transfer));  // after a failure it is dropped, connection and all
   return response;
-}
-
-std::string printable_url(std::string_view url) {
-  std::string out(url.substr(0, url.find_first_of("?#")));
-  const size_t scheme = out.find("://");
-  const size_t host = scheme == std::string::npos ? 0 : scheme + 3;
-  const size_t path = std::min(out.find('/', host), out.size());
-  const size_t at = out.rfind('@', path);
-  if (at != std::string::npos && at >= host && at < path) out.erase(host, at + 1 - host);
-  return to_valid_utf8(out);
 }
 
 }  // namespace opscore

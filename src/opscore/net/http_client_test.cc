@@ -306,5 +306,128 @@ TEST(PrintableUrl, HidesCredentialsAndQuery) {
   EXPECT_EQ(printable_url(""), "");
 }
 
+LoopbackServer::Handler redirecting_to(const std::string& location) {
+  return [location](const Request& request, Reply& reply) {
+    if (request.target == "/end") return reply.send(200, "X-Place: end\r\n", "arrived");
+    reply.send(302, "X-Place: start\r\nLocation: " + location + "\r\n", "moved");
+  };
+}
+
+AddressGuard allowing(const char* range) {
+  return AddressGuard({*IpRange::parse(range)});
+}
+
+TEST(HttpClient, RedirectsAreFollowedWhenAsked) {
+  LoopbackServer server(redirecting_to("/end"));
+  HttpClient client;
+  EXPECT_EQ(client.send({.url = server.url()}, {}, soon()).status, 302);
+  const auto response = client.send({.url = server.url(), .redirects_max = 3}, {}, soon());
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.body, "arrived");
+  EXPECT_EQ(response.header("x-place"), "end");
+}
+
+TEST(HttpClient, RedirectsAreBounded) {
+  LoopbackServer server(redirecting_to("/again"));
+  HttpClient client;
+  const Error error = failure_of(client, {.url = server.url(), .redirects_max = 3});
+  EXPECT_THAT(error.message(), HasSubstr("more than 3 redirects"));
+  EXPECT_FALSE(error.retryable());
+  EXPECT_EQ(server.requests().size(), 4u);
+}
+
+TEST(HttpClient, TooLargeAnswersCanBeCut) {
+  LoopbackServer server([](const Request&, Reply& reply) { reply.send(200, "", "0123456789"); });
+  HttpClient client;
+  const auto cut =
+      client.send({.url = server.url(), .body_bytes_max = 4, .cut_body = true}, {}, soon());
+  EXPECT_EQ(cut.body, "0123");
+  EXPECT_TRUE(cut.cut);
+  const auto whole =
+      client.send({.url = server.url(), .body_bytes_max = 10, .cut_body = true}, {}, soon());
+  EXPECT_EQ(whole.body, "0123456789");
+  EXPECT_FALSE(whole.cut);
+}
+
+TEST(HttpClient, TheGuardRefusesTheConnectedAddress) {
+  LoopbackServer server([](const Request&, Reply& reply) { reply.send(200, "", "secret"); });
+  HttpClient client;
+  const AddressGuard guard;
+  // The last is a name: only what it resolves to says where it leads.
+  for (const std::string host : {"127.0.0.1", "0x7f.1", "2130706433", "[::ffff:127.0.0.1]",
+                                 "localhost", "localhost.", "0"}) {
+    const std::string url = fmt::format("http://{}:{}/", host, server.port());
+    const Error error = failure_of(client, {.url = url, .guard = &guard});
+    EXPECT_EQ(error.code(), Errc::forbidden) << host << ": " << error.message();
+    EXPECT_FALSE(error.retryable());
+    EXPECT_THAT(error.message(), HasSubstr("net.allow"));
+  }
+  EXPECT_EQ(server.connections(), 0u) << "nothing was connected";
+}
+
+TEST(HttpClient, TheGuardRefusesAConnectionThatWasKept) {
+  LoopbackServer server([](const Request&, Reply& reply) { reply.send(200, "", "secret"); });
+  HttpClient client;
+  client.send({.url = server.url()}, {}, soon());
+  const AddressGuard strict = allowing("127.0.0.2");
+  EXPECT_EQ(failure_of(client, {.url = server.url(), .guard = &strict}).code(), Errc::forbidden);
+  EXPECT_EQ(server.requests().size(), 1u);
+}
+
+TEST(HttpClient, TheGuardLooksAtEveryRedirect) {
+  LoopbackServer secret([](const Request&, Reply& reply) { reply.send(200, "", "secret"); });
+  for (const std::string host : {"127.0.0.1", "localhost", "[::ffff:127.0.0.1]"}) {
+    LoopbackServer server(redirecting_to(fmt::format("http://{}:{}/", host, secret.port())),
+                          "127.0.0.2");
+    HttpClient client;
+    client.send({.url = secret.url()}, {}, soon());  // a kept connection does not help, either
+    const AddressGuard guard = allowing("127.0.0.2");
+    const Error error =
+        failure_of(client, {.url = server.url(), .redirects_max = 5, .guard = &guard});
+    EXPECT_EQ(error.code(), Errc::forbidden) << error.message();
+    EXPECT_EQ(server.requests().size(), 1u);
+  }
+  EXPECT_EQ(secret.requests().size(), 3u) << "only the calls without a guard";
+}
+
+TEST(HttpClient, WhatTheGuardPermitsIsCalled) {
+  LoopbackServer server([](const Request&, Reply& reply) { reply.send(200, "", "fine"); });
+  HttpClient client;
+  const AddressGuard guard = allowing("127.0.0.1");
+  EXPECT_EQ(client.send({.url = server.url(), .guard = &guard}, {}, soon()).body, "fine");
+  const std::string named = fmt::format("http://localhost:{}/", server.port());
+  EXPECT_EQ(client.send({.url = named, .guard = &guard}, {}, soon()).body, "fine")
+      << "of its two addresses one is permitted";
+}
+
+TEST(HttpClient, APermittedAddressThatIsDownMayComeBack) {
+  uint16_t port = 0;
+  {
+    LoopbackServer gone([](const Request&, Reply&) {});
+    port = gone.port();
+  }
+  HttpClient client;
+  const AddressGuard guard = allowing("127.0.0.1");
+  const Error error =
+      failure_of(client, {.url = fmt::format("http://localhost:{}/", port), .guard = &guard});
+  EXPECT_EQ(error.code(), Errc::unavailable) << error.message();
+  EXPECT_TRUE(error.retryable());
+}
+
+TEST(HttpClient, AProxyOfTheEnvironmentDoesNotDefeatTheGuard) {
+  LoopbackServer proxy([](const Request&, Reply& reply) { reply.send(200, "", "proxied"); });
+  ::setenv("http_proxy", proxy.url().c_str(), 1);
+  HttpClient client;
+  const AddressGuard guard = allowing("127.0.0.1");
+  const std::string url = "http://10.255.255.1/";
+  EXPECT_EQ(failure_of(client, {.url = url, .guard = &guard}).code(), Errc::forbidden);
+  // A name in the proxy's eyes only; nobody else resolves it.
+  const std::string name = "http://inside.invalid/";
+  EXPECT_EQ(failure_of(client, {.url = name, .guard = &guard}).code(), Errc::unavailable);
+  EXPECT_EQ(client.send({.url = name}, {}, soon()).body, "proxied");
+  ::unsetenv("http_proxy");
+  EXPECT_EQ(proxy.requests().size(), 1u);
+}
+
 }  // namespace
 }  // namespace opscore

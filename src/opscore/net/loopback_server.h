@@ -1,7 +1,8 @@
 #pragma once
-// For tests: an HTTP/1.1 server on 127.0.0.1 whose answers a test writes byte by byte, so that they
-// can be cut, slow or malformed. Not a server for anything else.
+// For tests: an HTTP/1.1 server on a loopback address whose answers a test writes byte by byte, so
+// that they can be cut, slow or malformed. Not a server for anything else.
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -67,11 +68,12 @@ class LoopbackServer {
   };
   using Handler = std::function<void(const Request&, Reply&)>;
 
-  explicit LoopbackServer(Handler handler) : handler_(std::move(handler)) {
+  explicit LoopbackServer(Handler handler, std::string host = "127.0.0.1")
+      : handler_(std::move(handler)), host_(std::move(host)) {
     listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in address{};
     address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ::inet_pton(AF_INET, host_.c_str(), &address.sin_addr);
     socklen_t size = sizeof address;
     auto* generic = reinterpret_cast<sockaddr*>(&address);
     if (::bind(listener_, generic, size) != 0 || ::listen(listener_, 64) != 0 ||
@@ -94,7 +96,7 @@ class LoopbackServer {
   LoopbackServer(const LoopbackServer&) = delete;
 
   uint16_t port() const { return port_; }
-  std::string url() const { return fmt::format("http://127.0.0.1:{}", port_); }
+  std::string url() const { return fmt::format("http://{}:{}", host_, port_); }
   std::vector<Request> requests() const {
     std::lock_guard lock(mutex_);
     return requests_;
@@ -171,6 +173,7 @@ class LoopbackServer {
   }
 
   const Handler handler_;
+  const std::string host_;
   int listener_ = -1;
   uint16_t port_ = 0;
   std::thread acceptor_;

@@ -139,14 +139,15 @@ class InterceptedFleet final : public Fleet {
 class InterceptedOutbox final : public Outbox {
  public:
   InterceptedOutbox(Outbox& inner, const Interceptor& run) : inner_(inner), run_(run) {}
-  std::vector<OutboxRow> due(size_t limit) override {
-    return run_("outbox_due", [&] { return inner_.due(limit); });
+  std::vector<OutboxRow> due(OutboxRow::Kind kind, size_t limit,
+                             const std::vector<std::string>& but_for) override {
+    return run_("outbox_due", [&] { return inner_.due(kind, limit, but_for); });
   }
   void settle(std::span<const int64_t> delivered) override {
     run_("outbox_settle", [&] { inner_.settle(delivered); });
   }
-  void postpone(std::span<const int64_t> ids, Duration delay) override {
-    run_("outbox_postpone", [&] { inner_.postpone(ids, delay); });
+  void record(const OutboxTry& tried) override {
+    run_("outbox_record", [&] { inner_.record(tried); });
   }
 
  private:

@@ -183,10 +183,14 @@ class Changes {
 class Outbox {
  public:
   virtual ~Outbox() = default;
-  // Due rows, oldest first; they stay until settled.
-  virtual std::vector<OutboxRow> due(size_t limit) = 0;
+  // Due rows of one kind, those that have been due for longest first, without those for the given
+  // destinations; they stay until settled.
+  virtual std::vector<OutboxRow> due(OutboxRow::Kind kind, size_t limit,
+                                     const std::vector<std::string>& but_for = {}) = 0;
   virtual void settle(std::span<const int64_t> delivered) = 0;
-  virtual void postpone(std::span<const int64_t> ids, Duration delay) = 0;
+  // Settles the row or has it wait, and writes the event, unless the task is gone, in one
+  // transaction. Does nothing for a row that is settled already.
+  virtual void record(const OutboxTry& tried) = 0;
 };
 
 class Store {

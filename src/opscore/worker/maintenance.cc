@@ -41,7 +41,8 @@ Maintenance::Maintenance(Store& store, const Clock& clock, Log& log, Metrics& me
 
 Duration Maintenance::tick() {
   try {
-    if (!store_.fleet().lead(options_.session())) return kTickEvery;
+    leads_ = store_.fleet().lead(options_.session());
+    if (!leads_) return kTickEvery;
     if (size_t count = store_.tasks().expire(kStep)) expired_.add(static_cast<double>(count));
     rescue_lost_sessions();
     if (clock_.steady() >= prune_at_) prune();
@@ -85,11 +86,10 @@ void Maintenance::prune() {
 }
 
 void Maintenance::relay_outbox() {
-  auto rows = store_.outbox().due(kStep);
+  auto rows = store_.outbox().due(OutboxRow::Kind::token, kStep);
   std::vector<Hint> hints;
   std::vector<int64_t> ids;
   for (const OutboxRow& row : rows) {
-    if (row.kind != OutboxRow::Kind::token) continue;
     size_t tasks = 1;
     std::from_chars(row.body.data(), row.body.data() + row.body.size(), tasks);
     hints.push_back({row.destination, tasks});

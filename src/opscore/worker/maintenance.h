@@ -3,6 +3,7 @@
 // lost sessions held, prunes, relays the outbox, works on bulk jobs. Every tick is idempotent, so a
 // deposed leader that has not noticed harms nothing.
 
+#include <atomic>
 #include <functional>
 #include <map>
 
@@ -55,6 +56,8 @@ class Maintenance {
   void wake() { loop_.wake(); }
   // One round of whatever is due; how long until the next. For the loop and the simulation.
   Duration tick();
+  // As the last tick found: whether this process is the one that does it.
+  bool leads() const { return leads_; }
 
  private:
   Duration promote();
@@ -71,6 +74,7 @@ class Maintenance {
   Counter& pruned_;
   SessionWatch watch_;
   SteadyPoint prune_at_{};
+  std::atomic<bool> leads_{false};
   Loop loop_;
 };
 

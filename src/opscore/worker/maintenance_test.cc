@@ -180,7 +180,7 @@ TEST_F(MaintenanceTest, hints_reach_the_broker_once) {
   ASSERT_THAT(queues, SizeIs(1));
   EXPECT_EQ(queues[0].queue, "default");
   EXPECT_EQ(queues[0].ready, 1u);
-  EXPECT_THAT(store->outbox().due(10), IsEmpty());
+  EXPECT_THAT(store->outbox().due(OutboxRow::Kind::token, 10), IsEmpty());
 }
 
 TEST_F(MaintenanceTest, only_the_leader_does_anything) {

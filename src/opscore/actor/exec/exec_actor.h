@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "opscore/actor/actor.h"
+#include "opscore/actor/output_result.h"
 #include "opscore/model/limits.h"
 #include "opscore/process/cgroup.h"
 #include "opscore/process/child.h"
@@ -36,13 +37,10 @@ struct ExecSandbox {
 };
 
 struct ExecOptions {
-  std::vector<std::string> command;  // program and arguments; looked up like find_program()
-  std::string cwd;                   // empty: the server's
-  enum class Output : uint8_t {
-    text,  // stdout is UTF-8; the result is a JSON string of it without one trailing line end
-    json,  // stdout is exactly one JSON value, which is the result
-  } output = Output::text;
-  std::map<std::string, std::string> env;  // beside PATH, HOME, LANG, TZ of the server
+  std::vector<std::string> command;          // program and arguments; looked up like find_program()
+  std::string cwd;                           // empty: the server's
+  OutputFormat output = OutputFormat::text;  // of stdout; a text loses one trailing line end
+  std::map<std::string, std::string> env;    // beside PATH, HOME, LANG, TZ of the server
   Duration stop_grace = limits::kStopGrace;
   size_t result_bytes_max = limits::kPayloadBytes;  // of stdout, and of the result
   // Codes that are not listed mean retry.

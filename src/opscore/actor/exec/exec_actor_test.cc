@@ -18,7 +18,7 @@ namespace {
 using namespace std::chrono_literals;
 using testing::ElementsAre;
 using testing::HasSubstr;
-using Output = ExecOptions::Output;
+using Output = OutputFormat;
 
 class ExecActor : public testing::Test {
  protected:

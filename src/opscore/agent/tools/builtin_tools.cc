@@ -9,14 +9,6 @@
 namespace opscore {
 namespace {
 
-// Nothing, or the first argument that the tool does not have.
-std::optional<std::string> unknown_argument(const Json& arguments, const ToolSpec& spec) {
-  for (const auto& [name, value] : arguments.items())
-    if (!spec.parameters["properties"].contains(name))
-      return fmt::format("{} has no argument '{}'", spec.name, name);
-  return std::nullopt;
-}
-
 class Calculator final : public Tool {
  public:
   const ToolSpec& spec() const override { return spec_; }
@@ -71,6 +63,13 @@ class CurrentTime final : public Tool {
 };
 
 }  // namespace
+
+std::optional<std::string> unknown_argument(const Json& arguments, const ToolSpec& spec) {
+  for (const auto& [name, value] : arguments.items())
+    if (!spec.parameters["properties"].contains(name))
+      return fmt::format("{} has no argument '{}'", spec.name, name);
+  return std::nullopt;
+}
 
 std::shared_ptr<const Tool> make_calculator() {
   return std::make_shared<Calculator>();

@@ -78,6 +78,7 @@ std::string submit_body(const SubmitOptions& options, std::istream& in) {
   add_text(body, "idempotency_key", options.idempotency_key);
   add_text(body, "task_id", options.task_id);
   add_text(body, "name", options.name);
+  add_text(body, "webhook", options.webhook);
   if (options.priority) add(body, "priority", std::to_string(*options.priority));
   if (options.max_attempts) add(body, "max_attempts", std::to_string(*options.max_attempts));
   if (!options.labels.empty()) add(body, "labels", labels_json(options.labels));

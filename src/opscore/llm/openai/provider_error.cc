@@ -6,13 +6,14 @@
 #include <array>
 #include <charconv>
 #include <cmath>
-#include <ctime>
+
+#include "opscore/net/retry_after.h"
 
 namespace opscore {
 namespace {
 
 constexpr size_t kBodyShown = 300;
-constexpr double kRetryAfterMaxS = 7 * 24 * 3600;
+constexpr double kRetryAfterMsMax = 7.0 * 24 * 3600 * 1000;
 
 // Codes and types that mean "no money" or "no quota": asking again changes nothing.
 constexpr std::array<std::string_view, 9> kMoneyCodes{"insufficient_quota",
@@ -132,33 +133,6 @@ std::string worded(const std::string& provider, int http_status, const Said& sai
   return to_valid_utf8(out);
 }
 
-// RFC 9110: "Fri, 20 Nov 2026 08:47:55 GMT". The names are English whatever the locale.
-std::optional<TimePoint> parse_http_date(const std::string& text) {
-  static constexpr std::string_view kMonths = "JanFebMarAprMayJunJulAugSepOctNovDec";
-  char month[4] = {};
-  int day = 0, year = 0, hour = 0, minute = 0, second = 0;
-  const size_t comma = text.find(',');
-  if (comma == std::string::npos ||
-      std::sscanf(text.c_str() + comma + 1, " %2d %3s %4d %2d:%2d:%2d", &day, month, &year, &hour,
-                  &minute, &second) != 6)
-    return std::nullopt;
-  const size_t at = kMonths.find(month);
-  if (at == std::string_view::npos || at % 3 != 0) return std::nullopt;
-  const std::chrono::year_month_day date{std::chrono::year(year),
-                                         std::chrono::month(static_cast<unsigned>(at / 3 + 1)),
-                                         std::chrono::day(static_cast<unsigned>(day))};
-  if (!date.ok()) return std::nullopt;
-  return std::chrono::sys_days(date) + std::chrono::hours(hour) + std::chrono::minutes(minute) +
-         std::chrono::seconds(second);
-}
-
-std::optional<double> parse_number(const std::string& text) {
-  char* end = nullptr;
-  const double value = std::strtod(text.c_str(), &end);
-  if (end == text.c_str() || *end != '\0' || !std::isfinite(value)) return std::nullopt;
-  return value;
-}
-
 }  // namespace
 
 std::string request_id_of(const HttpResponse& response) {
@@ -168,19 +142,14 @@ std::string request_id_of(const HttpResponse& response) {
 }
 
 std::optional<Duration> retry_after_of(const HttpResponse& response, TimePoint now) {
-  const auto positive = [](double ms) -> std::optional<Duration> {
-    if (!(ms > 0)) return std::nullopt;
-    return Duration(static_cast<int64_t>(std::ceil(std::min(ms, kRetryAfterMaxS * 1000))));
-  };
-  if (const auto text = response.header("retry-after-ms"))
-    if (const auto ms = parse_number(*text))
-      if (const auto wait = positive(*ms)) return wait;
+  if (const auto text = response.header("retry-after-ms")) {
+    double ms = 0;
+    std::from_chars(text->data(), text->data() + text->size(), ms);
+    if (ms > 0) return Duration(static_cast<int64_t>(std::ceil(std::min(ms, kRetryAfterMsMax))));
+  }
   const auto text = response.header("retry-after");
-  if (!text) return std::nullopt;
-  if (const auto seconds = parse_number(*text)) return positive(*seconds * 1000);
-  if (const auto at = parse_http_date(*text))
-    return positive(static_cast<double>((*at - now).count()));
-  return std::nullopt;
+  const auto wait = text ? parse_retry_after(*text, now) : std::nullopt;
+  return wait && *wait > Duration(0) ? wait : std::nullopt;
 }
 
 Json error_member(const Json& body) {

@@ -128,7 +128,7 @@ TEST_P(StoreReopen, OutboxRowsWaitForTheRelay) {
   plan.outbox.back().destination = "somewhere";
   apply(plan);
   reopen();
-  auto rows = store_->outbox().due(10);
+  auto rows = store_->outbox().due(OutboxRow::Kind::effect, 10);
   ASSERT_EQ(rows.size(), 1u);
   EXPECT_EQ(rows[0].destination, "somewhere");
 }

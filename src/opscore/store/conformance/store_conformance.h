@@ -15,6 +15,7 @@
 
 #include "opscore/base/random.h"
 #include "opscore/model/decide.h"
+#include "opscore/model/webhook.h"
 #include "opscore/store/store.h"
 
 namespace opscore {
@@ -100,6 +101,12 @@ class StoreOutbox : public StoreConformance {
   StoreOutbox();
 };
 class StoreJobs : public StoreConformance {};
+class StoreWebhook : public StoreConformance {
+ protected:
+  std::vector<OutboxRow> rows();  // due effects
+  std::vector<TaskEnd> ends();    // what they are about
+  std::vector<std::string> event_kinds(TaskKey key);
+};
 class StoreRace : public StoreConformance {};
 class StoreReopen : public StoreConformance {
  protected:
@@ -127,6 +134,7 @@ class StoreModel : public testing::TestWithParam<StoreFactory> {};
   OPSCORE_INSTANTIATE_ONE(name, StoreChanges, factory); \
   OPSCORE_INSTANTIATE_ONE(name, StoreOutbox, factory);  \
   OPSCORE_INSTANTIATE_ONE(name, StoreJobs, factory);    \
+  OPSCORE_INSTANTIATE_ONE(name, StoreWebhook, factory); \
   OPSCORE_INSTANTIATE_ONE(name, StoreRace, factory);    \
   OPSCORE_INSTANTIATE_ONE(name, StoreReopen, factory);  \
   OPSCORE_INSTANTIATE_ONE(name, StoreModel, factory);   \

@@ -1,15 +1,22 @@
+#include <algorithm>
+
 #include "opscore/store/memory/memory_state.h"
 
 namespace opscore {
 
-std::vector<OutboxRow> MemoryOutbox::due(size_t limit) {
+std::vector<OutboxRow> MemoryOutbox::due(OutboxRow::Kind kind, size_t limit,
+                                         const std::vector<std::string>& but_for) {
   std::lock_guard lock(state_.mutex);
   TimePoint now = state_.clock.now();
   std::vector<OutboxRow> rows;
-  for (const auto& [id, row] : state_.outbox) {
-    if (rows.size() == limit) break;
-    if (row.not_before <= now) rows.push_back(row);
-  }
+  for (const auto& [id, row] : state_.outbox)
+    if (row.kind == kind && row.not_before <= now &&
+        std::find(but_for.begin(), but_for.end(), row.destination) == but_for.end())
+      rows.push_back(row);
+  std::stable_sort(rows.begin(), rows.end(), [](const OutboxRow& a, const OutboxRow& b) {
+    return a.not_before < b.not_before;
+  });
+  rows.resize(std::min(rows.size(), limit));
   return rows;
 }
 
@@ -18,11 +25,20 @@ void MemoryOutbox::settle(std::span<const int64_t> delivered) {
   for (int64_t id : delivered) state_.outbox.erase(id);
 }
 
-void MemoryOutbox::postpone(std::span<const int64_t> ids, Duration delay) {
+void MemoryOutbox::record(const OutboxTry& tried) {
   std::lock_guard lock(state_.mutex);
-  for (int64_t id : ids)
-    if (auto found = state_.outbox.find(id); found != state_.outbox.end())
-      found->second.not_before = state_.clock.now() + delay;
+  auto found = state_.outbox.find(tried.row);
+  if (found == state_.outbox.end()) return;
+  if (tried.again) {
+    found->second.not_before = state_.clock.now() + *tried.again;
+    found->second.properties = tried.properties;
+  } else {
+    state_.outbox.erase(found);
+  }
+  Effects effects;
+  if (TaskRow* row = state_.tasks.find(tried.task))
+    TaskTable::add_event(*row, tried.event, effects);
+  state_.commit(std::move(effects));
 }
 
 }  // namespace opscore

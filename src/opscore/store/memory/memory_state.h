@@ -92,9 +92,10 @@ class MemoryFleet final : public Fleet {
 class MemoryOutbox final : public Outbox {
  public:
   explicit MemoryOutbox(MemoryState& state) : state_(state) {}
-  std::vector<OutboxRow> due(size_t limit) override;
+  std::vector<OutboxRow> due(OutboxRow::Kind kind, size_t limit,
+                             const std::vector<std::string>& but_for) override;
   void settle(std::span<const int64_t> delivered) override;
-  void postpone(std::span<const int64_t> ids, Duration delay) override;
+  void record(const OutboxTry& tried) override;
 
  private:
   MemoryState& state_;

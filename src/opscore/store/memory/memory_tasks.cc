@@ -158,7 +158,7 @@ size_t MemoryTasks::expire(size_t limit) {
   for (auto& [key, row] : state_.tasks.rows()) {
     if (expired == limit) break;
     if (!row.past_deadline(now) || successors(row.live.state, Event::expire).empty()) continue;
-    state_.tasks.apply(decide_expire(key, row.live, *row.spec.options.deadline, now), effects);
+    state_.tasks.apply(decide_expire(key, row.live, row.spec.options, now), effects);
     ++expired;
   }
   state_.commit(std::move(effects));

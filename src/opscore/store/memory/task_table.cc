@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "opscore/model/decide.h"
+#include "opscore/model/webhook.h"
 
 namespace opscore {
 namespace {
@@ -172,14 +173,17 @@ Applied TaskTable::apply(Plan plan, Effects& effects) {
 }
 
 void TaskTable::note(TaskRow& row, Plan& plan, Effects& effects) {
-  for (TaskEvent& event : plan.events) {
-    event.number = static_cast<int>(row.events.size()) + 1;
-    row.events.push_back(std::move(event));
-  }
-  if (!plan.events.empty() || plan.ended || is_terminal(plan.next))
-    effects.change.tasks.push_back(row.key);
+  for (TaskEvent& event : plan.events) add_event(row, std::move(event), effects);
+  if (plan.ended || is_terminal(plan.next)) effects.change.tasks.push_back(row.key);
   effects.note_queue(row.spec.queue, plan.next);
   std::move(plan.outbox.begin(), plan.outbox.end(), std::back_inserter(effects.outbox));
+  if (auto row_of_webhook = webhook_row(plan)) effects.outbox.push_back(*row_of_webhook);
+}
+
+void TaskTable::add_event(TaskRow& row, TaskEvent event, Effects& effects) {
+  event.number = static_cast<int>(row.events.size()) + 1;
+  row.events.push_back(std::move(event));
+  effects.change.tasks.push_back(row.key);
 }
 
 void TaskTable::claim(TaskRow& row, SessionId session, TimePoint now) {

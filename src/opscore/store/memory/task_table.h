@@ -67,6 +67,9 @@ class TaskTable {
   void claim(TaskRow& row, SessionId session, TimePoint now);
   void erase(TaskKey key, Effects& effects);
 
+  // Numbers the event within the task.
+  static void add_event(TaskRow& row, TaskEvent event, Effects& effects);
+
   TaskRow* find(TaskKey key);
   // The row whose running attempt the lease names, or null.
   TaskRow* find_running(const Lease& lease);

@@ -114,6 +114,8 @@ CREATE TABLE jobs(
   error TEXT) STRICT;
 CREATE INDEX jobs_unfinished ON jobs(id) WHERE ended IS NULL;
 )sql",
+    // What is due of one kind, however much of another waits.
+    "CREATE INDEX outbox_due ON outbox(kind, not_before);",
 };
 
 [[noreturn]] void refuse(Errc code, const std::string& path, const std::string& why) {

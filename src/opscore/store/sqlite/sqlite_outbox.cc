@@ -1,14 +1,18 @@
+#include "opscore/base/json.h"
 #include "opscore/store/sqlite/sqlite_parts.h"
 
 namespace opscore::sqlite {
 
-std::vector<OutboxRow> SqliteOutbox::due(size_t limit) {
+std::vector<OutboxRow> SqliteOutbox::due(OutboxRow::Kind kind, size_t limit,
+                                         const std::vector<std::string>& but_for) {
   std::vector<OutboxRow> due;
   auto reader = parts_.readers.borrow();
   Statement select(reader->db,
                    "SELECT id, kind, destination, body, properties, not_before FROM outbox "
-                   "WHERE not_before <= ? ORDER BY id LIMIT ?");
-  auto rows = select.query(parts_.clock.now(), limit);
+                   "WHERE kind = ? AND not_before <= ? AND destination NOT IN (SELECT value FROM "
+                   "json_each(?)) ORDER BY not_before, id LIMIT ?");
+  const std::string excluded = Json(but_for).dump();
+  auto rows = select.query(kind, parts_.clock.now(), excluded, limit);
   while (rows.next())
     due.push_back({rows.integer(0), static_cast<OutboxRow::Kind>(rows.integer(1)),
                    std::string(rows.text(2)), std::string(rows.text(3)), std::string(rows.text(4)),
@@ -24,11 +28,19 @@ void SqliteOutbox::settle(std::span<const int64_t> delivered) {
   });
 }
 
-void SqliteOutbox::postpone(std::span<const int64_t> ids, Duration delay) {
-  if (ids.empty()) return;
-  parts_.write("postpone", ids.size(), Committer::Kind::ends_work, [&](WriteSide& side) {
-    Statement update(side.db, "UPDATE outbox SET not_before = ? WHERE id = ?");
-    for (int64_t id : ids) update.run(side.clock.now() + delay, id);
+void SqliteOutbox::record(const OutboxTry& tried) {
+  parts_.write("record a delivery", 1, Committer::Kind::ends_work, [&](WriteSide& side) {
+    int64_t touched = 0;
+    if (tried.again) {
+      Statement update(side.db, "UPDATE outbox SET not_before = ?, properties = ? WHERE id = ?");
+      touched = update.run(side.clock.now() + *tried.again, tried.properties, tried.row);
+    } else {
+      Statement remove(side.db, "DELETE FROM outbox WHERE id = ?");
+      touched = remove.run(tried.row);
+    }
+    if (touched == 0 || !side.queries.state(tried.task)) return;
+    side.edits.append_event(tried.task, tried.event);
+    side.note_task(tried.task);
   });
 }
 

@@ -94,9 +94,10 @@ class SqliteFleet final : public Fleet {
 class SqliteOutbox final : public Outbox {
  public:
   explicit SqliteOutbox(const Parts& parts) : parts_(parts) {}
-  std::vector<OutboxRow> due(size_t limit) override;
+  std::vector<OutboxRow> due(OutboxRow::Kind kind, size_t limit,
+                             const std::vector<std::string>& but_for) override;
   void settle(std::span<const int64_t> delivered) override;
-  void postpone(std::span<const int64_t> ids, Duration delay) override;
+  void record(const OutboxTry& tried) override;
 
  private:
   const Parts& parts_;

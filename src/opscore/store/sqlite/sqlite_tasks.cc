@@ -124,7 +124,8 @@ size_t SqliteTasks::expire(size_t limit) {
     for (TaskKey key : keys) {
       auto row = side.queries.live(key);
       if (!row || !row->deadline || successors(row->live.state, Event::expire).empty()) continue;
-      Plan plan = decide_expire(key, row->live, *row->deadline, now);
+      TaskOptions options = decode_options(side.queries.options(key));
+      Plan plan = decide_expire(key, row->live, options, now);
       if (side.apply(plan) == Applied::applied) ++expired;
     }
   });

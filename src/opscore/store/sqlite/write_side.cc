@@ -5,6 +5,7 @@
 
 #include "opscore/model/decide.h"
 #include "opscore/model/limits.h"
+#include "opscore/model/webhook.h"
 
 namespace opscore::sqlite {
 
@@ -271,6 +272,7 @@ void WriteSide::end_attempt(const Plan& plan) {
 void WriteSide::add_events(const Plan& plan, bool finished) {
   for (const TaskEvent& event : plan.events) edits.append_event(plan.key, event);
   for (const OutboxRow& row : plan.outbox) post(row);
+  if (auto row = webhook_row(plan)) post(*row);
   if (!plan.events.empty() || plan.ended || finished) note_task(plan.key);
 }
 

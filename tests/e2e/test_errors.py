@@ -169,3 +169,9 @@ def test_provider_that_does_not_exist_is_refused_at_submit(rest):
 def test_a_named_provider_without_its_key_is_refused(rest):
     answer = submit_with_provider(rest, "openai")
     assert "OPENAI_API_KEY" in answer["detail"]
+
+
+def test_a_path_that_looks_like_a_pattern_is_just_a_name(rest):
+    rest.expect(404, "GET", "tasks/{task_id}")
+    rest.expect(404, "GET", "queues/{queue}")
+    assert rest.get("/health")["status"] == "ok"

@@ -120,7 +120,6 @@ IntakeOptions intake_options(SimWorker& worker, size_t number) {
   IntakeOptions options;
   options.session_name = fmt::format("sim:{}", number);
   options.session_context = "{}";
-  options.types = {"ok", "slow", "flaky", "fatal", "snoozer", "crasher"};
   options.suspects = [&worker] { return worker.runner.suspects(); };
   options.on_lost = [&worker](SessionId session) {
     std::erase_if(worker.runner.done,

@@ -27,7 +27,9 @@ class SimRunner final : public Runner {
   void stop(const Lease& lease, StopReason reason) override;
   void stop_all(StopReason reason) override;
   size_t hand_back_unstarted(Duration age) override;
-  size_t room(const std::string&) const override { return 1000; }
+  std::shared_ptr<const std::vector<std::string>> types() const override { return types_; }
+  std::vector<ClaimRequest::Room> room() const override { return {}; }
+  void set_concurrency(std::map<std::string, int64_t>) override {}
   bool holds(const Lease& lease) const override;
   size_t free() const override;
   size_t appetite(Duration) const override { return free() + (eager_ ? 3 : 0); }
@@ -59,6 +61,9 @@ class SimRunner final : public Runner {
   Running enter(ClaimedTask task);
   void post(ClaimedTask task, Outcome outcome, TimePoint started_at);
 
+  const std::shared_ptr<const std::vector<std::string>> types_ =
+      std::make_shared<std::vector<std::string>>(
+          std::vector<std::string>{"ok", "slow", "flaky", "fatal", "snoozer", "crasher"});
   const size_t slots_;
   const Clock& clock_;
   Random& random_;

@@ -65,8 +65,6 @@ class Actor {
 struct RegisteredActor {
   CatalogueEntry entry;
   std::unique_ptr<Actor> actor;
-  // How many tasks of it one worker runs at a time; 0: as many as there are slots.
-  size_t concurrency = 0;
   // How long it may take to end after it was asked to; then its slot counts as abandoned.
   Duration stop_grace = limits::kStopGrace;
 };
@@ -79,7 +77,7 @@ struct ActorOptions {
   std::optional<Duration> timeout;
   std::optional<int> max_attempts;
   std::optional<RetryPolicy> retry;
-  size_t concurrency = 0;
+  size_t concurrency = 0;  // of one worker; 0: as many as there are slots
   Duration stop_grace = limits::kStopGrace;
   std::vector<std::string> aliases;
   std::string sandbox;      // see CatalogueEntry

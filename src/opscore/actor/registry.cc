@@ -57,12 +57,13 @@ void Registry::add(const std::string& type, const std::string& kind, std::unique
   registered.entry.timeout = options.timeout;
   registered.entry.max_attempts = options.max_attempts;
   registered.entry.retry = options.retry;
+  if (options.concurrency > 0)
+    registered.entry.concurrency = static_cast<int64_t>(options.concurrency);
   registered.entry.aliases = std::move(options.aliases);
   registered.entry.sandbox = std::move(options.sandbox);
   registered.entry.unsandboxed = std::move(options.unsandboxed);
   registered.stop_grace = options.stop_grace;
   registered.actor = std::move(actor);
-  registered.concurrency = options.concurrency;
   insert(std::move(registered));
 }
 

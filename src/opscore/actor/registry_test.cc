@@ -51,7 +51,7 @@ TEST(Registry, KeepsWhatWasSaidAboutAnActor) {
   EXPECT_EQ(actor->entry.queue, "mail");
   EXPECT_EQ(actor->entry.timeout, Duration(5000));
   EXPECT_EQ(actor->entry.max_attempts, 2);
-  EXPECT_EQ(actor->concurrency, 4u);
+  EXPECT_EQ(actor->entry.concurrency, 4);
 }
 
 TEST(Registry, ListsByType) {

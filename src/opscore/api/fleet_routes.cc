@@ -2,14 +2,55 @@
 
 #include <fmt/format.h>
 
+#include <functional>
 #include <map>
 
 #include "opscore/api/json_object.h"
 #include "opscore/api/query.h"
 #include "opscore/api/routes.h"
 #include "opscore/api/views.h"
+#include "opscore/base/json_reader.h"
 
 namespace opscore {
+namespace {
+
+// A number, null for no limit, or "default" for what the configuration says.
+LimitValue read_limit(JsonReader& in) {
+  if (in.null_or_skip_null()) return kUnlimited;
+  if (in.peek() == JsonReader::Type::number) {
+    int64_t value = in.integer();
+    if (value < 0) in.fail(Errc::invalid, "must not be negative");
+    return value;
+  }
+  if (in.peek() != JsonReader::Type::string || in.string() != "default")
+    in.fail(Errc::invalid, "expected a number, null for no limit, or \"default\"");
+  return std::nullopt;
+}
+
+// An object of limits, each put where `place(name)` says; null for a name that is not one.
+void read_limits(std::string_view body, const char* names,
+                 const std::function<std::optional<LimitValue>*(std::string_view)>& place) {
+  JsonReader in(body);
+  in.object([&](std::string_view name) {
+    std::optional<LimitValue>* value = place(name);
+    if (!value) in.fail(Errc::invalid, fmt::format("unknown field; known: {}", names));
+    *value = read_limit(in);
+  });
+  in.end();
+}
+
+QueueLimitsChange read_queue_limits(std::string_view body, QueueLimitsChange change = {}) {
+  read_limits(body, "max_pending, concurrency, max_input_bytes", [&](std::string_view name) {
+    return name == "max_pending"       ? &change.max_pending
+           : name == "concurrency"     ? &change.concurrency
+           : name == "max_input_bytes" ? &change.max_input_bytes
+                                       : nullptr;
+  });
+  return change;
+}
+
+}  // namespace
+
 Reply Routes::list_queues(const Call& call) {
   Query query(call.request.query, {});
   return list_response("queues", service_.queues(), append_queue);
@@ -23,6 +64,20 @@ Response Routes::queue_response(const std::string& name) {
 
 Reply Routes::get_queue(const Call& call) {
   Query query(call.request.query, {});
+  return queue_response(call.args[0]);
+}
+
+Reply Routes::change_queue(const Call& call) {
+  Query query(call.request.query, {});
+  service_.set_limits(call.args[0], read_queue_limits(call.request.body));
+  return queue_response(call.args[0]);
+}
+
+// What the body does not name goes back to the configuration.
+Reply Routes::replace_queue(const Call& call) {
+  Query query(call.request.query, {});
+  QueueLimitsChange nothing_chosen{LimitValue(), LimitValue(), LimitValue()};
+  service_.set_limits(call.args[0], read_queue_limits(call.request.body, nothing_chosen));
   return queue_response(call.args[0]);
 }
 
@@ -73,6 +128,44 @@ Reply Routes::list_workers(const Call& call) {
 Reply Routes::list_actors(const Call& call) {
   Query query(call.request.query, {});
   return list_response("actors", service_.actors(), append_actor);
+}
+
+Response Routes::actor_response(const std::string& type) {
+  Response response;
+  append_actor(response.body, service_.actor(type));
+  return response;
+}
+
+Reply Routes::get_actor(const Call& call) {
+  Query query(call.request.query, {});
+  return actor_response(call.args[0]);
+}
+
+Reply Routes::change_actor(const Call& call) {
+  Query query(call.request.query, {});
+  std::optional<LimitValue> concurrency;
+  read_limits(call.request.body, "concurrency", [&](std::string_view name) {
+    return name == "concurrency" ? &concurrency : nullptr;
+  });
+  if (concurrency) service_.set_concurrency(call.args[0], *concurrency);
+  return actor_response(call.args[0]);
+}
+
+Reply Routes::reload_config(const Call& call) {
+  Query query(call.request.query, {});
+  if (!options_.reload)
+    throw Error(Errc::unavailable, "this server has no configuration to read again", false);
+  ReloadReport report = options_.reload();
+  Response response;
+  JsonObject object(response.body);
+  object.raw("changed", {});
+  append_array(response.body, report.changed, append_quoted);
+  object.raw("needs_restart", {});
+  append_array(response.body, report.needs_restart, append_quoted);
+  object.raw("notes", {});
+  append_array(response.body, report.notes, append_quoted);
+  object.close();
+  return response;
 }
 
 Reply Routes::health(const Call&) {

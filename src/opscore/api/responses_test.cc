@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <atomic>
 #include <set>
 
 #include "opscore/api/api_fixture.h"
@@ -22,6 +23,10 @@ class ResponsesTest : public ApiTest {
   void SetUp() override {
     ApiOptions options;
     options.port = 0;
+    options.reload = [this]() -> ReloadReport {
+      if (broken_config) throw Error(Errc::invalid, "opscore.toml:1: is not a setting");
+      return {{"log.level"}, {"server.port"}, {}};
+    };
     open_server = std::make_unique<ApiServer>(*service, metrics, *log, options);
     open_server->start();
     options.token = "secret";
@@ -73,6 +78,7 @@ class ResponsesTest : public ApiTest {
   std::optional<Request> special(const std::string& operation, int status, Request plain);
   std::optional<Request> plain_success(const std::string& operation, int status, Request plain);
 
+  std::atomic<bool> broken_config{false};
   const std::string kTask = R"({"task_type": "mail.send"})";
   std::unique_ptr<ApiServer> open_server, locked_server, compat_server;
 };
@@ -90,6 +96,8 @@ std::optional<Request> ResponsesTest::request_for(const std::string& operation, 
   plain.path = with(plain.path, "{queue}", status == 404 ? "nowhere" : "default");
   plain.path =
       with(plain.path, "{job_id}", status == 404 ? "job_0" : job(JobAction::cancel, false));
+  plain.path = with(plain.path, "{task_type}", status == 404 ? "nobody" : "mail.send");
+  if (plain.method == "PATCH" || plain.method == "PUT") plain.body = "{}";
   switch (status) {
     case 400:
       plain.body = "{";
@@ -138,6 +146,19 @@ std::optional<Request> ResponsesTest::special(const std::string& operation, int 
   }
   if (key == "submit 422") return Request{"POST", path, "{}", {}};
   if (key == "submit_batch 422") return Request{"POST", path, "[{}]", {}};
+  if (key == "submit 429" || key == "submit_batch 429") {
+    service->set_limits("full", {.max_pending = 0});
+    std::string body = R"({"task_type": "mail.send", "queue": "full"})";
+    return Request{"POST", path, operation == "submit" ? body : "[" + body + "]", {}};
+  }
+  if (key == "change_queue 422" || key == "replace_queue 422")
+    return Request{plain.method, with(path, "{queue}", "default"), R"({"concurrency": 0})", {}};
+  if (key == "change_actor 422")
+    return Request{plain.method, with(path, "{task_type}", "mail.send"), R"({"x": 1})", {}};
+  if (operation == "reload_config" && (status == 200 || status == 422)) {
+    broken_config = status == 422;
+    return Request{"POST", path, {}, {}};
+  }
   if (key == "list_tasks 422") return Request{"GET", path + "?limit=0", {}, {}};
   if (key == "get_task 202") return Request{"GET", at(submit()) + "?wait=0", {}, {}};
   if (key == "get_task 422") return Request{"GET", at(submit()) + "?wait=x", {}, {}};

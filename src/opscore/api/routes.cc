@@ -27,6 +27,8 @@ constexpr Route kRoutes[] = {
     {"GET", "/api/v1/tasks/{task_id}/explain", &Routes::explain_task},
     {"GET", "/api/v1/queues", &Routes::list_queues},
     {"GET", "/api/v1/queues/{queue}", &Routes::get_queue},
+    {"PATCH", "/api/v1/queues/{queue}", &Routes::change_queue},
+    {"PUT", "/api/v1/queues/{queue}", &Routes::replace_queue},
     {"POST", "/api/v1/queues/{queue}/pause", &Routes::pause_queue},
     {"POST", "/api/v1/queues/{queue}/resume", &Routes::resume_queue},
     {"POST", "/api/v1/queues/{queue}/purge", &Routes::purge_queue},
@@ -37,6 +39,9 @@ constexpr Route kRoutes[] = {
     {"GET", "/api/v1/jobs/{job_id}/export", &Routes::job_export},
     {"GET", "/api/v1/workers", &Routes::list_workers},
     {"GET", "/api/v1/actors", &Routes::list_actors},
+    {"GET", "/api/v1/actors/{task_type}", &Routes::get_actor},
+    {"PATCH", "/api/v1/actors/{task_type}", &Routes::change_actor},
+    {"POST", "/api/v1/config/reload", &Routes::reload_config},
     {"GET", "/health", &Routes::health, Route::Kind::plain, true},
     {"GET", "/ready", &Routes::ready, Route::Kind::plain, true},
     {"GET", "/metrics", &Routes::metrics},
@@ -57,7 +62,7 @@ bool is_part(std::string_view segment) {
 
 // Whether `path` fits; the texts of the {parts} go to `args`, when wanted.
 bool fits(std::string_view pattern, std::string_view path, std::vector<std::string>* args) {
-  if (pattern == path) return true;
+  if (pattern == path && path.find('{') == path.npos) return true;
   while (!pattern.empty() && !path.empty()) {
     std::string_view wanted = take_segment(pattern);
     std::string_view segment = take_segment(path);

@@ -2,10 +2,12 @@
 // The routes of the REST API: which there are, and what each does with a request. Every handler
 // runs on a thread of the request pool, may block in Service, and never throws out of handle().
 
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "opscore/api/reload_report.h"
 #include "opscore/api/request.h"
 #include "opscore/base/log.h"
 #include "opscore/base/metrics.h"
@@ -42,6 +44,7 @@ struct RoutesOptions {
   std::string openapi;  // the document for /openapi.json
   // As clients of ops-core expect it: 201 for submits, output_data in tasks, total in lists.
   bool ops_core = false;
+  std::function<ReloadReport()> reload;  // empty: cannot
 };
 
 // Safe for concurrent use. What it refers to must outlive it.
@@ -80,6 +83,8 @@ class Routes {
   Reply explain_task(const Call& call);
   Reply list_queues(const Call& call);
   Reply get_queue(const Call& call);
+  Reply change_queue(const Call& call);
+  Reply replace_queue(const Call& call);
   Reply pause_queue(const Call& call);
   Reply resume_queue(const Call& call);
   Reply purge_queue(const Call& call);
@@ -90,6 +95,9 @@ class Routes {
   Reply job_export(const Call& call);
   Reply list_workers(const Call& call);
   Reply list_actors(const Call& call);
+  Reply get_actor(const Call& call);
+  Reply change_actor(const Call& call);
+  Reply reload_config(const Call& call);
   Reply health(const Call& call);
   Reply ready(const Call& call);
   Reply metrics(const Call& call);
@@ -103,6 +111,7 @@ class Routes {
   Response batch_response(const std::vector<Submitted>& answers);
   Reply submit_per_item(const ApiRequest& request, bool ndjson);
   Response queue_response(const std::string& name);
+  Response actor_response(const std::string& type);
   int accepted() const { return options_.ops_core ? 201 : 202; }
   TaskView view_of(const Task& task);
   void append_total(std::string& out, const TaskFilter& filter, const TaskPage& page,

@@ -8,10 +8,12 @@
 //
 // Threads: one edge thread, up to 128 for requests, one that follows changes for parked requests.
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "opscore/api/reload_report.h"
 #include "opscore/base/log.h"
 #include "opscore/base/metrics.h"
 #include "opscore/base/time.h"
@@ -26,6 +28,7 @@ struct ApiOptions {
   std::string token;     // what clients must present; empty: no authentication
   std::string version = "0.1.0";
   bool ops_core = false;  // answers as clients of ops-core expect them
+  std::function<ReloadReport()> reload;  // of the configuration; empty: cannot
   size_t connections_max = 10'000;
   // Without a token: the names under which the server may be called, beside loopback ones.
   std::vector<std::string> allowed_hosts;

@@ -196,6 +196,31 @@ void append_attempt(std::string& out, const Attempt& attempt, const std::string&
   object.close();
 }
 
+namespace {
+
+void add_limit(JsonObject& object, const char* name, int64_t limit) {
+  limit == kUnlimited ? object.null(name) : object.number(name, limit);
+}
+
+const char* origin_of(const LimitValue& chosen, const LimitValue& configured) {
+  return chosen ? "runtime" : configured ? "configuration" : "default";
+}
+
+void add_limits(JsonObject& object, std::string& out, const LayeredLimits& limits) {
+  constexpr std::pair<const char*, LimitValue QueueLimits::*> kLimits[] = {
+      {"max_pending", &QueueLimits::max_pending},
+      {"concurrency", &QueueLimits::concurrency},
+      {"max_input_bytes", &QueueLimits::max_input_bytes}};
+  for (const auto& [name, limit] : kLimits) add_limit(object, name, limits.in_force(limit));
+  object.raw("limit_origins", {});
+  JsonObject origins(out);
+  for (const auto& [name, limit] : kLimits)
+    origins.word(name, origin_of(limits.chosen.*limit, limits.configured.*limit));
+  origins.close();
+}
+
+}  // namespace
+
 void append_queue(std::string& out, const QueueView& queue) {
   const QueueStats& stats = queue.stats;
   JsonObject object(out);
@@ -214,6 +239,7 @@ void append_queue(std::string& out, const QueueView& queue) {
     object.null("oldest_pending_age_s");
   }
   object.boolean("paused", stats.paused);
+  add_limits(object, out, stats.limits);
   object.number("sessions", queue.sessions);
   object.number("slots", queue.slots);
   object.close();
@@ -269,6 +295,8 @@ void append_actor(std::string& out, const CatalogueEntry& entry) {
     object.raw("backoff", {});
     append_backoff(out, *entry.retry);
   }
+  add_limit(object, "concurrency", entry.concurrency_in_force());
+  object.word("concurrency_origin", origin_of(entry.chosen_concurrency, entry.concurrency));
   object.raw("aliases", {});
   append_texts(out, entry.aliases);
   append_sandbox(object, out, entry);

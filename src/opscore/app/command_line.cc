@@ -61,9 +61,10 @@ int run_config(const CommandLine& line, const Config& config) {
   return 0;
 }
 
-int run_server(const CommandLine& line, const Config& config, const AddActors& add_actors) {
+int run_server(const CommandLine& line, const Config& config, const ConfigSources& sources,
+               const AddActors& add_actors) {
   const std::string& command = line.command;
-  if (command == "up") return run_up(config, line.run, add_actors);
+  if (command == "up") return run_up(config, sources, line.run, add_actors);
   if (command == "api") return run_api(config, line.run, add_actors);
   if (command == "worker") return run_worker(config, line.run, add_actors);
   if (command == "maintenance") return run_maintenance(config, line.run, add_actors);
@@ -82,9 +83,10 @@ int run_server(const CommandLine& line, const Config& config, const AddActors& a
 int run_command(const CommandLine& line, const AddActors& add_actors) {
   if (line.command == "version") return print_version(line.json);
   ClientCommand client = find_client_command(line.command);
+  const ConfigSources sources = config_sources(line, process_environment());
   Config config;
   try {
-    config = load_config(config_sources(line, process_environment()));
+    config = load_config(sources);
   } catch (const Error& error) {
     std::cerr << error_text("configuration", "not usable\n" + error.message());
     return static_cast<int>(CommandExit::usage);
@@ -92,7 +94,7 @@ int run_command(const CommandLine& line, const AddActors& add_actors) {
   try {
     if (client) return static_cast<int>(run_client(client, line, config));
     if (line.command.starts_with("config ")) return run_config(line, config);
-    return run_server(line, config, add_actors);
+    return run_server(line, config, sources, add_actors);
   } catch (const Error& error) {
     std::cerr << error_text(line.command, error.message());
     return static_cast<int>(client ? client_exit_status(error.code())
@@ -109,6 +111,7 @@ Role role_of(const std::string& command) {
   if (command == "worker") return Role::worker;
   if (command == "maintenance") return Role::maintenance;
   if (command == "migrate" || command == "backup" || command == "restore") return Role::migrate;
+  if (command == "config reload") return Role::client;
   if (command.starts_with("config ")) return Role::inspect;
   return Role::client;
 }

@@ -245,6 +245,11 @@ class CommandTree {
         add_client(root_, "queues", "List and control queues", "opscore queues list");
     queues->require_subcommand(0, 1);
     add_client(*queues, "list", "List queues with their depth", "opscore queues list");
+    add_client(*queues, "show", "Show a queue with its limits and where each is from",
+               "opscore queues show mail")
+        ->add_option("queue", line_.queue, "The queue")
+        ->required();
+    add_set_queue(*queues);
     struct Verb {
       const char *name, *description;
     };
@@ -276,13 +281,36 @@ class CommandTree {
           ->expected(1, 1);
   }
 
+  void add_set_queue(CLI::App& queues) {
+    LimitOptions& limits = line_.limits;
+    CLI::App* set = add_client(queues, "set",
+                               "Change limits of a queue while everything runs. A number, none to "
+                               "take a limit away, default for what the configuration says",
+                               "opscore queues set mail --max-pending 10000 --concurrency 4");
+    set->add_option("queue", line_.queue, "The queue")->required();
+    set->add_option("--max-pending", limits.max_pending,
+                    "How many of its tasks may wait to be started; more are refused");
+    set->add_option("--concurrency", limits.concurrency,
+                    "How many of its tasks one worker runs at once");
+    set->add_option("--max-input", limits.max_input,
+                    "The largest input of a task, in bytes or as 64KiB");
+  }
+
   void add_fleet() {
     CLI::App* workers = add_client(root_, "workers", "List workers", "opscore workers list");
     workers->require_subcommand(0, 1);
     CLI::App* list = add_client(*workers, "list", "List workers with what they run",
                                 "opscore workers list --ended-within 1h");
     list->add_option("--ended-within", line_.ended_within, "Also those that ended in this time");
-    add_client(root_, "actors", "List what workers can run", "opscore actors");
+    CLI::App* actors = add_client(root_, "actors", "List what workers can run", "opscore actors");
+    actors->require_subcommand(0, 1);
+    CLI::App* set = add_client(*actors, "set", "Change a limit of an actor while everything runs",
+                               "opscore actors set report.build --concurrency 2");
+    set->add_option("type", line_.type, "The type of its tasks")->required();
+    set->add_option("--concurrency", line_.limits.concurrency,
+                    "How many of its tasks one worker runs at once: a number, none, or default "
+                    "for what the configuration says")
+        ->required();
     add_ids(add_client(root_, "explain",
                        "Say why a task is where it is, and what to do. Reads the data file itself "
                        "when no server answers",
@@ -303,6 +331,10 @@ class CommandTree {
       add_settings(command, {"server.", "store.", "worker.", "log.", "client."});
       command->add_flag("--json", line_.json, "Print JSON");
     }
+    add_client(*config, "reload",
+               "Have the server read its configuration again: actors, limits, retention, agents "
+               "and log level change without a restart",
+               "opscore config reload");
   }
 
   void add_others() {

@@ -28,6 +28,11 @@ struct ListOptions {
   int limit = 50;
 };
 
+// Of a queue or an actor: a number, "none" or "default"; empty: as it is.
+struct LimitOptions {
+  std::string max_pending, concurrency, max_input;
+};
+
 struct CommandLine {
   std::string command;                       // "up", "tasks list"
   std::map<std::string, std::string> flags;  // key of a setting -> what a flag says
@@ -46,6 +51,8 @@ struct CommandLine {
   std::string file;                  // of a backup
   std::optional<std::string> input;  // of a retry
   std::string queue;
+  std::string type;  // of an actor
+  LimitOptions limits;
   // --wait: unset, "forever", or a duration.
   std::string wait;
   std::string ended_within;  // of workers list

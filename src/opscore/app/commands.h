@@ -30,7 +30,9 @@ struct BenchOptions {
 using AddActors = std::function<void(Registry&)>;
 
 // API, worker and maintenance on the SQLite file.
-int run_up(const Config& config, const RunOptions& options, const AddActors& add_actors);
+// `sources` is where the configuration came from, for reading it again.
+int run_up(const Config& config, const ConfigSources& sources, const RunOptions& options,
+           const AddActors& add_actors);
 // The roles on PostgreSQL; load_config() refuses them without it.
 int run_api(const Config& config, const RunOptions& options, const AddActors& add_actors);
 int run_worker(const Config& config, const RunOptions& options, const AddActors& add_actors);

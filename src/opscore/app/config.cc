@@ -104,6 +104,10 @@ class SectionReader {
       read_named(**actors, actor_fields(), field.key, value);
       return;
     }
+    if (auto queues = std::get_if<std::vector<QueueConfig>*>(&slot)) {
+      read_named(**queues, queue_fields(), field.key, value);
+      return;
+    }
     if (auto providers = std::get_if<std::vector<AgentProviderConfig>*>(&slot)) {
       read_named(**providers, provider_fields(), field.key, value);
       return;

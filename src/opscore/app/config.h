@@ -53,11 +53,13 @@ struct ExitCode {
 struct SchemaText {
   std::string json;  // the schema; filled from `file` by the check
   std::string file;
+  bool operator==(const SchemaText&) const = default;
 };
 
 // A size such as 64MiB.
 struct Bytes {
   int64_t value = 0;
+  bool operator==(const Bytes&) const = default;
 };
 
 // [actors.NAME]
@@ -104,6 +106,17 @@ struct ActorConfig {
 
   // The backoff, when any part of it was configured.
   std::optional<RetryPolicy> retry() const;
+};
+
+// [queues.NAME]: limits, unless others are set while running.
+struct QueueConfig {
+  std::string name;
+  Origin origin;
+  Origins origins;
+
+  std::optional<int> max_pending;
+  std::optional<int> concurrency;
+  Bytes max_input;  // 0: not set
 };
 
 // [agent.providers.NAME]
@@ -181,6 +194,7 @@ struct Config {
     std::string url;
   } client;
   std::vector<ActorConfig> actors;
+  std::vector<QueueConfig> queues;
 
   Origins origins;
   // The environment over .env, without what is empty: where provider keys are looked up.

@@ -305,6 +305,9 @@ Problem set(SchemaText& out, const ConfigValue& value, const FieldRules&) {
 Problem set(std::vector<ActorConfig>&, const ConfigValue&, const FieldRules&) {
   OPSCORE_ASSERT(false, "actors are read by their own table");
 }
+Problem set(std::vector<QueueConfig>&, const ConfigValue&, const FieldRules&) {
+  OPSCORE_ASSERT(false, "queues are read by their own table");
+}
 Problem set(std::vector<AgentProviderConfig>&, const ConfigValue&, const FieldRules&) {
   OPSCORE_ASSERT(false, "providers are read by their own table");
 }
@@ -325,6 +328,7 @@ struct TypeWords {
   std::string operator()(std::map<std::string, Duration>*) const { return "table of durations"; }
   std::string operator()(std::map<int, ExitCode>*) const { return "table of exit codes"; }
   std::string operator()(std::vector<ActorConfig>*) const { return "tables"; }
+  std::string operator()(std::vector<QueueConfig>*) const { return "tables"; }
   std::string operator()(std::vector<AgentProviderConfig>*) const { return "tables"; }
 };
 
@@ -370,6 +374,7 @@ struct ValueText {
     return table(*entries, exit_code_text);
   }
   std::string operator()(const std::vector<ActorConfig>*) const { return ""; }
+  std::string operator()(const std::vector<QueueConfig>*) const { return ""; }
   std::string operator()(const std::vector<AgentProviderConfig>*) const { return ""; }
 
  private:

@@ -62,6 +62,7 @@ class Checker {
     check_role();
     check_providers();
     check_actors();
+    check_queues();
     check_sandbox(config_, role_, problems_);
   }
 
@@ -237,6 +238,12 @@ class Checker {
       check_actor(actor, place);
       if (runs_tasks(role_)) check_machine(actor, place);
     }
+  }
+
+  void check_queues() {
+    for (const auto& queue : config_.queues)
+      if (auto problem = queue_name_problem(queue.name))
+        report(queue.origin, fmt::format("queues.{}: the name {}", queue.name, *problem));
   }
 
   void check_name(const ActorConfig& actor, const std::string& name, const std::string& place,

@@ -336,6 +336,10 @@ const std::vector<Field<Config>>& config_table() {
        .slot = SLOT(actors),
        .fallback = "",
        .description = "Programs and web servers as actors: `[actors.NAME]`, see below."},
+      {.key = "queues",
+       .slot = SLOT(queues),
+       .fallback = "",
+       .description = "Limits of queues: `[queues.NAME]`, see below."},
   };
   return table;
 }
@@ -570,6 +574,31 @@ const std::vector<Field<ActorConfig>>& actor_table() {
   return table;
 }
 
+const std::vector<Field<QueueConfig>>& queue_table() {
+  static const std::vector<Field<QueueConfig>> table = {
+      {.key = "max_pending",
+       .slot = SLOT(max_pending),
+       .fallback = "",
+       .description = "How many of its tasks may wait to be started, scheduled ones included; "
+                      "submits beyond that are refused with 429. Unset: without limit.",
+       .max = limits::kLimitMax},
+      {.key = "concurrency",
+       .slot = SLOT(concurrency),
+       .fallback = "",
+       .description = "How many of its tasks one worker runs at a time. Unset: as many as it has "
+                      "slots.",
+       .min = 1,
+       .max = limits::kLimitMax},
+      {.key = "max_input",
+       .slot = SLOT(max_input),
+       .fallback = "0",
+       .description = "The largest input of a task; larger ones are refused with 413. 0: 1MiB, "
+                      "which is the most.",
+       .max = limits::kPayloadBytes},
+  };
+  return table;
+}
+
 // layout: table
 const std::vector<Field<AgentProviderConfig>>& provider_table() {
   static const std::vector<Field<AgentProviderConfig>> table = {
@@ -614,6 +643,9 @@ std::span<const Field<Config>> config_fields() {
 }
 std::span<const Field<ActorConfig>> actor_fields() {
   return actor_table();
+}
+std::span<const Field<QueueConfig>> queue_fields() {
+  return queue_table();
 }
 std::span<const Field<AgentProviderConfig>> provider_fields() {
   return provider_table();

@@ -12,11 +12,11 @@
 namespace opscore {
 
 // Where a setting is kept; the type of the member is the type of the setting.
-using Slot = std::variant<std::string*, int*, double*, bool*, Bytes*, Duration*, SchemaText*,
-                          std::optional<int>*, std::optional<Duration>*, std::vector<std::string>*,
-                          std::vector<QueueWeight>*, std::map<std::string, std::string>*,
-                          std::map<std::string, Duration>*, std::map<int, ExitCode>*,
-                          std::vector<ActorConfig>*, std::vector<AgentProviderConfig>*>;
+using Slot = std::variant<
+    std::string*, int*, double*, bool*, Bytes*, Duration*, SchemaText*, std::optional<int>*,
+    std::optional<Duration>*, std::vector<std::string>*, std::vector<QueueWeight>*,
+    std::map<std::string, std::string>*, std::map<std::string, Duration>*, std::map<int, ExitCode>*,
+    std::vector<ActorConfig>*, std::vector<QueueConfig>*, std::vector<AgentProviderConfig>*>;
 
 enum class Secret : uint8_t { no, yes, url };  // url: only its password
 
@@ -39,6 +39,7 @@ struct Field {
 
 std::span<const Field<Config>> config_fields();
 std::span<const Field<ActorConfig>> actor_fields();
+std::span<const Field<QueueConfig>> queue_fields();
 std::span<const Field<AgentProviderConfig>> provider_fields();
 
 // What a user may write for a setting of this type, for messages and the reference.

@@ -25,6 +25,7 @@ void show_section(std::vector<ShownSetting>& out, std::span<const Field<Section>
     if constexpr (std::is_same_v<Section, ActorConfig>)
       if (*field.only_of != '\0' && section.kind != field.only_of) continue;
     if (std::holds_alternative<std::vector<ActorConfig>*>(slot) ||
+        std::holds_alternative<std::vector<QueueConfig>*>(slot) ||
         std::holds_alternative<std::vector<AgentProviderConfig>*>(slot))
       continue;
     auto origin = section.origins.find(field.key);
@@ -104,6 +105,15 @@ refused in the other.
 
 )";
 
+constexpr char kQueueHead[] = R"(
+## `[queues.NAME]`
+
+Limits of one queue. What was set while running (`opscore queues set`) wins over these; `opscore
+queues show NAME` says which limits hold and where each is from. See
+[the guide](../howto/limits.md).
+
+)";
+
 constexpr char kProviderHead[] = R"(
 ## `[agent.providers.NAME]`
 
@@ -124,6 +134,8 @@ std::vector<ShownSetting> shown_settings(const Config& config) {
                                       fmt::format("agent.providers.{}.", provider.name));
   for (const auto& actor : config.actors)
     show_section<ActorConfig>(out, actor_fields(), actor, fmt::format("actors.{}.", actor.name));
+  for (const auto& queue : config.queues)
+    show_section<QueueConfig>(out, queue_fields(), queue, fmt::format("queues.{}.", queue.name));
   return out;
 }
 
@@ -158,7 +170,8 @@ Json config_json(const Config& config) {
 
 std::string config_reference() {
   return kReferenceHead + reference_table(config_fields()) + kActorHead +
-         reference_table(actor_fields()) + kProviderHead + reference_table(provider_fields());
+         reference_table(actor_fields()) + kQueueHead + reference_table(queue_fields()) +
+         kProviderHead + reference_table(provider_fields());
 }
 
 }  // namespace opscore

@@ -1,6 +1,7 @@
 // The commands that start something: `up` and its like. Shutdown, from the signal to the exit code,
 // is serve() from top to bottom.
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <signal.h>
@@ -12,6 +13,7 @@
 #include <thread>
 
 #include "opscore/app/commands.h"
+#include "opscore/app/config_change.h"
 #include "opscore/app/open_files.h"
 #include "opscore/app/supervisor.h"
 #include "opscore/app/version.h"
@@ -97,13 +99,24 @@ struct EndRequest {
 
 enum class End { asked, dying };
 
-End wait_for_end(const sigset_t& signals, const EndRequest& request) {
+bool has_terminal() {
+  int fd = ::open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
+  if (fd >= 0) ::close(fd);
+  return fd >= 0;
+}
+
+End wait_for_end(const sigset_t& signals, const EndRequest& request, EmbeddedServer& server) {
   const timespec tick{0, 100'000'000};
+  const bool had_terminal = has_terminal();
   for (;;) {
     if (request.dying) return End::dying;
     if (request.asked) return End::asked;
     int signal = ::sigtimedwait(&signals, nullptr, &tick);
-    if (signal == SIGTERM || signal == SIGINT || signal == SIGHUP) return End::asked;
+    if (signal == SIGTERM || signal == SIGINT) return End::asked;
+    if (signal != SIGHUP) continue;
+    // The terminal that it was started on has hung up: nobody means a reload.
+    if (had_terminal && !has_terminal()) return End::asked;
+    server.reload_if_usable();
   }
 }
 
@@ -142,12 +155,27 @@ bool stop_server(EmbeddedServer& server, const std::string& words, const sigset_
   return result == 1;
 }
 
-int serve(const Config& config, const AddActors& add_actors, const Listener& listener,
-          const SandboxGroups& sandbox, WorkerLink* link) {
+// What a worker starts with that follows one that died: the file may have been reloaded meanwhile.
+// `problem`: why it cannot be used, and the configuration of the first start is.
+Config reread(const Config& config, const ConfigSources& sources, std::string& problem) {
+  try {
+    return with_reloadable(config, load_config(sources));
+  } catch (const Error& error) {
+    problem = error.what();
+    return config;
+  }
+}
+
+int serve(const Config& first_config, const ConfigSources& sources, const AddActors& add_actors,
+          const Listener& listener, const SandboxGroups& sandbox, WorkerLink* link) {
   sigset_t signals = ending_signals();
   ::sigprocmask(SIG_BLOCK, &signals, nullptr);
   EndRequest request;
+  std::string problem;
+  const Config config =
+      link && link->previous_death ? reread(first_config, sources, problem) : first_config;
   WiringOptions wiring;
+  wiring.read_config = [&sources] { return load_config(sources); };
   wiring.listener = listener;
   wiring.groups = sandbox.groups.get();
   wiring.on_dying = [&](const std::string&) { request.dying = true; };
@@ -171,7 +199,11 @@ int serve(const Config& config, const AddActors& add_actors, const Listener& lis
   else
     print_banner(config, server, sandbox.words, listener.port);
 
-  End end = wait_for_end(signals, request);
+  if (!problem.empty())
+    server.log.error("the configuration of the first start is used, since now it is wrong: {}",
+                     problem);
+
+  End end = wait_for_end(signals, request, server);
   if (end == End::dying)
     server.log.error("too many slots are held by actors that do not stop: restarting");
   bool clean =
@@ -203,16 +235,18 @@ void make_data_folder(const std::string& file) {
                 false);
 }
 
-int run_up(const Config& loaded, const RunOptions& options, const AddActors& add_actors) {
+int run_up(const Config& loaded, const ConfigSources& sources, const RunOptions& options,
+           const AddActors& add_actors) {
   Config config = loaded;
   if (auto note = raise_open_files(config.server.connections_max)) config.notes.push_back(*note);
   make_data_folder(config.store.path);
   DataLock lock(config.store.path);
   Listener listener = listen_on(config.server.address, config.server.port);
   const SandboxGroups sandbox = open_groups(config);
-  if (!options.supervise) return serve(config, add_actors, listener, sandbox, nullptr);
-  return supervise(
-      {}, [&](WorkerLink& link) { return serve(config, add_actors, listener, sandbox, &link); });
+  if (!options.supervise) return serve(config, sources, add_actors, listener, sandbox, nullptr);
+  return supervise({}, [&](WorkerLink& link) {
+    return serve(config, sources, add_actors, listener, sandbox, &link);
+  });
 }
 
 int run_api(const Config&, const RunOptions&, const AddActors&) {

@@ -91,7 +91,10 @@ class Supervisor {
     ::setpgid(0, 0);
     std::signal(SIGTTOU, SIG_IGN);
     std::signal(SIGTTIN, SIG_IGN);
-    ::sigprocmask(SIG_SETMASK, &mask_before_, nullptr);
+    // A reload that is asked for before the worker is ready waits until it is.
+    sigset_t mask = mask_before_;
+    sigaddset(&mask, SIGHUP);
+    ::sigprocmask(SIG_SETMASK, &mask, nullptr);
     install_crash_handler(page_);
     std::exit(worker_main_(link_));
   }
@@ -244,8 +247,7 @@ class Supervisor {
       siginfo_t info{};
       int signal = next_signal(std::max(deadline.left(), Duration(1)), &info);
       if (signal == SIGCHLD) reap();
-      if (signal == SIGTERM || signal == SIGINT || signal == SIGHUP || signal == SIGQUIT)
-        return false;
+      if (signal == SIGTERM || signal == SIGINT || signal == SIGQUIT) return false;
     }
     return true;
   }

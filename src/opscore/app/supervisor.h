@@ -59,7 +59,8 @@ struct SupervisorOptions {
 // supervisor's death. The worker never returns from here: it exits with worker_main's code; what
 // worker_main throws goes on to the caller, in the worker process.
 //
-// SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 are passed on, each time; after SIGTERM or
+// SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 are passed on, each time (SIGHUP is blocked in
+// the worker at first: it asks for a reload, which may come before it is ready); after SIGTERM or
 // SIGINT the worker is not restarted, however it ends. Returns the worker's exit code, or 128 +
 // signal. Not restarted either: exit codes 0 and 2 (configuration), an exit by itself of the first
 // worker before its first progress (it could not start), and death of a signal that was passed on.

@@ -311,8 +311,8 @@ TEST(Supervisor, AWorkerThatDoesNotHandleASignalIsNotRestarted) {
     return 0;
   });
   EXPECT_EQ(test.hear(), "ready");
-  test.signal(SIGHUP);
-  EXPECT_EQ(test.code(), 128 + SIGHUP);
+  test.signal(SIGUSR1);
+  EXPECT_EQ(test.code(), 128 + SIGUSR1);
 }
 
 TEST(Supervisor, ACrashAfterTheRequestToStopIsTheEnd) {

@@ -1,6 +1,9 @@
 #include "opscore/app/wiring.h"
 
+#include <fmt/ranges.h>
+
 #include "opscore/api/views.h"
+#include "opscore/app/config_change.h"
 #include "opscore/app/config_sandbox.h"
 #include "opscore/app/session_context.h"
 #include "opscore/app/version.h"
@@ -26,6 +29,15 @@ AddressGuard address_guard(const Config& config) {
   return AddressGuard(std::move(allowed));
 }
 
+std::vector<CatalogueEntry> declared(const Registry& registry, TimePoint now) {
+  std::vector<CatalogueEntry> entries;
+  for (const RegisteredActor* actor : registry.all()) {
+    entries.push_back(actor->entry);
+    entries.back().seen_at = now;
+  }
+  return entries;
+}
+
 // What an export says of a task: the same as a list.
 void write_exported(std::string& out, const Store& store, const Task& task) {
   append_task(out, {task, store.id_of(task), Service::worker_name(task.worker), {}});
@@ -42,11 +54,19 @@ ServiceOptions service_options(const Config& config, const Registry& registry,
     write_exported(out, store, task);
   };
   options.bulk.wake = std::move(on_job);
-  for (const RegisteredActor* actor : registry.all()) {
-    options.declared.push_back(actor->entry);
-    options.declared.back().seen_at = now;
-  }
+  options.declared = declared(registry, now);
   return options;
+}
+
+std::shared_ptr<const Registry> registry_of(const std::shared_ptr<InstalledActors>& actors) {
+  return {actors, &actors->registry};
+}
+
+Retention retention_of(const Config& config) {
+  Retention retention{config.retention.completed, config.retention.failed, {}};
+  for (const auto& [type, keep] : config.retention.types)
+    retention.completed_by_type.emplace_back(type, keep);
+  return retention;
 }
 
 WorkerOptions worker_options(const Config& config, const WiringOptions& wiring) {
@@ -68,10 +88,7 @@ WorkerOptions worker_options(const Config& config, const WiringOptions& wiring) 
 
 MaintenanceOptions maintenance_options(const Config& config, const Worker& worker, BulkJobs& bulk) {
   MaintenanceOptions options;
-  options.retention.completed = config.retention.completed;
-  options.retention.failed = config.retention.failed;
-  for (const auto& [type, keep] : config.retention.types)
-    options.retention.completed_by_type.emplace_back(type, keep);
+  options.retention = retention_of(config);
   options.session = [&worker] { return worker.session(); };
   options.bulk_work = [&bulk] { return bulk.work(); };
   return options;
@@ -87,10 +104,10 @@ RelayOptions relay_options(const Config& config, const Maintenance& maintenance,
   return options;
 }
 
-ApiOptions api_options(const Config& config, const Listener& listener) {
+ApiOptions api_options(const Config& config, const WiringOptions& wiring, EmbeddedServer& server) {
   ApiOptions options;
-  options.listen_fd = listener.fd;
-  options.address = config.server.address;
+  options.listen_fd = wiring.listener.fd;
+  if (wiring.read_config) options.reload = [&server] { return server.reload(); };
   options.token = config.server.token;
   options.allowed_hosts = config.server.allowed_hosts;
   options.connections_max = static_cast<size_t>(config.server.connections_max);
@@ -118,6 +135,18 @@ void warn_of_missing_sandboxes(const Config& config, Log& log) {
       log.warn("actor {} runs WITHOUT the sandbox it prefers: {}", actor.name, why);
 }
 
+void configure_queues(Store& store, const Config& config) {
+  store.tasks().change_settings([&](Settings& settings) {
+    for (auto& [queue, set] : settings.queues) set.limits.configured = {};
+    for (const QueueConfig& queue : config.queues) {
+      QueueLimits& limits = settings.queues[queue.name].limits.configured;
+      limits.max_pending = queue.max_pending;
+      limits.concurrency = queue.concurrency;
+      if (queue.max_input.value > 0) limits.max_input_bytes = queue.max_input.value;
+    }
+  });
+}
+
 }  // namespace
 
 LogOptions log_options(const Config& config) {
@@ -132,7 +161,11 @@ LogOptions log_options(const Config& config) {
 
 EmbeddedServer::EmbeddedServer(const Config& config, const AddActors& add_actors,
                                WiringOptions options)
-    : log(log_options(config)),
+    : add_actors_(add_actors),
+      read_config_(options.read_config),
+      groups_(options.groups),
+      config_(config),
+      log(log_options(config)),
       reaper(log),
       guard(address_guard(config)),
       actors(install_actors(config, add_actors, true, reaper, options.groups, http, guard, clock,
@@ -141,14 +174,56 @@ EmbeddedServer::EmbeddedServer(const Config& config, const AddActors& add_actors
       service(*store, clock, random, log, metrics,
               service_options(config, actors->registry, guard, *store, clock.now(),
                               [this] { maintenance.wake(); })),
-      worker(actors->registry, *store, clock, random, log, metrics,
+      worker(registry_of(actors), *store, clock, random, log, metrics,
              worker_options(config, options)),
       maintenance(*store, clock, log, metrics, maintenance_options(config, worker, service.bulk())),
       relay(*store, clock, random, log, metrics,
             relay_options(config, maintenance, http, guard, service)),
-      api(service, metrics, log, api_options(config, options.listener)) {
+      api(service, metrics, log, api_options(config, options, *this)) {
   end_earlier_sessions(*store, log, options.previous_death);
+  configure_queues(*store, config);
   warn_of_missing_sandboxes(config, log);
+}
+
+ReloadReport EmbeddedServer::reload() {
+  std::lock_guard lock(reload_mutex_);
+  try {
+    return reload_from(read_config_());
+  } catch (const Error& error) {
+    Error refused = error.with_context("reload: nothing was changed");
+    log.error("{}", refused.what());
+    throw refused;
+  }
+}
+
+void EmbeddedServer::reload_if_usable() {
+  try {
+    reload();
+  } catch (const Error&) {  // it is in the log
+  }
+}
+
+// All that can fail comes first.
+ReloadReport EmbeddedServer::reload_from(Config next) {
+  ConfigChange change = compare_configs(config_, next);
+  next = with_reloadable(config_, std::move(next));
+  std::shared_ptr<InstalledActors> installed =
+      install_actors(next, add_actors_, true, reaper, groups_, http, guard, clock, random);
+  worker.announce(installed->registry);
+  configure_queues(*store, next);
+
+  actors = std::move(installed);
+  config_ = std::move(next);
+  log.set_level(parse_log_level(config_.log.level));
+  maintenance.set_retention(retention_of(config_));
+  worker.replace(registry_of(actors));
+  service.declare(declared(actors->registry, clock.now()));
+  warn_of_missing_sandboxes(config_, log);
+  log.info("configuration reloaded; changed: {}; needs a restart: {}",
+           change.changed.empty() ? "nothing" : fmt::format("{}", fmt::join(change.changed, ", ")),
+           change.needs_restart.empty() ? "nothing"
+                                        : fmt::format("{}", fmt::join(change.needs_restart, ", ")));
+  return {std::move(change.changed), std::move(change.needs_restart), config_.notes};
 }
 
 void EmbeddedServer::start() {

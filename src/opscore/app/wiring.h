@@ -2,6 +2,8 @@
 // The composition root: how one process of opscore fits together, in one screen. Members are built
 // in this order and destroyed in reverse; each borrows from those above it.
 
+#include <mutex>
+
 #include "opscore/api/server.h"
 #include "opscore/app/installed_actors.h"
 #include "opscore/app/listener.h"
@@ -25,6 +27,7 @@ struct WiringOptions {
   std::function<void(const std::string&)> on_dying = [](const std::string&) {};
   std::function<void(const std::string&)> on_command = [](const std::string&) {};
   std::optional<LostSession> previous_death;  // of the worker before this one
+  std::function<Config()> read_config;        // for a reload; empty: there is none
 };
 
 LogOptions log_options(const Config& config);
@@ -42,7 +45,23 @@ class EmbeddedServer {
   bool stop(const std::string& last_words);
   // A drain under way does not wait for its grace any longer.
   void hurry() { worker.hurry(); }
+  // Reads the configuration again and changes what can change while running: actors, limits,
+  // retention, agents, log level. Throws Error{invalid} when it is not usable; then nothing was
+  // changed, and the log says why. From any thread; one at a time.
+  ReloadReport reload();
+  // The same, where nobody waits for an answer.
+  void reload_if_usable();
 
+ private:
+  ReloadReport reload_from(Config next);
+
+  std::mutex reload_mutex_;
+  const AddActors add_actors_;
+  const std::function<Config()> read_config_;
+  Cgroups* const groups_;
+  Config config_;  // what is in force; guarded by reload_mutex_
+
+ public:
   Log log;
   SystemClock clock;
   SystemRandom random;
@@ -50,7 +69,7 @@ class EmbeddedServer {
   Reaper reaper;
   HttpClient http;
   AddressGuard guard;  // of URLs that requests and models name
-  std::unique_ptr<InstalledActors> actors;
+  std::shared_ptr<InstalledActors> actors;
   std::unique_ptr<Store> store;
   Service service;
   Worker worker;

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "opscore/engine/diagnosis.h"
+#include "opscore/engine/facts.h"
 
 namespace opscore {
 namespace {
@@ -17,14 +17,8 @@ Facts gather(Store& store, const Clock& clock, std::string_view task_id, bool se
                 fmt::format("no task '{}'; it may have been deleted, or its retention is "
                             "over. 'opscore tasks list' shows what there is",
                             task_id));
-  Facts facts;
-  facts.task = std::move(*task);
-  facts.attempts = store.reader().attempts(facts.task.key);
-  for (QueueStats& stats : store.reader().queues())
-    if (stats.name == facts.task.queue) facts.queue = std::move(stats);
   // Long enough to still know the session that a running task was leased to.
-  facts.sessions = store.fleet().sessions(std::chrono::hours(24));
-  facts.now = clock.now();
+  Facts facts = gather_facts(store, clock, std::move(*task), std::chrono::hours(24));
   facts.server_down = server_down;
   return facts;
 }
@@ -41,10 +35,12 @@ Hop record_hop(const Facts& facts) {
 Hop queue_hop(const Facts& facts) {
   if (!facts.queue) return {"queue", true, fmt::format("{}: no counts", facts.task.queue)};
   const QueueStats& queue = *facts.queue;
-  return {
-      "queue", true,
+  std::string evidence =
       fmt::format("{}: {} pending, {} scheduled, {} running, {} dead{}", queue.name, queue.pending,
-                  queue.scheduled, queue.running, queue.dead, queue.paused ? "; paused" : "")};
+                  queue.scheduled, queue.running, queue.dead, queue.paused ? "; paused" : "");
+  int64_t limit = queue.limits.in_force(&QueueLimits::concurrency);
+  if (limit != kUnlimited) evidence += fmt::format("; at most {} running on one worker", limit);
+  return {"queue", true, evidence};
 }
 
 Hop session_hop(const Facts& facts) {
@@ -97,10 +93,19 @@ Hop attempt_hop(const Facts& facts) {
   return {"attempt", true, evidence};
 }
 
-std::string command_for(Verdict verdict, const Facts& facts, const std::string& id) {
+// One more than the limit that is reached.
+std::string raise_command(const Facts& facts, bool of_queue) {
+  if (of_queue)
+    return fmt::format("opscore queues set {} --concurrency {}", facts.queue->name,
+                       facts.queue->limits.in_force(&QueueLimits::concurrency) + 1);
+  return fmt::format("opscore actors set {} --concurrency {}", facts.actor->type,
+                     facts.actor->concurrency_in_force() + 1);
+}
+
+std::string command_for(const Diagnosis& diagnosis, const Facts& facts, const std::string& id) {
   // Nothing else helps before a server runs.
   if (facts.server_down && !is_terminal(facts.task.state())) return "opscore up";
-  switch (verdict) {
+  switch (diagnosis.verdict) {
     case Verdict::completed:
       return fmt::format("opscore tasks show {}", id);
     case Verdict::failed:
@@ -114,6 +119,8 @@ std::string command_for(Verdict verdict, const Facts& facts, const std::string& 
       return "opscore workers list";
     case Verdict::no_actor:
       return "opscore actors";
+    case Verdict::limit_reached:
+      return raise_command(facts, diagnosis.broken_hop == "queue");
     case Verdict::slots_busy:
       return fmt::format("opscore tasks list --status running");
     case Verdict::lease_lost:
@@ -142,7 +149,7 @@ Explanation explain(Store& store, const Clock& clock, std::string_view task_id, 
   }
   explanation.verdict = to_string(diagnosis.verdict);
   explanation.sentence = diagnosis.sentence;
-  explanation.next_command = command_for(diagnosis.verdict, facts, explanation.task_id);
+  explanation.next_command = command_for(diagnosis, facts, explanation.task_id);
   return explanation;
 }
 

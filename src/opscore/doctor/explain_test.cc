@@ -123,6 +123,21 @@ TEST_F(ExplainTest, queue_paused) {
   EXPECT_THAT(it.hops.back().evidence, HasSubstr("paused"));
 }
 
+TEST_F(ExplainTest, limit_reached) {
+  report({"out"}, {"mail"});
+  store->tasks().change_settings(
+      [](Settings& settings) { settings.queues["out"].limits.chosen.concurrency = 1; });
+  std::string first = submit(), second = submit();
+  claim();
+  expect(second, "limit_reached", "queue", "opscore queues set out --concurrency 2");
+  store->tasks().change_settings([](Settings& settings) {
+    settings.queues["out"].limits.chosen.concurrency = kUnlimited;
+    settings.actor_concurrency["mail"] = 1;
+  });
+  store->fleet().announce_actors({{.type = "mail", .kind = "exec"}});
+  expect(second, "limit_reached", "slot", "opscore actors set mail --concurrency 2");
+}
+
 TEST_F(ExplainTest, slots_busy) {
   report({"out"}, {"mail"}, 2);
   auto it = expect(submit(), "slots_busy", "slot", "opscore tasks list --status running");

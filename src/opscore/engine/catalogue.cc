@@ -38,6 +38,17 @@ std::shared_ptr<const Catalogue::Snapshot> Catalogue::fresh_view() {
   return snapshot_;
 }
 
+void Catalogue::declare(std::vector<CatalogueEntry> declared) {
+  std::lock_guard lock(mutex_);
+  declared_ = std::move(declared);
+  snapshot_ = load();
+}
+
+void Catalogue::refresh() {
+  std::lock_guard lock(mutex_);
+  snapshot_ = load();
+}
+
 std::shared_ptr<const Catalogue::Snapshot> Catalogue::load() {
   auto snapshot = std::make_shared<Snapshot>();
   snapshot->taken_at = clock_.steady();

@@ -41,14 +41,18 @@ class Catalogue {
   std::shared_ptr<const Snapshot> view();
   // For a name that view() does not have: it may have been announced a moment ago.
   std::shared_ptr<const Snapshot> fresh_view();
+  // Replaces what is declared; the next view is new.
+  void declare(std::vector<CatalogueEntry> declared);
+  // Something is known to have changed: the next view is new.
+  void refresh();
 
  private:
   std::shared_ptr<const Snapshot> load();
 
   Fleet& fleet_;
   const Clock& clock_;
-  const std::vector<CatalogueEntry> declared_;
   std::mutex mutex_;
+  std::vector<CatalogueEntry> declared_;      // guarded by mutex_
   std::shared_ptr<const Snapshot> snapshot_;  // guarded by mutex_
 };
 

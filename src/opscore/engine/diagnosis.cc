@@ -11,11 +11,11 @@
 namespace opscore {
 namespace {
 
-constexpr std::array kWords{"completed",         "failed",         "cancelled",   "due_later",
-                            "waiting_for_retry", "snoozed",        "waiting",     "queue_paused",
-                            "server_down",       "no_worker",      "no_actor",    "slots_busy",
-                            "suspect_waiting",   "about_to_start", "not_started", "stopping",
-                            "lease_lost",        "running"};
+constexpr std::array kWords{
+    "completed",   "failed",        "cancelled",    "due_later",       "waiting_for_retry",
+    "snoozed",     "waiting",       "queue_paused", "server_down",     "no_worker",
+    "no_actor",    "limit_reached", "slots_busy",   "suspect_waiting", "about_to_start",
+    "not_started", "stopping",      "lease_lost",   "running"};
 
 bool contains(const std::vector<std::string>& list, const std::string& word) {
   return std::find(list.begin(), list.end(), word) != list.end();
@@ -62,6 +62,27 @@ Diagnosis diagnose_scheduled(const Facts& facts) {
           "attempt"};
 }
 
+// No session runs more than a limit allows, so all that could run the task are at it exactly when
+// together they run that many.
+bool is_reached(int64_t limit, int64_t running, int sessions) {
+  return limit != kUnlimited && running >= limit * sessions;
+}
+
+std::optional<Diagnosis> diagnose_limits(const Facts& facts, int able) {
+  static constexpr char kSentence[] =
+      "{} '{}': limit of {} running on this worker reached; it starts when one of them ends.";
+  int64_t limit =
+      facts.queue ? facts.queue->limits.in_force(&QueueLimits::concurrency) : kUnlimited;
+  if (facts.queue && is_reached(limit, facts.queue->running, able))
+    return Diagnosis{Verdict::limit_reached,
+                     fmt::format(kSentence, "Queue", facts.task.queue, limit), "queue"};
+  limit = facts.actor ? facts.actor->concurrency_in_force() : kUnlimited;
+  if (facts.actor && is_reached(limit, facts.actor_running, able))
+    return Diagnosis{Verdict::limit_reached,
+                     fmt::format(kSentence, "Actor", facts.actor->type, limit), "slot"};
+  return std::nullopt;
+}
+
 // Pending: follow queue -> session -> slot until something is missing.
 Diagnosis diagnose_pending(const Facts& facts) {
   const Task& task = facts.task;
@@ -86,6 +107,7 @@ Diagnosis diagnose_pending(const Facts& facts) {
             fmt::format("{} session{} queue '{}', but none can run type '{}'.", serving,
                         serving == 1 ? " serves" : "s serve", task.queue, task.type),
             "session"};
+  if (auto reached = diagnose_limits(facts, able)) return *reached;
   if (busy >= slots)
     return {Verdict::slots_busy,
             fmt::format("All {} slots of the {} worker session{} that could run it are busy.",

@@ -14,7 +14,9 @@ struct Facts {
   Task task;
   std::vector<Attempt> attempts;
   std::optional<QueueStats> queue;
-  std::vector<Session> sessions;  // that have not ended, and the task's own whatever it is
+  std::optional<CatalogueEntry> actor;  // of what is not running yet
+  int64_t actor_running = 0;            // tasks of it, when it has a limit
+  std::vector<Session> sessions;        // that have not ended, and the task's own whatever it is
   TimePoint now{};
   bool server_down = false;  // read from the file, without a server
 };
@@ -29,9 +31,10 @@ enum class Verdict : uint8_t {
   snoozed,            // its actor asked to be run later
   waiting,            // for other tasks or a person
   queue_paused,
-  server_down,  // nothing is running that could take it
-  no_worker,    // no live session serves its queue
-  no_actor,     // sessions serve the queue, but none can run the type
+  server_down,    // nothing is running that could take it
+  no_worker,      // no live session serves its queue
+  no_actor,       // sessions serve the queue, but none can run the type
+  limit_reached,  // of its queue or its actor
   slots_busy,
   suspect_waiting,  // it may have crashed a worker and runs alone
   about_to_start,

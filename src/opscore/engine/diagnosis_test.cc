@@ -1,11 +1,14 @@
 #include "opscore/engine/diagnosis.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "opscore/model/limits.h"
 
 namespace opscore {
 namespace {
+
+using testing::HasSubstr;
 
 constexpr TimePoint kNow{Duration(1'750'000'000'000)};
 
@@ -76,6 +79,35 @@ TEST(Diagnosis, nobody_has_the_actor) {
   Facts facts = pending();
   facts.sessions = {worker("default", "other")};
   EXPECT_EQ(diagnose(facts).verdict, Verdict::no_actor);
+}
+
+TEST(Diagnosis, a_limit_of_the_queue) {
+  Facts facts = pending();
+  facts.queue.emplace();
+  facts.queue->limits.configured.concurrency = 2;
+  facts.queue->running = 1;
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::about_to_start);
+  facts.queue->running = 2;
+  Diagnosis reached = diagnose(facts);
+  EXPECT_EQ(reached.verdict, Verdict::limit_reached);
+  EXPECT_EQ(reached.broken_hop, "queue");
+  EXPECT_THAT(reached.sentence, HasSubstr("limit of 2 running on this worker reached"));
+  facts.queue->limits.chosen.concurrency = 3;
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::about_to_start);
+  facts.queue->limits.chosen.concurrency = 2;
+  facts.sessions.push_back(facts.sessions[0]);
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::about_to_start) << "the other worker has room";
+}
+
+TEST(Diagnosis, a_limit_of_the_actor) {
+  Facts facts = pending();
+  facts.actor = CatalogueEntry{.type = "t", .kind = "exec", .concurrency = 1};
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::about_to_start);
+  facts.actor_running = 1;
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::limit_reached);
+  EXPECT_EQ(diagnose(facts).broken_hop, "slot");
+  facts.actor->chosen_concurrency = kUnlimited;
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::about_to_start);
 }
 
 TEST(Diagnosis, all_slots_busy) {

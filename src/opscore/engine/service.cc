@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "opscore/engine/facts.h"
 #include "opscore/engine/history.h"
 #include "opscore/engine/submission.h"
 #include "opscore/model/decide.h"
@@ -28,6 +29,35 @@ Error conflict_error(Store& store, const InsertItem& item, const InsertResult& r
                            item.spec.type, own_id ? "task_id" : "idempotency_key",
                            result.conflicting.key, holder, own_id ? "id" : "key"))
       .at(own_id ? "task_id" : "idempotency_key");
+}
+
+Error too_large_error(const std::string& queue, int64_t limit) {
+  return Error(Errc::too_large,
+               fmt::format("input_data: queue '{}' takes inputs of at most {} bytes "
+                           "(max_input_bytes)",
+                           queue, limit))
+      .at("input_data");
+}
+
+// Why an item was not inserted.
+Error refusal(Store& store, const InsertItem& item, const InsertResult& result) {
+  if (result.kind == InsertResult::Kind::conflict) return conflict_error(store, item, result);
+  if (result.kind == InsertResult::Kind::input_too_large)
+    return too_large_error(item.spec.queue, result.limit);
+  return Error(Errc::queue_full,
+               fmt::format("queue '{}' is full: at most {} of its tasks may wait to be started "
+                           "(max_pending); submit again later",
+                           item.spec.queue, result.limit))
+      .at("queue");
+}
+
+void check_limit(const std::optional<LimitValue>& change, int64_t min, int64_t max,
+                 const char* field) {
+  if (!change || !*change || **change == kUnlimited) return;
+  if (**change < min || **change > max)
+    throw Error(Errc::invalid,
+                fmt::format("{}: {} is not from {} to {}", field, **change, min, max))
+        .at(field);
 }
 
 Error in_item(const Error& error, size_t index, bool many) {
@@ -133,10 +163,10 @@ std::vector<Submitted> Service::submit_many(std::vector<SubmitRequest> requests,
   }
   auto results = store_.tasks().insert(std::move(items), mode);
   for (size_t n = 0; n < results.size(); ++n) {
-    if (results[n].kind != InsertResult::Kind::conflict) continue;
+    if (!results[n].refused()) continue;
     InsertItem said;
     said.spec = specs[n];
-    Error error = conflict_error(store_, said, results[n]);
+    Error error = refusal(store_, said, results[n]);
     counters_->refused.add();
     if (mode == InsertMode::all_or_nothing) throw in_item(error, places[n], many);
     answers[places[n]].refused = error;
@@ -215,12 +245,22 @@ Task Service::retry(std::string_view id, std::optional<std::string> edited_input
       edited.input = *edited_input;
       std::vector<std::string> warnings;
       prepare(std::move(edited), warnings);
+      check_edit(task.queue, *edited_input);
     }
     auto plan = decide_retry(task, edited_input, clock_.now());
     if (!plan) throw plan.error().with_context(fmt::format("task {}", id));
     if (store_.tasks().apply({*plan})[0] != Applied::lease_lost) return get(task.key);
   }
   throw Error(Errc::conflict, fmt::format("retry task {}: it keeps changing; try again", id));
+}
+
+void Service::check_edit(const std::string& queue, const std::string& input) {
+  auto queues = store_.reader().queues();
+  for (const QueueStats& stats : queues) {
+    int64_t limit = stats.limits.in_force(&QueueLimits::max_input_bytes);
+    if (stats.name == queue && static_cast<int64_t>(input.size()) > limit)
+      throw too_large_error(queue, limit);
+  }
 }
 
 void Service::remove(std::string_view id) {
@@ -281,6 +321,33 @@ void Service::set_paused(const std::string& queue, bool paused) {
   store_.tasks().set_paused(queue, paused);
 }
 
+void Service::set_limits(const std::string& queue, const QueueLimitsChange& change) {
+  if (auto problem = queue_name_problem(queue))
+    throw Error(Errc::invalid, fmt::format("queue: '{}' {}", queue, *problem)).at("queue");
+  check_limit(change.max_pending, 0, limits::kLimitMax, "max_pending");
+  check_limit(change.concurrency, 1, limits::kLimitMax, "concurrency");
+  check_limit(change.max_input_bytes, 1, static_cast<int64_t>(options_.input_bytes_max),
+              "max_input_bytes");
+  store_.tasks().change_settings([&](Settings& settings) {
+    QueueLimits& chosen = settings.queues[queue].limits.chosen;
+    chosen.max_pending = change.max_pending.value_or(chosen.max_pending);
+    chosen.concurrency = change.concurrency.value_or(chosen.concurrency);
+    chosen.max_input_bytes = change.max_input_bytes.value_or(chosen.max_input_bytes);
+  });
+}
+
+void Service::set_concurrency(const std::string& type, LimitValue concurrency) {
+  check_limit(concurrency, 1, limits::kLimitMax, "concurrency");
+  std::string name = actor(type).type;
+  store_.tasks().change_settings([&](Settings& settings) {
+    if (concurrency)
+      settings.actor_concurrency[name] = *concurrency;
+    else
+      settings.actor_concurrency.erase(name);
+  });
+  catalogue_.refresh();
+}
+
 Job Service::purge(const std::string& name) {
   queue(name);  // refuses an unknown one
   JobRequest request;
@@ -302,6 +369,13 @@ std::vector<CatalogueEntry> Service::actors() {
   return entries;
 }
 
+CatalogueEntry Service::actor(const std::string& type) {
+  auto view = catalogue_.fresh_view();
+  if (const Catalogue::Known* known = view->find(type)) return known->entry;
+  throw Error(Errc::not_found,
+              fmt::format("no actor '{}'; 'opscore actors' shows what there is", type));
+}
+
 Readiness Service::readiness() {
   Readiness readiness;
   try {
@@ -320,19 +394,10 @@ Readiness Service::readiness() {
   return readiness;
 }
 
-Facts Service::facts_of(const Task& task) {
-  Facts facts;
-  facts.task = task;
-  facts.attempts = store_.reader().attempts(task.key);
-  for (QueueStats& stats : store_.reader().queues())
-    if (stats.name == task.queue) facts.queue = std::move(stats);
-  facts.sessions = store_.fleet().sessions(Duration(0));
-  facts.now = clock_.now();
-  return facts;
-}
-
 std::string Service::reason(const Task& task) {
-  return is_terminal(task.state()) ? std::string() : diagnose(facts_of(task)).sentence;
+  return is_terminal(task.state())
+             ? std::string()
+             : diagnose(gather_facts(store_, clock_, task, Duration(0))).sentence;
 }
 
 std::string Service::worker_name(SessionId session) {

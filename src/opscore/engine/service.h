@@ -14,7 +14,6 @@
 #include "opscore/base/random.h"
 #include "opscore/engine/bulk_jobs.h"
 #include "opscore/engine/catalogue.h"
-#include "opscore/engine/diagnosis.h"
 #include "opscore/model/limits.h"
 #include "opscore/store/store.h"
 
@@ -57,6 +56,11 @@ struct QueueView {
   std::optional<Duration> oldest_pending_age;
   int sessions = 0;  // live ones that consume it
   int slots = 0;     // theirs together
+};
+
+// What is absent stays as it is.
+struct QueueLimitsChange {
+  std::optional<LimitValue> max_pending, concurrency, max_input_bytes;
 };
 
 struct Readiness {
@@ -104,11 +108,17 @@ class Service {
   std::vector<QueueView> queues();
   QueueView queue(const std::string& name);  // throws not_found
   void set_paused(const std::string& queue, bool paused);
+  // Both set limits while running; see TaskStore::change_settings().
+  void set_limits(const std::string& queue, const QueueLimitsChange& change);
+  void set_concurrency(const std::string& type, LimitValue concurrency);  // throws not_found
   // Deletes what is unfinished and does not run. A job like others; worked on for a second here,
   // and in the background when that was not enough.
   Job purge(const std::string& queue);
   std::vector<Session> workers(Duration ended_within = Duration(0));
   std::vector<CatalogueEntry> actors();
+  CatalogueEntry actor(const std::string& type);  // or an alias of it; throws not_found
+  // Replaces ServiceOptions::declared.
+  void declare(std::vector<CatalogueEntry> declared) { catalogue_.declare(std::move(declared)); }
   Readiness readiness();
   // One sentence on why an unfinished task is not done.
   std::string reason(const Task& task);
@@ -123,7 +133,7 @@ class Service {
  private:
   struct Counters;
   InsertItem prepare(SubmitRequest request, std::vector<std::string>& warnings);
-  Facts facts_of(const Task& task);
+  void check_edit(const std::string& queue, const std::string& input);
 
   Store& store_;
   const Clock& clock_;

@@ -103,6 +103,7 @@ std::string encode_entry(const CatalogueEntry& entry) {
   out.duration("timeout_ms", entry.timeout);
   if (entry.max_attempts) out.number("max_attempts", *entry.max_attempts);
   if (entry.retry) out.json("retry", encode_retry(*entry.retry));
+  if (entry.concurrency) out.number("concurrency", *entry.concurrency);
   out.json("aliases", encode_names(entry.aliases));
   out.text("sandbox", entry.sandbox);
   out.text("unsandboxed", entry.unsandboxed);
@@ -131,6 +132,8 @@ CatalogueEntry decode_entry(std::string_view text) {
       entry.max_attempts = read_int(in);
     else if (name == "retry")
       entry.retry = read_retry(in);
+    else if (name == "concurrency")
+      entry.concurrency = in.integer();
     else if (name == "aliases")
       entry.aliases = read_names(in);
     else if (name == "sandbox")

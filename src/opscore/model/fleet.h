@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "opscore/model/settings.h"
 #include "opscore/model/task.h"
 
 namespace opscore {
@@ -49,6 +50,8 @@ struct RenewReply {
   bool lost = false;                  // the session was ended by somebody else: drop everything
   std::vector<Lease> cancels;         // attempts of this session to be stopped
   std::vector<std::string> commands;  // "drain", "stop", "log-level debug"
+  // Settings::actor_concurrency.
+  std::map<std::string, int64_t> actor_concurrency;
 };
 
 // One actor that workers of this installation can run.
@@ -62,10 +65,17 @@ struct CatalogueEntry {
   std::optional<Duration> timeout;
   std::optional<int> max_attempts;
   std::optional<RetryPolicy> retry;
+  // Tasks of it that one worker runs at once: as configured, and as set while running, which wins.
+  std::optional<int64_t> concurrency;
+  std::optional<int64_t> chosen_concurrency;  // the store's to know: not part of what is announced
   std::vector<std::string> aliases;  // other names under which tasks of it may be submitted
   std::string sandbox;               // of a program: off, preferred, required; empty: not a program
   std::string unsandboxed;           // why it runs without the preferred one
   TimePoint seen_at{};               // last announced by a worker
+
+  int64_t concurrency_in_force() const {
+    return chosen_concurrency.value_or(concurrency.value_or(kUnlimited));
+  }
 };
 std::string encode_entry(const CatalogueEntry& entry);
 CatalogueEntry decode_entry(std::string_view text);
@@ -77,6 +87,7 @@ struct QueueStats {
   int64_t completed = 0, cancelled = 0;
   std::optional<TimePoint> oldest_pending_at;  // when the oldest due task became due
   bool paused = false;
+  LayeredLimits limits;
 };
 
 // Who ended a session, and what was running in it. What is not in `entered` was only claimed.

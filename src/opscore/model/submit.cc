@@ -11,4 +11,16 @@ std::string derived_task_id(std::string_view message_id) {
   return "message:" + to_hex(sha256(message_id)).substr(0, 32);
 }
 
+std::optional<InsertResult> refuse_by_limits(const LayeredLimits& limits, int64_t waiting,
+                                             size_t input_bytes) {
+  InsertResult refusal;
+  refusal.limit = limits.in_force(&QueueLimits::max_input_bytes);
+  refusal.kind = InsertResult::Kind::input_too_large;
+  if (static_cast<int64_t>(input_bytes) > refusal.limit) return refusal;
+  refusal.limit = limits.in_force(&QueueLimits::max_pending);
+  refusal.kind = InsertResult::Kind::queue_full;
+  if (waiting >= refusal.limit) return refusal;
+  return std::nullopt;
+}
+
 }  // namespace opscore

@@ -1,10 +1,12 @@
 #pragma once
 // Submitting: items, uniqueness keys, results.
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "opscore/model/settings.h"
 #include "opscore/model/task.h"
 
 namespace opscore {
@@ -34,10 +36,24 @@ struct InsertItem {
 std::string derived_task_id(std::string_view message_id);
 
 struct InsertResult {
-  enum class Kind : uint8_t { inserted, replayed, conflict } kind = Kind::inserted;
+  enum class Kind : uint8_t {
+    inserted,
+    replayed,
+    conflict,
+    queue_full,       // the queue's max_pending
+    input_too_large,  // the queue's max_input_bytes
+  } kind = Kind::inserted;
   TaskKey key;  // of the new task, or of the one in the way
   State state = State::pending;
   UniqueKey conflicting;  // when conflict
+  int64_t limit = 0;      // that forbids it, when it is one of the queue's
+
+  bool refused() const { return kind != Kind::inserted && kind != Kind::replayed; }
 };
+
+// Whether a queue takes one more task, when `waiting` wait to be started in it: the refusal, else
+// nothing. Pure.
+std::optional<InsertResult> refuse_by_limits(const LayeredLimits& limits, int64_t waiting,
+                                             size_t input_bytes);
 
 }  // namespace opscore

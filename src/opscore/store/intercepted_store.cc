@@ -64,8 +64,8 @@ class InterceptedTasks final : public TaskStore {
   size_t remove(std::span<const TaskKey> keys) override {
     return run_("remove", [&] { return inner_.remove(keys); });
   }
-  void set_paused(const std::string& queue, bool paused) override {
-    run_("set_paused", [&] { inner_.set_paused(queue, paused); });
+  void change_settings(const std::function<void(Settings&)>& change) override {
+    run_("change_settings", [&] { inner_.change_settings(change); });
   }
 
  private:

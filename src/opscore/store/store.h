@@ -7,6 +7,7 @@
 // happened, or the caller finds out by reading back), disk_low (insert only), corrupt, internal.
 // Times are by the store's clock, which is the Clock it was opened with.
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -17,6 +18,7 @@
 #include "opscore/base/time.h"
 #include "opscore/model/fleet.h"
 #include "opscore/model/plan.h"
+#include "opscore/model/settings.h"
 #include "opscore/model/submit.h"
 #include "opscore/model/task.h"
 #include "opscore/model/task_filter.h"
@@ -25,8 +27,8 @@
 namespace opscore {
 
 enum class InsertMode : uint8_t {
-  all_or_nothing,  // one conflict and nothing is inserted; the results say which
-  per_item,        // a conflict leaves only its own item out
+  all_or_nothing,  // one refusal and nothing is inserted; the results say which
+  per_item,        // a refusal leaves only its own item out
 };
 
 struct ClaimRequest {
@@ -36,11 +38,15 @@ struct ClaimRequest {
     size_t max = 0;  // tasks
   };
   std::vector<FromQueue> queues;  // in the order in which they should be served
-  // What the worker can run, and how many of each at most; absent types are skipped. Shared because
-  // it changes rarely and a claim happens thousands of times a second.
+  // What the worker can run; absent types are skipped. Shared because it changes rarely and a claim
+  // happens thousands of times a second.
   std::shared_ptr<const std::vector<std::string>> types;
-  std::vector<std::pair<std::string, size_t>> room;  // types with less room than the batch
-  size_t suspects = 1;                               // how many suspect tasks at most
+  struct Room {
+    std::vector<std::string> types;  // the names of one actor
+    size_t max = 0;                  // tasks of them together
+  };
+  std::vector<Room> room;  // of actors with a limit
+  size_t suspects = 1;     // how many suspect tasks at most
   // How long the answer may be put off while nothing is due. A store that can then claims a task in
   // the very commit that makes it due, and answers, perhaps with nothing, as soon as the change
   // feed has news for those who look for work. A store that cannot answers at once.
@@ -108,8 +114,16 @@ class TaskStore {
   // Deletes tasks that are not running, with all that belongs to them. How many.
   virtual size_t remove(std::span<const TaskKey> keys) = 0;
 
-  // Pausing stops claims from a queue; what runs goes on. Survives a restart.
-  virtual void set_paused(const std::string& queue, bool paused) = 0;
+  // Changes what is set about queues and actors; survives a restart, and holds from the next insert
+  // and claim on. `change` is given all that is set, in one transaction, and may be called twice.
+  //  * A paused queue gives out nothing; what runs goes on.
+  //  * An insert beyond max_pending or max_input_bytes is refused; see refuse_by_limits().
+  //  * A session is given no more of a queue than its concurrency, with what it runs of it already.
+  //  * actor_concurrency is passed on to the sessions, with their next renewal.
+  virtual void change_settings(const std::function<void(Settings&)>& change) = 0;
+  void set_paused(const std::string& queue, bool paused) {
+    change_settings([&](Settings& settings) { settings.queues[queue].paused = paused; });
+  }
 };
 
 struct TaskPage {
@@ -135,7 +149,7 @@ class TaskReader {
   virtual std::vector<Step> steps(TaskKey key) = 0;
   // The inputs a task has had, the submitted one first; size = edits + 1.
   virtual std::vector<std::string> inputs(TaskKey key) = 0;
-  // Every queue that has tasks, is paused, or has had tasks since the store was opened.
+  // Every queue that has tasks or settings, or has had tasks since the store was opened.
   virtual std::vector<QueueStats> queues() = 0;
 };
 

@@ -197,9 +197,8 @@ Command Script::insert() {
   return {"insert", [=](Side& side) {
             auto results = side.store->tasks().insert(items, mode);
             bool refused = mode == InsertMode::all_or_nothing &&
-                           std::any_of(results.begin(), results.end(), [](auto& result) {
-                             return result.kind == InsertResult::Kind::conflict;
-                           });
+                           std::any_of(results.begin(), results.end(),
+                                       [](auto& result) { return result.refused(); });
             std::string text;
             for (const InsertResult& result : results) {
               bool made = result.kind == InsertResult::Kind::inserted;
@@ -217,7 +216,7 @@ Command Script::claim() {
   if (chance(50)) std::swap(request.queues[0], request.queues[1]);
   request.types =
       types(chance(70) ? std::vector<std::string>{"a", "b"} : std::vector<std::string>{"a"});
-  if (chance(20)) request.room = {{"a", below(3)}};
+  if (chance(20)) request.room = {{{"a"}, below(3)}};
   request.suspects = below(2);
   size_t who = below(1000);
   return {"claim", [=](Side& side) mutable {
@@ -346,7 +345,9 @@ Command Script::record() {
 }
 
 Command Script::keep_up() {
-  size_t what = below(4);
+  size_t what = below(5);
+  bool limits = chance(50);
+  auto limit = static_cast<int64_t>(below(4)) + 1;
   std::string where = queue();
   Duration on(static_cast<int64_t>(below(60)));
   bool paused = chance(30);
@@ -356,6 +357,12 @@ Command Script::keep_up() {
             if (what == 1) tasks.promote(1000);  // how many depends on what a claim promoted
             if (what == 2) return std::to_string(tasks.expire(1000));
             if (what == 3) tasks.set_paused(where, paused);
+            if (what == 4)
+              tasks.change_settings([&](Settings& settings) {
+                settings.queues[where].limits.chosen = {
+                    .max_pending = limits ? LimitValue(limit * 4) : std::nullopt,
+                    .concurrency = limits ? LimitValue(limit) : std::nullopt};
+              });
             return "";
           }};
 }

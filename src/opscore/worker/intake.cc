@@ -23,7 +23,6 @@ Intake::Intake(Store& store, Runner& runner, const Clock& clock, Random& random,
       random_(random),
       log_(log),
       options_(std::move(options)),
-      types_(std::make_shared<const std::vector<std::string>>(options_.types)),
       shares_(options_.queues),
       loop_("intake", log, [this](std::stop_token stop) { return tick(stop); }) {}
 
@@ -58,12 +57,13 @@ void Intake::renew() {
   report.state = state();
   report.queues = shares_.names();
   if (options_.queues.contains("*")) report.queues.push_back("*");
-  report.types = options_.types;
+  report.types = *runner_.types();
   report.loops["intake"] = clock_.now();
   runner_.fill(report);
   RenewReply reply = store_.fleet().renew(session(), report);
   renew_at_ = clock_.steady() + limits::kRenewEvery;
   if (reply.lost) return lose_session();
+  runner_.set_concurrency(std::move(reply.actor_concurrency));
   for (const Lease& lease : reply.cancels) runner_.stop(lease, StopReason::cancel);
   for (const std::string& command : reply.commands) options_.on_command(command);
 }
@@ -83,15 +83,16 @@ size_t Intake::claim(size_t appetite, Duration patience) {
   ClaimRequest request;
   request.session = session();
   request.queues = shares_.divide(std::min(appetite, limits::kClaimBatch));
-  request.types = types_;
-  restricted_ = false;
-  for (const std::string& type : options_.limited_types) {
-    request.room.emplace_back(type, runner_.room(type));
-    restricted_ = restricted_ || request.room.back().second == 0;
-  }
-  request.patience = patience;
+  request.types = runner_.types();
+  restriction_waits_ = true;  // before looking, so that no end after it goes unnoticed
+  request.room = runner_.room();
   request.suspects = options_.suspects() == 0 ? 1 : 0;
-  restricted_ = restricted_ || request.suspects == 0;
+  restricted_ = request.suspects == 0 ||
+                std::any_of(request.room.begin(), request.room.end(),
+                            [](const ClaimRequest::Room& room) { return room.max == 0; });
+  restriction_waits_ = restricted_;
+  // A claim that waits would not notice that there is room again.
+  request.patience = restricted_ ? Duration(0) : patience;
   if (request.queues.empty()) {
     next_due_at_.reset();
     return 0;
@@ -193,6 +194,7 @@ Duration Intake::tick(std::stop_token stop) {
 }
 
 void Intake::room() {
+  if (restriction_waits_.exchange(false)) store_.changes().interrupt();
   if (!hungry_.exchange(false)) return;
   {
     std::lock_guard lock(mutex_);

@@ -22,8 +22,6 @@ struct IntakeOptions {
   std::string session_name;     // "host:pid"
   std::string session_context;  // JSON
   std::map<std::string, int> queues = {{"*", 1}};
-  std::vector<std::string> types;                       // what this worker can run, aliases too
-  std::vector<std::string> limited_types;               // those with a concurrency limit
   std::function<size_t()> suspects = [] { return 0; };  // in flight on this worker
   std::function<void(SessionId)> on_session;            // a session was opened
   std::function<void(SessionId)> on_lost;               // drop what belongs to it
@@ -72,7 +70,6 @@ class Intake {
   Random& random_;
   Log& log_;
   const IntakeOptions options_;
-  std::shared_ptr<const std::vector<std::string>> types_;
   QueueShares shares_;
   std::atomic<int64_t> session_{0};
   std::atomic<bool> draining_{false};
@@ -80,8 +77,9 @@ class Intake {
   bool consuming_ = false;           // claimed successfully since the session was opened
   // When a claim went out whose answer never came: it may have taken tasks that nobody knows of.
   std::optional<TimePoint> unanswered_claim_;
-  bool found_ = true;         // the last claim got something
-  bool restricted_ = false;  // the last claim left work because of limits or suspects
+  bool found_ = true;        // the last claim got something
+  bool restricted_ = false;  // the last claim was to leave work because of limits or suspects
+  std::atomic<bool> restriction_waits_{false};  // room() is to end the wait of a restricted claim
   SteadyPoint renew_at_{};
   uint64_t position_ = 0;  // in the change feed
   std::optional<TimePoint> next_due_at_;

@@ -29,7 +29,11 @@ class HoldingRunner final : public Runner {
     ages.push_back(age);
     return 0;
   }
-  size_t room(const std::string&) const override { return limited_room; }
+  std::shared_ptr<const std::vector<std::string>> types() const override { return known; }
+  std::vector<ClaimRequest::Room> room() const override { return {{{"limited"}, limited_room}}; }
+  void set_concurrency(std::map<std::string, int64_t> chosen) override {
+    concurrency = std::move(chosen);
+  }
   bool holds(const Lease& lease) const override {
     return std::any_of(held.begin(), held.end(),
                        [&](const ClaimedTask& task) { return task.lease() == lease; });
@@ -40,7 +44,10 @@ class HoldingRunner final : public Runner {
   void fill(SessionReport& report) const override { report.slots = static_cast<int>(slots); }
 
   size_t slots = 4;
+  std::shared_ptr<const std::vector<std::string>> known =
+      std::make_shared<std::vector<std::string>>(std::vector<std::string>{"t", "limited"});
   size_t limited_room = 4;
+  std::map<std::string, int64_t> concurrency;
   std::vector<ClaimedTask> held;
   std::vector<std::pair<Lease, StopReason>> stops;
   std::vector<Duration> ages;
@@ -57,8 +64,6 @@ struct IntakeTest : testing::Test {
     IntakeOptions options;
     options.session_name = "host:1";
     options.session_context = "{}";
-    options.types = {"t", "limited"};
-    options.limited_types = {"limited"};
     options.on_lost = [this](SessionId session) { lost.push_back(session); };
     options.on_command = [this](const std::string& command) { commands.push_back(command); };
     return options;
@@ -242,6 +247,23 @@ TEST_F(IntakeTest, a_queue_that_appears_later_is_served) {
   submit(1, "brand_new");
   intake.step();
   EXPECT_THAT(runner.held, SizeIs(1));
+}
+
+TEST_F(IntakeTest, limits_that_are_set_while_running_reach_the_runner) {
+  intake.step();
+  store->tasks().change_settings(
+      [](Settings& settings) { settings.actor_concurrency["limited"] = 2; });
+  intake.step();
+  EXPECT_EQ(runner.concurrency.at("limited"), 2);
+}
+
+TEST_F(IntakeTest, an_end_is_noticed_at_once_while_a_type_is_at_its_limit) {
+  runner.limited_room = 0;
+  submit(1, "default", "limited");
+  intake.step();
+  uint64_t position = store->changes().position();
+  intake.room();
+  EXPECT_GT(store->changes().position(), position) << "the wait for news has ended";
 }
 
 TEST_F(IntakeTest, a_type_at_its_limit_is_left_alone) {

@@ -32,6 +32,7 @@ Maintenance::Maintenance(Store& store, const Clock& clock, Log& log, Metrics& me
       clock_(clock),
       log_(log),
       options_(std::move(options)),
+      retention_(options_.retention),
       expired_(metrics.counter("opscore_tasks_expired_total", "Tasks failed by their deadline.")),
       rescued_(metrics.counter("opscore_attempts_rescued_total",
                                "Attempts taken back from lost sessions.")),
@@ -78,8 +79,16 @@ void Maintenance::rescue_lost_sessions() {
   }
 }
 
+void Maintenance::set_retention(Retention retention) {
+  std::lock_guard lock(retention_mutex_);
+  retention_ = std::move(retention);
+}
+
 void Maintenance::prune() {
-  size_t count = store_.tasks().prune(options_.retention, kStep * 10);
+  std::unique_lock lock(retention_mutex_);
+  Retention retention = retention_;
+  lock.unlock();
+  size_t count = store_.tasks().prune(retention, kStep * 10);
   pruned_.add(static_cast<double>(count));
   // A backlog is worked off in steps, so that other writers get their turn in between.
   prune_at_ = clock_.steady() + (count > 0 ? Duration(100) : kPruneEvery);

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <functional>
 #include <map>
+#include <mutex>
 
 #include "opscore/base/log.h"
 #include "opscore/base/metrics.h"
@@ -54,6 +55,8 @@ class Maintenance {
   void stop() { loop_.stop(); }
   // There is something to do before the next round is due.
   void wake() { loop_.wake(); }
+  // From any thread.
+  void set_retention(Retention retention);
   // One round of whatever is due; how long until the next. For the loop and the simulation.
   Duration tick();
   // As the last tick found: whether this process is the one that does it.
@@ -69,6 +72,8 @@ class Maintenance {
   const Clock& clock_;
   Log& log_;
   const MaintenanceOptions options_;
+  std::mutex retention_mutex_;
+  Retention retention_;  // guarded by retention_mutex_
   Counter& expired_;
   Counter& rescued_;
   Counter& pruned_;

@@ -3,11 +3,15 @@
 // process; child processes with many tasks in flight come later, on the same seam.
 
 #include <functional>
+#include <map>
+#include <memory>
+#include <string>
 #include <vector>
 
 #include "opscore/base/time.h"
 #include "opscore/model/fleet.h"
 #include "opscore/model/outcome.h"
+#include "opscore/store/store.h"
 
 namespace opscore {
 
@@ -36,8 +40,12 @@ class Runner {
   // Takes back what has been claimed but not entered for longer than `age`; returned as handed_back
   // through Post. How many.
   virtual size_t hand_back_unstarted(Duration age) = 0;
-  // How many tasks of a type (by its registered name) may be started now.
-  virtual size_t room(const std::string& type) const = 0;
+  // The names of what it can run, aliases too.
+  virtual std::shared_ptr<const std::vector<std::string>> types() const = 0;
+  // How many more tasks may be started now, of each actor that has a limit.
+  virtual std::vector<ClaimRequest::Room> room() const = 0;
+  // Limits that were set while running, by type; they win over the actors' own.
+  virtual void set_concurrency(std::map<std::string, int64_t> chosen) = 0;
   // Is this attempt in a slot, or waiting for one.
   virtual bool holds(const Lease& lease) const = 0;
   // Slots without a task, minus what waits for one; 0 when none.

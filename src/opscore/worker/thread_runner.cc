@@ -17,16 +17,31 @@ constexpr int64_t kPaceFloorNs = 2'000;
 // What is claimed ahead at most, whatever the pace.
 constexpr size_t kAheadMax = 2 * limits::kClaimBatch;
 
+// The type, then its aliases.
+std::vector<std::string> names_of(const CatalogueEntry& entry) {
+  std::vector<std::string> names{entry.type};
+  names.insert(names.end(), entry.aliases.begin(), entry.aliases.end());
+  return names;
+}
+
 ErrorInfo words_of(const std::exception& error) {
   return {error_kind::kActorError, error.what(), {}};
 }
 
+Outcome no_actor_outcome(const std::string& type) {
+  Outcome outcome;
+  outcome.kind = Outcome::Kind::handed_back;
+  outcome.result.clear();
+  outcome.error = {
+      error_kind::kHandedBack, fmt::format("this worker has no actor '{}' any more", type), {}};
+  return outcome;
+}
+
 }  // namespace
 
-ThreadRunner::ThreadRunner(const Registry& registry, Store& store, const Clock& clock, Log& log,
-                           ThreadRunnerOptions options, Post post)
-    : registry_(registry),
-      store_(store),
+ThreadRunner::ThreadRunner(std::shared_ptr<const Registry> actors, Store& store, const Clock& clock,
+                           Log& log, ThreadRunnerOptions options, Post post)
+    : store_(store),
       clock_(clock),
       log_(log),
       options_(std::move(options)),
@@ -34,10 +49,41 @@ ThreadRunner::ThreadRunner(const Registry& registry, Store& store, const Clock& 
       watch_("watch", log, [this](std::stop_token) { return watch(); }) {
   OPSCORE_ASSERT(options_.slots > 0 && options_.slots <= CrashPage::kSlots, "slots out of range");
   for (size_t i = 0; i < options_.slots; ++i) slots_.push_back(std::make_unique<Slot>());
+  replace(std::move(actors));
 }
 
 ThreadRunner::~ThreadRunner() {
   stop_threads(Deadline::never());
+}
+
+void ThreadRunner::replace(std::shared_ptr<const Registry> actors) {
+  auto types = std::make_shared<std::vector<std::string>>();
+  for (const RegisteredActor* actor : actors->all()) {
+    auto names = names_of(actor->entry);
+    types->insert(types->end(), names.begin(), names.end());
+  }
+  std::lock_guard lock(mutex_);
+  actors_ = std::move(actors);
+  types_ = std::move(types);
+  find_limits();
+}
+
+void ThreadRunner::set_concurrency(std::map<std::string, int64_t> chosen) {
+  std::lock_guard lock(mutex_);
+  if (chosen == chosen_) return;
+  chosen_ = std::move(chosen);
+  find_limits();
+}
+
+void ThreadRunner::find_limits() {
+  limits_.clear();
+  for (const RegisteredActor* actor : actors_->all()) {
+    auto chosen = chosen_.find(actor->entry.type);
+    int64_t limit =
+        chosen == chosen_.end() ? actor->entry.concurrency.value_or(kUnlimited) : chosen->second;
+    if (limit != kUnlimited)
+      limits_.push_back({names_of(actor->entry), static_cast<size_t>(limit)});
+  }
 }
 
 void ThreadRunner::start_threads() {
@@ -61,18 +107,24 @@ bool ThreadRunner::stop_threads(Deadline deadline) {
 
 void ThreadRunner::start(std::vector<ClaimedTask> tasks) {
   SteadyPoint now = clock_.steady();
+  std::vector<Finished> strangers;
   size_t wake = 0;
   {
     std::lock_guard lock(mutex_);
     for (ClaimedTask& task : tasks) {
-      const RegisteredActor* actor = registry_.find(task.type);
-      if (actor && actor->concurrency > 0) ++limited_[actor];
+      const RegisteredActor* actor = actors_->find(task.type);
+      if (!actor) {  // it was claimed just before its actor was removed
+        Outcome outcome = no_actor_outcome(task.type);
+        strangers.push_back({std::move(task), std::move(outcome), {}, clock_.now()});
+        continue;
+      }
       if (task.live.suspect) ++suspects_;
-      queue_.push_back({std::move(task), actor, now});
+      queue_.push_back({std::move(task), {actors_, actor}, now});
     }
     wake = std::min(tasks.size(), slots_.size() - std::min(busy_, slots_.size()));
   }
   while (wake-- > 0) work_.notify_one();
+  if (!strangers.empty()) post_(std::move(strangers));
 }
 
 // Into the slot before the queue's lock is given up: at no time is a claimed task in neither.
@@ -89,7 +141,7 @@ bool ThreadRunner::take(Slot& slot) {
   slot.lease = task.lease();
   slot.stopping = Stopping::no;
   slot.abandoned = false;
-  slot.stop_grace = slot.current->actor ? slot.current->actor->stop_grace : limits::kStopGrace;
+  slot.stop_grace = slot.current->actor->stop_grace;
   slot.started_at = clock_.now();
   slot.timeout = attempt_timeout(task.options, slot.started_at);
   slot.began = clock_.steady();
@@ -132,6 +184,7 @@ void ThreadRunner::run_one(size_t index) {
   // Before left(): one abandoned slot too many would make idle() overlook a busy one.
   if (was_abandoned) abandoned_.fetch_sub(1);
   left(waiting, clock_.steady() - began);
+  waiting.actor.reset();  // it may be the last that holds on to actors that were replaced
   if (was_abandoned) {
     log_.warn("slot {}: the actor of {} returned after its slot was abandoned", index,
               store_.id_of(task));
@@ -146,10 +199,6 @@ void ThreadRunner::run_one(size_t index) {
 }
 
 Outcome ThreadRunner::call(const Waiting& waiting, SlotContext& context) {
-  if (!waiting.actor)
-    return Outcome::fail({error_kind::kNoActor,
-                          fmt::format("this worker has no actor '{}'", waiting.task.type),
-                          {}});
   try {
     return waiting.actor->actor->run(context);
   } catch (const JournalMismatch& mismatch) {
@@ -210,7 +259,6 @@ void ThreadRunner::left(const Waiting& waiting, std::chrono::nanoseconds took) {
   pace_ns_.store(std::max<int64_t>(next, 1), std::memory_order_relaxed);
   std::lock_guard lock(mutex_);
   --busy_;
-  if (waiting.actor && waiting.actor->concurrency > 0) --limited_[waiting.actor];
   if (waiting.task.live.suspect) --suspects_;
   if (ending_ && busy_ == 0) idle_.notify_all();
 }
@@ -231,7 +279,6 @@ void ThreadRunner::stop(const Lease& lease, StopReason reason) {
     auto found = std::find_if(queue_.begin(), queue_.end(),
                               [&](const Waiting& w) { return w.task.lease() == lease; });
     if (found != queue_.end()) {
-      if (found->actor && found->actor->concurrency > 0) --limited_[found->actor];
       if (found->task.live.suspect) --suspects_;
       if (why != Stopping::session_lost) {
         Outcome outcome = stopped_outcome(found->task, why, {});
@@ -272,14 +319,29 @@ size_t ThreadRunner::hand_back_unstarted(Duration age) {
   return leases.size();
 }
 
-size_t ThreadRunner::room(const std::string& type) const {
-  const RegisteredActor* actor = registry_.find(type);
-  if (!actor) return 0;
-  if (actor->concurrency == 0) return kAheadMax;
+std::shared_ptr<const std::vector<std::string>> ThreadRunner::types() const {
   std::lock_guard lock(mutex_);
-  auto used = limited_.find(actor);
-  size_t in_flight = used == limited_.end() ? 0 : used->second;
-  return actor->concurrency - std::min(actor->concurrency, in_flight);
+  return types_;
+}
+
+// Counted when it is asked for: only actors with a limit pay for it. By type, because what still
+// runs with an earlier definition of an actor counts, too.
+std::vector<ClaimRequest::Room> ThreadRunner::room() const {
+  std::lock_guard lock(mutex_);
+  std::vector<ClaimRequest::Room> rooms = limits_;
+  if (rooms.empty()) return rooms;
+  std::map<std::string_view, size_t*> by_type;
+  for (ClaimRequest::Room& room : rooms) by_type[room.types[0]] = &room.max;
+  auto count = [&](const Waiting& waiting) {
+    auto room = by_type.find(waiting.actor->entry.type);
+    if (room != by_type.end() && *room->second > 0) --*room->second;
+  };
+  for (const Waiting& waiting : queue_) count(waiting);
+  for (const auto& slot : slots_) {
+    std::lock_guard slot_lock(slot->mutex);
+    if (slot->lease) count(*slot->current);
+  }
+  return rooms;
 }
 
 bool ThreadRunner::holds(const Lease& lease) const {

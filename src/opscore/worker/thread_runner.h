@@ -29,9 +29,13 @@ struct ThreadRunnerOptions {
 // deadline; the process must exit when it answers false, because a thread is still inside an actor.
 class ThreadRunner final : public Runner {
  public:
-  ThreadRunner(const Registry& registry, Store& store, const Clock& clock, Log& log,
+  ThreadRunner(std::shared_ptr<const Registry> actors, Store& store, const Clock& clock, Log& log,
                ThreadRunnerOptions options, Post post);
   ~ThreadRunner() override;
+
+  // What is started from now on runs with these. What runs, or waits for its slot, ends with the
+  // actor it was given to.
+  void replace(std::shared_ptr<const Registry> actors);
 
   void start_threads();
   bool stop_threads(Deadline deadline);
@@ -40,7 +44,9 @@ class ThreadRunner final : public Runner {
   void stop(const Lease& lease, StopReason reason) override;
   void stop_all(StopReason reason) override;
   size_t hand_back_unstarted(Duration age) override;
-  size_t room(const std::string& type) const override;
+  std::shared_ptr<const std::vector<std::string>> types() const override;
+  std::vector<ClaimRequest::Room> room() const override;
+  void set_concurrency(std::map<std::string, int64_t> chosen) override;
   bool holds(const Lease& lease) const override;
   size_t free() const override;
   size_t appetite(Duration ahead) const override;
@@ -57,7 +63,7 @@ class ThreadRunner final : public Runner {
   enum class Stopping : uint8_t { no, timeout, cancel, drain, session_lost };
   struct Waiting {
     ClaimedTask task;
-    const RegisteredActor* actor;  // null: this worker has none
+    std::shared_ptr<const RegisteredActor> actor;  // keeps its registry alive
     SteadyPoint since;
   };
   // What one slot is doing. Its mutex is only ever contended by stop() and the watch.
@@ -87,8 +93,8 @@ class ThreadRunner final : public Runner {
   void check_slot(Slot& slot, size_t index, SteadyPoint now, std::vector<Finished>& lost);
   void ask_to_stop(Slot& slot, Stopping why);
   void left(const Waiting& waiting, std::chrono::nanoseconds took);
+  void find_limits();
 
-  const Registry& registry_;
   Store& store_;
   const Clock& clock_;
   Log& log_;
@@ -97,13 +103,16 @@ class ThreadRunner final : public Runner {
   std::function<void()> progress_wake_ = [] {};
 
   mutable std::mutex mutex_;
-  std::condition_variable work_;  // something waits for a slot, or all is ending
-  std::condition_variable idle_;  // the last busy slot was left
-  bool ending_ = false;           // guarded by mutex_
-  std::deque<Waiting> queue_;     // guarded by mutex_
-  std::map<const RegisteredActor*, size_t> limited_;  // in flight, of actors with a limit
-  size_t busy_ = 0;                                   // guarded by mutex_
-  size_t suspects_ = 0;                               // guarded by mutex_
+  std::condition_variable work_;            // something waits for a slot, or all is ending
+  std::condition_variable idle_;            // the last busy slot was left
+  bool ending_ = false;                     // guarded by mutex_
+  std::deque<Waiting> queue_;               // guarded by mutex_
+  std::shared_ptr<const Registry> actors_;  // guarded by mutex_
+  std::shared_ptr<const std::vector<std::string>> types_;  // of actors_; guarded by mutex_
+  std::map<std::string, int64_t> chosen_;                  // guarded by mutex_
+  std::vector<ClaimRequest::Room> limits_;                 // when all is idle; guarded by mutex_
+  size_t busy_ = 0;                                        // guarded by mutex_
+  size_t suspects_ = 0;                                    // guarded by mutex_
   std::atomic<size_t> abandoned_{0};
   std::atomic<int64_t> pace_ns_{0};  // how long a task occupies a slot, smoothed; 0: not measured
   std::vector<std::unique_ptr<Slot>> slots_;

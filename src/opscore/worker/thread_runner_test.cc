@@ -17,7 +17,7 @@ ThreadRunnerOptions options_of(const RunnerParts& parts) {
 }
 
 std::unique_ptr<Runner> make_thread_runner(RunnerParts parts) {
-  auto runner = std::make_unique<ThreadRunner>(parts.registry, parts.store, parts.clock, parts.log,
+  auto runner = std::make_unique<ThreadRunner>(parts.actors, parts.store, parts.clock, parts.log,
                                                options_of(parts), parts.post);
   runner->start_threads();
   return runner;
@@ -49,13 +49,13 @@ struct ThreadRunnerTest : testing::Test {
   SeededRandom random{3};
   std::unique_ptr<Log> log = silent_log();
   std::unique_ptr<Store> store = open_memory_store(clock, random);
-  Registry registry;
+  std::shared_ptr<Registry> actors = std::make_shared<Registry>();
+  Registry& registry = *actors;
   Gate gate;
   std::atomic<size_t> posted{0};
   ThreadRunner runner{
-      registry,     *store,
-      clock,        *log,
-      {.slots = 2}, [this](std::vector<Finished> finished) { posted += finished.size(); }};
+      actors, *store,       clock,
+      *log,   {.slots = 2}, [this](std::vector<Finished> finished) { posted += finished.size(); }};
 };
 
 TEST_F(ThreadRunnerTest, the_last_progress_is_taken_once) {

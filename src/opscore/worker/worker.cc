@@ -5,27 +5,19 @@
 namespace opscore {
 namespace {
 
-std::vector<std::string> runnable_types(const Registry& registry, bool only_limited) {
-  std::vector<std::string> types;
-  for (const RegisteredActor* actor : registry.all()) {
-    if (only_limited && actor->concurrency == 0) continue;
-    types.push_back(actor->entry.type);
-    types.insert(types.end(), actor->entry.aliases.begin(), actor->entry.aliases.end());
-  }
-  return types;
-}
+constexpr char kReport[] = "report";
 
 }  // namespace
 
-Worker::Worker(const Registry& registry, Store& store, const Clock& clock, Random& random, Log& log,
-               Metrics& metrics, WorkerOptions options)
-    : registry_(registry),
+Worker::Worker(std::shared_ptr<const Registry> actors, Store& store, const Clock& clock,
+               Random& random, Log& log, Metrics& metrics, WorkerOptions options)
+    : actors_(std::move(actors)),
       store_(store),
       clock_(clock),
       log_(log),
       options_(std::move(options)),
       finisher_(store, clock, random, log, metrics),
-      runner_(registry, store, clock, log,
+      runner_(actors_, store, clock, log,
               {.slots = options_.slots,
                .result_bytes_max = options_.result_bytes_max,
                .page = options_.page,
@@ -46,27 +38,50 @@ IntakeOptions Worker::intake_options() {
   intake.session_name = options_.session_name;
   intake.session_context = options_.session_context;
   intake.queues = options_.queues;
-  intake.types = runnable_types(registry_, false);
-  intake.limited_types = runnable_types(registry_, true);
   intake.suspects = [this] { return runner_.suspects(); };
   intake.on_session = [this](SessionId session) {
     if (options_.page) options_.page->set_session(session.value);
-    log_.info("session {} opened: {} slots, {} actors", session.value, options_.slots,
-              registry_.all().size());
+    log_.info("session {} opened: {} slots, {} types", session.value, options_.slots,
+              runner_.types()->size());
   };
   intake.on_lost = [this](SessionId session) { finisher_.forget(session); };
-  intake.on_command = options_.on_command;
+  intake.on_command = [this](const std::string& command) { on_command(command); };
   intake.on_progress = options_.on_progress;
   return intake;
 }
 
-void Worker::start() {
+void Worker::announce(const Registry& actors) {
   std::vector<CatalogueEntry> entries;
-  for (const RegisteredActor* actor : registry_.all()) {
+  for (const RegisteredActor* actor : actors.all()) {
     entries.push_back(actor->entry);
     entries.back().seen_at = clock_.now();
   }
   store_.fleet().announce_actors(entries);
+}
+
+// A session that is told something renews at once, with a report made after it was told.
+void Worker::replace(std::shared_ptr<const Registry> actors) {
+  runner_.replace(std::move(actors));
+  if (!session()) return;  // reports when it is opened
+  std::unique_lock lock(report_mutex_);
+  uint64_t before = reports_;
+  lock.unlock();
+  store_.fleet().command(session(), kReport);
+  lock.lock();
+  reported_.wait_for(lock, limits::kRenewEvery * 2, [&] { return reports_ != before; });
+}
+
+void Worker::on_command(const std::string& command) {
+  if (command != kReport) return options_.on_command(command);
+  {
+    std::lock_guard lock(report_mutex_);
+    ++reports_;
+  }
+  reported_.notify_all();
+}
+
+void Worker::start() {
+  announce(*actors_);
   finisher_.start();
   runner_.start_threads();
   progress_.start();

@@ -1,6 +1,9 @@
 #pragma once
 // One worker: intake, slots and finisher put together, with one way to start and one to stop.
 
+#include <condition_variable>
+#include <mutex>
+
 #include "opscore/worker/finisher.h"
 #include "opscore/worker/intake.h"
 #include "opscore/worker/thread_runner.h"
@@ -25,12 +28,17 @@ struct WorkerOptions {
 // start() and stop() may come from any one thread. All arguments must outlive it.
 class Worker {
  public:
-  Worker(const Registry& registry, Store& store, const Clock& clock, Random& random, Log& log,
-         Metrics& metrics, WorkerOptions options);
+  Worker(std::shared_ptr<const Registry> actors, Store& store, const Clock& clock, Random& random,
+         Log& log, Metrics& metrics, WorkerOptions options);
   ~Worker();
 
   // Announces the actors, then takes work.
   void start();
+  // Tells the installation what can be run; the catalogue of the store keeps it.
+  void announce(const Registry& actors);
+  // From now on runs what it starts with these actors; what runs ends with those it began with.
+  // Returns when the session has reported them, or after a while when it could not.
+  void replace(std::shared_ptr<const Registry> actors);
   // Drains: no more claims, what waits goes back, what runs gets the grace, then is stopped and
   // handed back uncharged. False: an actor did not stop; the process must exit now.
   bool stop(const std::string& last_words);
@@ -45,14 +53,18 @@ class Worker {
   Duration flush_progress();
   bool wait_idle(Duration grace);
   IntakeOptions intake_options();
+  void on_command(const std::string& command);
 
-  const Registry& registry_;
+  const std::shared_ptr<const Registry> actors_;  // that it starts with
   Store& store_;
   const Clock& clock_;
   Log& log_;
   const WorkerOptions options_;
   std::atomic<bool> hurried_{false};
   bool stopped_ = false;
+  std::mutex report_mutex_;
+  std::condition_variable reported_;
+  uint64_t reports_ = 0;       // asked for and made; guarded by report_mutex_
   SteadyPoint progress_at_{};  // of the progress loop: not before this
   Finisher finisher_;
   ThreadRunner runner_;

@@ -50,7 +50,7 @@ struct WorkerTest : testing::TestWithParam<Kind> {
     options.session_name = "test:1";
     options.session_context = "{}";
     options.drain_grace = drain_grace;
-    worker = std::make_unique<Worker>(registry, *store, clock, random, *log, metrics, options);
+    worker = std::make_unique<Worker>(actors, *store, clock, random, *log, metrics, options);
     worker->start();
   }
   std::vector<TaskKey> submit(const std::string& type, size_t count = 1) {
@@ -87,13 +87,42 @@ struct WorkerTest : testing::TestWithParam<Kind> {
   SystemRandom random;
   std::unique_ptr<Log> log = silent_log();
   Metrics metrics;
-  Registry registry;
+  std::shared_ptr<Registry> actors = std::make_shared<Registry>();
+  Registry& registry = *actors;
   Gate gate;
   std::atomic<int> runs{0};
   std::atomic<int> actions{0};
   std::unique_ptr<Store> store;
   std::unique_ptr<Worker> worker;
 };
+
+TEST_P(WorkerTest, what_runs_ends_with_the_actor_it_began_with) {
+  start();
+  auto before = submit("gate", 1);
+  ASSERT_TRUE(gate.wait_entered(1));
+  auto replacement = std::make_shared<Registry>();
+  replacement->add("gate", std::function<std::string(TaskContext&)>(
+                               [](TaskContext&) { return "\"replaced\""; }));
+  replacement->add(
+      "fresh", std::function<std::string(TaskContext&)>([](TaskContext&) { return "\"fresh\""; }));
+  worker->announce(*replacement);
+  worker->replace(replacement);
+  std::vector<std::string> types = store->fleet().sessions(0s).at(0).report.types;
+  EXPECT_EQ(types, (std::vector<std::string>{"fresh", "gate"})) << "it is on record at once";
+  auto after = submit("gate", 1), fresh = submit("fresh", 1);
+  wait_ended(after);
+  wait_ended(fresh);
+  EXPECT_EQ(task(after[0]).result, "\"replaced\"");
+  EXPECT_EQ(task(fresh[0]).result, "\"fresh\"");
+  EXPECT_EQ(task(before[0]).state(), State::running);
+  gate.open();
+  wait_ended(before);
+  EXPECT_EQ(task(before[0]).state(), State::completed);
+  EXPECT_NE(task(before[0]).result, "\"replaced\"");
+  auto gone = submit("count", 1);
+  EXPECT_EQ(task(gone[0]).state(), State::pending);
+  EXPECT_TRUE(worker->stop("done"));
+}
 
 TEST_P(WorkerTest, a_thousand_tasks_run_once_each) {
   start();

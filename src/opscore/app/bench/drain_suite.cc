@@ -87,8 +87,8 @@ Json drain_loaded(const Scene& scene, int64_t tasks) {
   auto opening = std::chrono::steady_clock::now();
   Bench bench(scene);
   double open_seconds = seconds_since(opening);
-  Registry registry;
-  add_builtin_actors(registry);
+  auto actors = std::make_shared<Registry>();
+  add_builtin_actors(*actors);
   WorkerOptions options;
   options.slots = static_cast<size_t>(scene.config.worker.slots);
   options.session_name = "bench";
@@ -99,7 +99,7 @@ Json drain_loaded(const Scene& scene, int64_t tasks) {
   uintmax_t wal_max = 0;
   auto began = std::chrono::steady_clock::now();
   {
-    Worker worker(registry, *bench.store, bench.clock, bench.random, bench.log, bench.metrics,
+    Worker worker(actors, *bench.store, bench.clock, bench.random, bench.log, bench.metrics,
                   options);
     worker.start();
     for (int64_t done = 0; done < tasks;) {

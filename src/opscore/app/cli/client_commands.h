@@ -44,12 +44,16 @@ CommandExit show_job(ClientContext& context);
 CommandExit watch_job(ClientContext& context);
 CommandExit stop_job(ClientContext& context);
 CommandExit list_queues(ClientContext& context);
+CommandExit show_queue(ClientContext& context);
+CommandExit set_queue(ClientContext& context);
 CommandExit pause_queue(ClientContext& context);
 CommandExit resume_queue(ClientContext& context);
 CommandExit purge_queue(ClientContext& context);
 CommandExit list_workers(ClientContext& context);
 CommandExit list_actors(ClientContext& context);
+CommandExit set_actor(ClientContext& context);
 CommandExit explain_task(ClientContext& context);
+CommandExit reload_config(ClientContext& context);
 
 // What the commands share.
 

@@ -174,6 +174,25 @@ CommandExit explain_task(ClientContext& context) {
   return CommandExit::ok;
 }
 
+CommandExit reload_config(ClientContext& context) {
+  ApiAnswer answer = context.api.post("/config/reload");
+  if (!answer.ok()) return print_refusal(context, "reload the configuration", answer);
+  if (context.line.json) {
+    context.out << answer.body << '\n';
+    return CommandExit::ok;
+  }
+  const Json report = parse_json(answer.body);
+  auto words = [&](const char* list) {
+    std::string text = list_of(report, list);
+    return text.empty() ? "nothing" : text;
+  };
+  context.out << fmt::format("changed: {}\nneeds a restart: {}\n", words("changed"),
+                             words("needs_restart"));
+  for (const Json& note : report.at("notes"))
+    context.err << "note: " << note.get<std::string>() << '\n';
+  return CommandExit::ok;
+}
+
 // layout: table
 ClientCommand find_client_command(const std::string& command) {
   struct Row {
@@ -185,9 +204,11 @@ ClientCommand find_client_command(const std::string& command) {
       {"tasks show", show_task},      {"tasks watch", watch_task},
       {"tasks cancel", cancel_tasks}, {"tasks retry", retry_tasks},
       {"tasks delete", delete_tasks}, {"queues list", list_queues},
+      {"queues show", show_queue},    {"queues set", set_queue},
       {"queues pause", pause_queue},  {"queues resume", resume_queue},
       {"queues purge", purge_queue},  {"workers list", list_workers},
-      {"actors", list_actors},        {"explain", explain_task},
+      {"actors", list_actors},        {"actors set", set_actor},
+      {"explain", explain_task},      {"config reload", reload_config},
       {"tasks export", export_tasks}, {"jobs list", list_jobs},
       {"jobs show", show_job},        {"jobs watch", watch_job},
       {"jobs stop", stop_job},

@@ -124,11 +124,11 @@ TEST_P(StoreClaim, RoomCapsAType) {
   auto fast = insert_many(5, spec("fast"));
   ClaimRequest capped = request();
   capped.types = types({"fast", "slow"});
-  capped.room = {{"slow", 2}};
+  capped.room = {{{"slow"}, 2}};
   auto tasks = store_->tasks().claim(capped).tasks;
   EXPECT_EQ(tasks.size(), 7u);
   EXPECT_EQ(std::count_if(tasks.begin(), tasks.end(), [](auto& t) { return t.type == "slow"; }), 2);
-  capped.room = {{"slow", 0}};
+  capped.room = {{{"slow"}, 0}};
   EXPECT_THAT(store_->tasks().claim(capped).tasks, IsEmpty());
   capped.room = {};
   EXPECT_EQ(keys_of(store_->tasks().claim(capped).tasks),
@@ -140,7 +140,7 @@ TEST_P(StoreClaim, RoomIsSharedByTheQueuesOfARequest) {
   insert_many(2, spec("t", "b"));
   ClaimRequest capped = request();
   capped.queues = {{"a", 9}, {"b", 9}};
-  capped.room = {{"t", 3}};
+  capped.room = {{{"t"}, 3}};
   EXPECT_EQ(store_->tasks().claim(capped).tasks.size(), 3u);
 }
 

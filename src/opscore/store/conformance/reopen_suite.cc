@@ -106,6 +106,19 @@ TEST_P(StoreReopen, PausesCountsAndTheCatalogueSurvive) {
   EXPECT_EQ(store_->fleet().catalogue()[0].kind, "exec");
 }
 
+TEST_P(StoreReopen, LimitsSurvive) {
+  LayeredLimits limits{{.max_pending = 7, .concurrency = kUnlimited}, {.max_input_bytes = 100}};
+  store_->tasks().change_settings([&](Settings& settings) {
+    settings.queues["q"].limits = limits;
+    settings.actor_concurrency["t"] = 3;
+  });
+  reopen();
+  session_ = store_->fleet().open_session("host:2", "{}");
+  EXPECT_EQ(queue("q").limits, limits);
+  EXPECT_FALSE(queue("q").paused);
+  EXPECT_EQ(store_->fleet().renew(session_, {}).actor_concurrency.at("t"), 3);
+}
+
 TEST_P(StoreReopen, ASuspectStaysOne) {
   TaskSpec at_once = spec();
   at_once.options.retry = retry_at_once();

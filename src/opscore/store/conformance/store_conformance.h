@@ -89,6 +89,10 @@ TaskFilter of_queue(const std::string& queue, StateSet states = {});
 
 class StoreInsert : public StoreConformance {};
 class StoreClaim : public StoreConformance {};
+class StoreLimits : public StoreConformance {
+ protected:
+  static constexpr std::chrono::seconds kPatience{30};
+};
 class StoreApply : public StoreConformance {};
 class StoreRescue : public StoreConformance {};
 class StoreUpkeep : public StoreConformance {};
@@ -125,6 +129,7 @@ class StoreModel : public testing::TestWithParam<StoreFactory> {};
   namespace opscore {                                   \
   OPSCORE_INSTANTIATE_ONE(name, StoreInsert, factory);  \
   OPSCORE_INSTANTIATE_ONE(name, StoreClaim, factory);   \
+  OPSCORE_INSTANTIATE_ONE(name, StoreLimits, factory);  \
   OPSCORE_INSTANTIATE_ONE(name, StoreApply, factory);   \
   OPSCORE_INSTANTIATE_ONE(name, StoreRescue, factory);  \
   OPSCORE_INSTANTIATE_ONE(name, StoreUpkeep, factory);  \

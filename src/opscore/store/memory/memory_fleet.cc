@@ -24,6 +24,7 @@ RenewReply MemoryFleet::renew(SessionId session, const SessionReport& report) {
     if (live.cancel_requested) reply.cancels.push_back({key, live.attempt});
   }
   reply.commands = state_.sessions.take_commands(session);
+  reply.actor_concurrency = state_.settings.actor_concurrency;
   state_.commit(std::move(effects));
   return reply;
 }
@@ -47,7 +48,12 @@ void MemoryFleet::announce_actors(const std::vector<CatalogueEntry>& entries) {
 
 std::vector<CatalogueEntry> MemoryFleet::catalogue() {
   std::lock_guard lock(state_.mutex);
-  return state_.sessions.catalogue();
+  auto entries = state_.sessions.catalogue();
+  for (CatalogueEntry& entry : entries)
+    if (auto chosen = state_.settings.actor_concurrency.find(entry.type);
+        chosen != state_.settings.actor_concurrency.end())
+      entry.chosen_concurrency = chosen->second;
+  return entries;
 }
 
 bool MemoryFleet::lead(SessionId session) {

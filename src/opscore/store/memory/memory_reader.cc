@@ -96,7 +96,10 @@ std::vector<QueueStats> MemoryReader::queues() {
   std::lock_guard lock(state_.mutex);
   std::map<std::string, QueueStats> stats;
   for (const std::string& queue : state_.seen_queues) stats[queue].paused = false;
-  for (const std::string& queue : state_.paused_queues) stats[queue].paused = true;
+  for (const auto& [queue, settings] : state_.settings.queues) {
+    stats[queue].paused = settings.paused;
+    stats[queue].limits = settings.limits;
+  }
   TimePoint now = state_.clock.now();
   for (const auto& [key, row] : state_.tasks.rows()) count(stats[row.spec.queue], row, now);
   std::vector<QueueStats> listed;

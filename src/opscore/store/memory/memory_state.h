@@ -19,6 +19,9 @@ struct MemoryState {
 
   // Writes the outbox rows and tells the change feed. Call it with the mutex held, last.
   void commit(Effects effects);
+  int64_t concurrency_of(const std::string& queue) const {
+    return settings.of_queue(queue).limits.in_force(&QueueLimits::concurrency);
+  }
 
   const Clock& clock;
   Random& random;
@@ -32,7 +35,7 @@ struct MemoryState {
   std::map<int64_t, OutboxRow> outbox;
   int64_t last_outbox_id = 0;
   std::set<std::string> seen_queues;  // that have or had tasks
-  std::set<std::string> paused_queues;
+  Settings settings;
   TaskKey pruned_up_to;  // where the next prune() goes on
   std::map<JobId, Job> jobs;
   int64_t last_job_id = 0;
@@ -51,7 +54,7 @@ class MemoryTasks final : public TaskStore {
   void record_progress(std::vector<ProgressUpdate> updates) override;
   Applied append_step(const Lease& lease, const Step& step) override;
   size_t remove(std::span<const TaskKey> keys) override;
-  void set_paused(const std::string& queue, bool paused) override;
+  void change_settings(const std::function<void(Settings&)>& change) override;
 
  private:
   MemoryState& state_;

@@ -7,6 +7,10 @@
 namespace opscore {
 
 void MemoryState::commit(Effects effects) {
+  // What ends makes room in a queue with a limit.
+  for (TaskKey key : effects.change.tasks)
+    if (const TaskRow* row = tasks.find(key); row && concurrency_of(row->spec.queue) != kUnlimited)
+      effects.change.queues.push_back(row->spec.queue);
   for (const auto& [queue, count] : effects.due) {
     effects.change.queues.push_back(queue);
     if (announce && count > 0)

@@ -12,7 +12,10 @@ class Claiming {
  public:
   Claiming(const ClaimRequest& request, TimePoint now) : request_(request), now_(now) {
     if (request.types) types_.insert(request.types->begin(), request.types->end());
-    for (const auto& [type, room] : request.room) room_[type] = room;
+    for (const auto& room : request.room) {
+      room_.push_back(room.max);
+      for (const std::string& type : room.types) room_of_[type] = room_.size() - 1;
+    }
     suspects_ = request.suspects;
   }
 
@@ -22,12 +25,13 @@ class Claiming {
       skipped_.insert(row.spec.type);
       return false;
     }
-    auto room = room_.find(row.spec.type);
-    return (room == room_.end() || room->second > 0) && (!row.live.suspect || suspects_ > 0);
+    auto room = room_of_.find(row.spec.type);
+    return (room == room_of_.end() || room_[room->second] > 0) &&
+           (!row.live.suspect || suspects_ > 0);
   }
 
   void take(TaskTable& table, TaskRow& row) {
-    if (auto room = room_.find(row.spec.type); room != room_.end()) --room->second;
+    if (auto room = room_of_.find(row.spec.type); room != room_of_.end()) --room_[room->second];
     if (row.live.suspect) --suspects_;
     table.claim(row, request_.session, now_);
     result.tasks.push_back({row.key, row.spec.type, row.spec.queue, row.inputs.back(),
@@ -43,9 +47,19 @@ class Claiming {
   const TimePoint now_;
   std::set<std::string> types_;
   std::set<std::string> skipped_;
-  std::map<std::string, size_t> room_;
+  std::vector<size_t> room_;
+  std::map<std::string, size_t> room_of_;  // type -> place in room_
   size_t suspects_ = 0;
 };
+
+// How many of a queue the session may be given on top of what it runs of it.
+size_t room_in(MemoryState& state, const std::string& queue, SessionId session) {
+  auto limit = static_cast<size_t>(state.concurrency_of(queue));
+  size_t running = 0;
+  for (TaskKey key : state.tasks.held_by(session))
+    running += state.tasks.find(key)->spec.queue == queue;
+  return limit - std::min(limit, running);
+}
 
 void claim_from(TaskTable& table, const ClaimRequest::FromQueue& from, Claiming& claiming) {
   size_t taken = 0;
@@ -86,13 +100,14 @@ std::vector<InsertResult> MemoryTasks::insert(std::vector<InsertItem> items, Ins
   Effects effects;
   std::vector<InsertResult> results;
   std::set<TaskKey> inserted;
-  bool conflict = false;
+  bool refused = false;
   for (InsertItem& item : items) {
-    results.push_back(state_.tasks.insert(std::move(item), state_.clock.now(), effects));
+    LayeredLimits limits = state_.settings.of_queue(item.spec.queue).limits;
+    results.push_back(state_.tasks.insert(std::move(item), limits, state_.clock.now(), effects));
     if (results.back().kind == InsertResult::Kind::inserted) inserted.insert(results.back().key);
-    conflict |= results.back().kind == InsertResult::Kind::conflict;
+    refused |= results.back().refused();
   }
-  if (conflict && mode == InsertMode::all_or_nothing) {
+  if (refused && mode == InsertMode::all_or_nothing) {
     Effects nobody_saw;
     for (TaskKey key : inserted) state_.tasks.erase(key, nobody_saw);
     for (InsertResult& result : results)
@@ -112,8 +127,9 @@ ClaimResult MemoryTasks::claim(const ClaimRequest& request) {
   Claiming claiming(request, now);
   std::set<std::string> served;
   for (const auto& from : request.queues) {
-    if (state_.paused_queues.contains(from.queue)) continue;
-    claim_from(state_.tasks, from, claiming);
+    if (state_.settings.of_queue(from.queue).paused) continue;
+    size_t room = room_in(state_, from.queue, request.session);
+    claim_from(state_.tasks, {from.queue, std::min(from.max, room)}, claiming);
     served.insert(from.queue);
   }
   for (const auto& [run_at, key] : state_.tasks.scheduled()) {
@@ -244,18 +260,23 @@ size_t MemoryTasks::remove(std::span<const TaskKey> keys) {
   return removed;
 }
 
-void MemoryTasks::set_paused(const std::string& queue, bool paused) {
+void MemoryTasks::change_settings(const std::function<void(Settings&)>& change) {
   std::lock_guard lock(state_.mutex);
-  if (paused) {
-    state_.paused_queues.insert(queue);
-    return;
-  }
-  if (state_.paused_queues.erase(queue) == 0) return;
+  Settings next = state_.settings;
+  change(next);
+  next.forget_defaults();
   Effects effects;
   TimePoint now = state_.clock.now();
-  for (const auto& place : state_.tasks.open(queue))
-    if (state_.tasks.find(place.key)->due(now)) ++effects.due[queue];
-  effects.change.queues.push_back(queue);
+  for (const std::string& queue : next.changed_queues(state_.settings)) {
+    if (next.of_queue(queue).paused) continue;
+    for (const auto& place : state_.tasks.open(queue))
+      if (state_.tasks.find(place.key)->due(now)) ++effects.due[queue];
+    effects.change.queues.push_back(queue);
+  }
+  if (next.actor_concurrency != state_.settings.actor_concurrency)
+    for (const Session& session : state_.sessions.list(Duration(0), now))
+      effects.change.sessions.push_back(session.id);
+  state_.settings = std::move(next);
   state_.commit(std::move(effects));
 }
 

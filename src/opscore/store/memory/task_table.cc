@@ -131,13 +131,16 @@ std::optional<InsertResult> TaskTable::find_taken(const InsertItem& item) const 
   return std::nullopt;
 }
 
-InsertResult TaskTable::insert(InsertItem item, TimePoint now, Effects& effects) {
+InsertResult TaskTable::insert(InsertItem item, const LayeredLimits& limits, TimePoint now,
+                               Effects& effects) {
   if (item.on_conflict == InsertItem::OnConflict::derive_id) {
     // A message that was adopted before is the same task, under whichever id it got.
     if (auto adopted = find_adopted(item)) return *adopted;
     derive_id_if_taken(item);
   }
   if (auto taken = find_taken(item)) return *taken;
+  auto waiting = static_cast<int64_t>(open_[item.spec.queue].size());
+  if (auto refused = refuse_by_limits(limits, waiting, item.spec.input.size())) return *refused;
   TaskRow row;
   row.key = maker_.next(now);
   row.live = decide_submit(item.spec, now);

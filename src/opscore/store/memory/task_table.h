@@ -62,7 +62,8 @@ class TaskTable {
     auto operator<=>(const DueAt&) const = default;
   };
 
-  InsertResult insert(InsertItem item, TimePoint now, Effects& effects);
+  InsertResult insert(InsertItem item, const LayeredLimits& limits, TimePoint now,
+                      Effects& effects);
   Applied apply(Plan plan, Effects& effects);
   void claim(TaskRow& row, SessionId session, TimePoint now);
   void erase(TaskKey key, Effects& effects);

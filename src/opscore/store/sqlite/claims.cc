@@ -33,15 +33,23 @@ class Claiming {
   Claiming(WriteSide& side, const ClaimRequest& request)
       : side_(side), request_(request), now_(side.clock.now()), suspects_left_(request.suspects) {
     if (request.types) types_.insert(request.types->begin(), request.types->end());
-    for (const auto& [type, room] : request.room) room_[type] = room;
+    for (const auto& room : request.room) {
+      room_.push_back(room.max);
+      for (const std::string& type : room.types) room_of_[type] = room_.size() - 1;
+    }
   }
 
   Claims run() {
     for (const auto& from : request_.queues) {
       auto queue = side_.lanes.find_queue(from.queue);
-      if (!queue || side_.paused(*queue)) continue;
+      if (!queue) continue;
+      size_t max = from.max;
+      if (const QueueSettings* settings = side_.settings_of(*queue)) {
+        if (settings->paused) continue;
+        max = std::min(max, room_in(*queue, settings->limits));
+      }
       side_.ready.advance(*queue, now_);
-      claim_from(*queue, from.max);
+      claim_from(*queue, max);
       auto next = side_.ready.next_due_at(*queue);
       if (next && (!claims_.next_due_at || *next < *claims_.next_due_at))
         claims_.next_due_at = next;
@@ -51,6 +59,18 @@ class Claiming {
   }
 
  private:
+  // How many of a queue the session may be given on top of what it runs of it.
+  size_t room_in(QueueId queue, const LayeredLimits& limits) const {
+    int64_t in_force = limits.in_force(&QueueLimits::concurrency);
+    auto limit = static_cast<size_t>(in_force);
+    if (in_force == kUnlimited) return limit;
+    size_t running = side_.running.count_if([&](const Running& task) {
+      return task.session == request_.session &&
+             side_.queries.lane_named(task.lane).queue_id == queue;
+    });
+    return limit - std::min(limit, running);
+  }
+
   void claim_from(QueueId queue, size_t max) {
     std::vector<Source> sources, foreign;
     for (const Lane* lane : side_.lanes.of_queue(queue)) {
@@ -83,8 +103,9 @@ class Claiming {
 
   bool wanted(const Source& source) const {
     if (source.suspect && suspects_left_ == 0) return false;
-    auto room = room_.find(source.lane->type);
-    return room == room_.end() || room->second > 0;
+    if (room_of_.empty()) return true;
+    auto room = room_of_.find(source.lane->type);
+    return room == room_of_.end() || room_[room->second] > 0;
   }
 
   // The best entry of a source; what is past its deadline waits aside to be expired.
@@ -115,7 +136,7 @@ class Claiming {
     side_.tally.add(lane.queue_id, State::running);
     side_.running.set(entry.key, {lane.id, request_.session, false, false});
     if (source.suspect) --suspects_left_;
-    if (auto room = room_.find(lane.type); room != room_.end()) --room->second;
+    if (auto room = room_of_.find(lane.type); room != room_of_.end()) --room_[room->second];
     claims_.keys.push_back(entry.key);
     return true;
   }
@@ -129,7 +150,8 @@ class Claiming {
   const TimePoint now_;
   size_t suspects_left_;
   std::set<std::string_view> types_;
-  std::map<std::string_view, size_t> room_;
+  std::vector<size_t> room_;
+  std::map<std::string_view, size_t> room_of_;  // type -> place in room_
   std::set<std::string> skipped_;
   Claims claims_;
 };

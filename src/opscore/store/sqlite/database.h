@@ -94,6 +94,9 @@ class Statement {
     bool next() { return statement_.step(); }
     int64_t integer(int column) const;
     bool is_null(int column) const;
+    std::optional<int64_t> optional_integer(int column) const {
+      return is_null(column) ? std::nullopt : std::optional(integer(column));
+    }
     std::string_view text(int column) const;  // also for blobs; empty for NULL
     TimePoint time(int column) const { return from_ms(integer(column)); }
     std::optional<TimePoint> optional_time(int column) const {

@@ -51,6 +51,28 @@ class OpenTest : public testing::Test {
   std::unique_ptr<Log> log_ = silent_log();
 };
 
+TEST_F(OpenTest, AFileFromBeforeThereWereLimitsIsBroughtUpToDate) {
+  TaskKey key = insert(*open());
+  open()->tasks().set_paused("q", true);
+  {
+    Connection db(path_, OpenMode::create);
+    db.execute("DROP TABLE queue_limits; DROP TABLE actor_limits; PRAGMA user_version=3");
+  }
+  auto store = open();
+  EXPECT_TRUE(store->reader().find(key));
+  store->tasks().change_settings(
+      [](Settings& settings) { settings.queues["q"].limits.chosen.max_pending = 1; });
+  store = nullptr;
+  store = open();
+  for (const QueueStats& stats : store->reader().queues()) {
+    if (stats.name != "q") continue;
+    EXPECT_TRUE(stats.paused);
+    EXPECT_EQ(stats.limits.chosen.max_pending, 1);
+    return;
+  }
+  FAIL() << "the queue is gone";
+}
+
 TEST_F(OpenTest, MakesAFileAndKeepsItsIdentity) {
   auto store = open();
   std::string identity = store->identity(), id = store->ids().encode(TaskKey{1 << 20});

@@ -42,6 +42,12 @@ class RunningSet {
     return held;
   }
 
+  template <class Wanted>
+  size_t count_if(Wanted wanted) const {
+    return static_cast<size_t>(
+        std::ranges::count_if(running_, [&](const auto& entry) { return wanted(entry.second); }));
+  }
+
   void commit() { before_.clear(); }
   void rollback() {
     for (auto& [key, running] : std::views::reverse(before_)) {

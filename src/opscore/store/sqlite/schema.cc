@@ -116,6 +116,15 @@ CREATE INDEX jobs_unfinished ON jobs(id) WHERE ended IS NULL;
 )sql",
     // What is due of one kind, however much of another waits.
     "CREATE INDEX outbox_due ON outbox(kind, not_before);",
+    R"sql(
+-- NULL: not set; 9223372036854775807: no limit.
+CREATE TABLE queue_limits(
+  queue TEXT NOT NULL, chosen INTEGER NOT NULL,  -- 0: by the configuration, 1: while running
+  max_pending INTEGER, concurrency INTEGER, max_input_bytes INTEGER,
+  PRIMARY KEY(queue, chosen)) STRICT, WITHOUT ROWID;
+CREATE TABLE actor_limits(
+  type TEXT PRIMARY KEY, concurrency INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+)sql",
 };
 
 [[noreturn]] void refuse(Errc code, const std::string& path, const std::string& why) {

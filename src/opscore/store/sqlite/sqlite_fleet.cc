@@ -63,6 +63,7 @@ RenewReply SqliteFleet::renew(SessionId session, const SessionReport& report) {
       if (running.cancel_requested)
         reply.cancels.push_back({key, side.queries.live(key).value().live.attempt});
     reply.commands = take_commands(side, session);
+    reply.actor_concurrency = side.settings().actor_concurrency;
   });
   return reply;
 }
@@ -116,11 +117,14 @@ void SqliteFleet::announce_actors(const std::vector<CatalogueEntry>& entries) {
 std::vector<CatalogueEntry> SqliteFleet::catalogue() {
   std::vector<CatalogueEntry> entries;
   auto reader = parts_.readers.borrow();
-  Statement select(reader->db, "SELECT entry, seen FROM catalogue ORDER BY type");
+  Statement select(reader->db,
+                   "SELECT entry, seen, concurrency FROM catalogue LEFT JOIN actor_limits "
+                   "USING(type) ORDER BY type");
   auto rows = select.query();
   while (rows.next()) {
     entries.push_back(decode_entry(rows.text(0)));
     entries.back().seen_at = rows.time(1);
+    entries.back().chosen_concurrency = rows.optional_integer(2);
   }
   return entries;
 }

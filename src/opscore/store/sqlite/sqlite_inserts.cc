@@ -40,12 +40,12 @@ class Inserting {
     now_ = side_.clock.now();
     std::vector<InsertResult> results;
     results.reserve(items_.size());
-    bool conflict = false;
+    bool refused = false;
     for (InsertItem& item : items_) {
       results.push_back(resolve(item));
-      conflict |= results.back().kind == InsertResult::Kind::conflict;
+      refused |= results.back().refused();
     }
-    if (conflict && mode == InsertMode::all_or_nothing) {
+    if (refused && mode == InsertMode::all_or_nothing) {
       for (InsertResult& result : results)
         if (is_new(result.key)) result.key = TaskKey{};
       return results;
@@ -70,6 +70,7 @@ class Inserting {
     }
     for (const UniqueKey& key : item.keys)
       if (auto taken = find_taken(key)) return answer(item, key, *taken);
+    if (auto refused = refuse(item.spec)) return *refused;
     InsertResult result;
     result.key = side_.keys.next(now_);
     if (first_ == TaskKey{}) first_ = result.key;
@@ -77,6 +78,18 @@ class Inserting {
     for (const UniqueKey& key : item.keys)
       fresh_[{key.kind, key.scope, key.key}] = {result.key, item.request_hash, result.state};
     return result;
+  }
+
+  std::optional<InsertResult> refuse(const TaskSpec& spec) {
+    auto queue = side_.has_queue_settings() ? side_.lanes.find_queue(spec.queue) : std::nullopt;
+    const QueueSettings* settings = queue ? side_.settings_of(*queue) : nullptr;
+    if (!settings) return std::nullopt;
+    auto counts = side_.tally.counts(*queue);
+    int64_t waiting = counts[static_cast<size_t>(State::pending)] +
+                      counts[static_cast<size_t>(State::scheduled)] + accepted_[*queue];
+    auto refused = refuse_by_limits(settings->limits, waiting, spec.input.size());
+    if (!refused) ++accepted_[*queue];
+    return refused;
   }
 
   static InsertResult replay_of(const Taken& taken) {
@@ -129,6 +142,8 @@ class Inserting {
   TaskKey first_{};
   const Lane* lane_ = nullptr;  // of the last item; most batches are of one kind
   std::map<KeyName, Taken> fresh_;
+  std::map<QueueId, int64_t>
+      accepted_;  // by this batch and not counted yet, of queues with settings
 };
 
 }  // namespace

@@ -45,7 +45,7 @@ class SqliteTasks final : public TaskStore {
   void record_progress(std::vector<ProgressUpdate> updates) override;
   Applied append_step(const Lease& lease, const Step& step) override;
   size_t remove(std::span<const TaskKey> keys) override;
-  void set_paused(const std::string& queue, bool paused) override;
+  void change_settings(const std::function<void(Settings&)>& change) override;
 
  private:
   void check_disk(const std::vector<InsertItem>& items);

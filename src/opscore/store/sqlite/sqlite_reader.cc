@@ -3,6 +3,7 @@
 
 #include "opscore/model/limits.h"
 #include "opscore/store/sqlite/filter_walk.h"
+#include "opscore/store/sqlite/settings_rows.h"
 #include "opscore/store/sqlite/sqlite_parts.h"
 
 namespace opscore::sqlite {
@@ -17,6 +18,11 @@ void set_counts(QueueStats& stats, const Tally::Counts& counts) {
   stats.dead = of(State::failed);
   stats.completed = of(State::completed);
   stats.cancelled = of(State::cancelled);
+}
+
+void set_settings(QueueStats& stats, const QueueSettings& settings) {
+  stats.paused = settings.paused;
+  stats.limits = settings.limits;
 }
 
 std::vector<QueueStats> by_name(std::map<std::string, QueueStats> stats) {
@@ -88,7 +94,7 @@ std::vector<QueueStats> SqliteReader::queues() {
     for (QueueId id : side.known_queues()) {
       QueueStats& queue = stats[side.lanes.queue_name(id)];
       set_counts(queue, side.tally.counts(id));
-      queue.paused = side.paused(id);
+      if (const QueueSettings* settings = side.settings_of(id)) set_settings(queue, *settings);
       side.ready.advance(id, now);
       for (const Lane* lane : side.lanes.of_queue(id)) {
         auto oldest = side.ready.due_total(lane->id).oldest;
@@ -137,9 +143,8 @@ std::vector<QueueStats> SqliteReader::queues_from_file() {
     queue.dead = finished.integer(2);
     queue.cancelled = finished.integer(3);
   }
-  Statement paused(reader->db, "SELECT queue FROM queues WHERE paused <> 0");
-  auto names = paused.query();
-  while (names.next()) stats[std::string(names.text(0))].paused = true;
+  Settings settings = load_settings(reader->db);
+  for (const auto& [queue, set] : settings.queues) set_settings(stats[queue], set);
   return by_name(std::move(stats));
 }
 

@@ -181,16 +181,11 @@ size_t SqliteTasks::remove(std::span<const TaskKey> keys) {
   return removed;
 }
 
-void SqliteTasks::set_paused(const std::string& queue, bool paused) {
-  parts_.write("pause", 1, Kind::ends_work, [&](WriteSide& side) {
-    QueueId id = side.lanes.intern_queue(queue);
-    if (side.paused(id) == paused) return;
-    side.set_paused(id, paused);
-    if (paused) return;
-    side.ready.advance(id, side.clock.now());
-    size_t due = 0;
-    for (const Lane* lane : side.lanes.of_queue(id)) due += side.ready.due_total(lane->id).count;
-    side.note_queue(id, due);
+void SqliteTasks::change_settings(const std::function<void(Settings&)>& change) {
+  parts_.write("change settings", 1, Kind::ends_work, [&](WriteSide& side) {
+    Settings next = side.settings();
+    change(next);
+    side.set_settings(std::move(next));
   });
 }
 

@@ -6,6 +6,7 @@
 #include "opscore/model/decide.h"
 #include "opscore/model/limits.h"
 #include "opscore/model/webhook.h"
+#include "opscore/store/sqlite/settings_rows.h"
 
 namespace opscore::sqlite {
 
@@ -25,9 +26,6 @@ WriteSide::WriteSide(const Clock& clock_in, Random& random_in, Log& log_in, Conn
       insert_outbox_(db_in,
                      "INSERT INTO outbox(kind, destination, body, properties, not_before) "
                      "VALUES(?, ?, ?, ?, ?)"),
-      set_paused_(db_in,
-                  "INSERT INTO queues(queue, paused) VALUES(?1, ?2) "
-                  "ON CONFLICT DO UPDATE SET paused = ?2"),
       begin_(db_in, "BEGIN IMMEDIATE"),
       commit_(db_in, "COMMIT") {}
 
@@ -38,9 +36,7 @@ void WriteSide::load() {
   Statement last(db, "SELECT max(key) FROM tasks");
   auto newest = last.query();
   if (newest.next()) keys = KeyMaker(0, TaskKey{newest.integer(0)});
-  Statement paused_queues(db, "SELECT queue FROM queues WHERE paused <> 0");
-  auto queues = paused_queues.query();
-  while (queues.next()) paused_.insert(lanes.intern_queue(std::string(queues.text(0))));
+  use(load_settings(db));
   Statement live_sessions(db, "SELECT id FROM sessions WHERE ended IS NULL");
   auto sessions = live_sessions.query();
   while (sessions.next()) sessions_.insert(sessions.integer(0));
@@ -84,7 +80,7 @@ void WriteSide::commit() {
   tally.commit();
   ready.commit();
   running.commit();
-  paused_before_.clear();
+  settings_before_.reset();
   sessions_before_.clear();
   feed_.publish(std::exchange(change_, {}));
 }
@@ -94,9 +90,7 @@ void WriteSide::rollback() {
   tally.rollback();
   ready.rollback();
   running.rollback();
-  for (const auto& [queue, was_paused] : std::views::reverse(paused_before_))
-    was_paused ? (void)paused_.insert(queue) : (void)paused_.erase(queue);
-  paused_before_.clear();
+  if (settings_before_) use(*std::exchange(settings_before_, std::nullopt));
   for (const auto& [session, was_alive] : std::views::reverse(sessions_before_))
     was_alive ? (void)sessions_.insert(session.value) : (void)sessions_.erase(session.value);
   sessions_before_.clear();
@@ -143,7 +137,16 @@ void WriteSide::leave(const LiveRow& row) {
   if (live.state == State::pending || live.state == State::scheduled)
     ready.remove(lane, Entry::of(row.key, live, row.priority, row.deadline.has_value()),
                  live.state == State::scheduled);
-  if (live.state == State::running) running.erase(row.key);
+  if (live.state != State::running) return;
+  running.erase(row.key);
+  note_room(lane.queue_id);
+}
+
+// What ends makes room in a queue with a limit.
+void WriteSide::note_room(QueueId queue) {
+  const QueueSettings* settings = settings_of(queue);
+  if (settings && settings->limits.in_force(&QueueLimits::concurrency) != kUnlimited)
+    note_queue(queue, 0);
 }
 
 Applied WriteSide::apply(const Plan& plan) {
@@ -176,6 +179,7 @@ bool WriteSide::finish_fast(const Plan& plan) {
   tally.add(queue, State::running, -1);
   tally.add(queue, State::completed);
   running.erase(plan.key);
+  note_room(queue);
   add_events(plan, true);
   return true;
 }
@@ -309,15 +313,35 @@ bool WriteSide::lead(SessionId session) {
   return true;
 }
 
-void WriteSide::set_paused(QueueId queue, bool paused) {
-  set_paused_.run(lanes.queue_name(queue), paused);
-  paused_before_.emplace_back(queue, !paused);
-  paused ? (void)paused_.insert(queue) : (void)paused_.erase(queue);
+void WriteSide::use(const Settings& settings) {
+  settings_ = settings;
+  queue_settings_.clear();
+  for (const auto& [queue, set] : settings.queues)
+    queue_settings_.emplace(lanes.intern_queue(queue), set);
+}
+
+void WriteSide::set_settings(Settings settings) {
+  settings.forget_defaults();
+  if (settings == settings_) return;
+  save_settings(db, settings);
+  std::vector<std::string> changed = settings.changed_queues(settings_);
+  if (settings.actor_concurrency != settings_.actor_concurrency)
+    for (int64_t session : sessions_) note_session(SessionId{session});
+  if (!settings_before_) settings_before_ = settings_;
+  use(settings);
+  for (const std::string& queue : changed) {
+    if (settings_.of_queue(queue).paused) continue;
+    QueueId id = lanes.intern_queue(queue);
+    ready.advance(id, clock.now());
+    size_t due = 0;
+    for (const Lane* lane : lanes.of_queue(id)) due += ready.due_total(lane->id).count;
+    note_queue(id, due);
+  }
 }
 
 std::set<QueueId> WriteSide::known_queues() const {
-  std::set<QueueId> known = paused_;
-  known.insert(tally.seen().begin(), tally.seen().end());
+  std::set<QueueId> known(tally.seen().begin(), tally.seen().end());
+  for (const auto& [queue, set] : queue_settings_) known.insert(queue);
   return known;
 }
 

@@ -4,8 +4,10 @@
 // and commit() or rollback(); memory follows the file, so a rollback undoes both.
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -54,9 +56,17 @@ class WriteSide {
   // last one has not asked for a session TTL.
   bool lead(SessionId session);
 
-  bool paused(QueueId queue) const { return paused_.contains(queue); }
-  void set_paused(QueueId queue, bool paused);
-  // Paused queues and those that have or had tasks.
+  const Settings& settings() const { return settings_; }
+  // Those whose settings differ are news.
+  void set_settings(Settings settings);
+  bool has_queue_settings() const { return !queue_settings_.empty(); }
+  // What is set about a queue; null for most. The pointer holds until the next set_settings().
+  const QueueSettings* settings_of(QueueId queue) const {
+    if (queue_settings_.empty()) return nullptr;
+    auto found = queue_settings_.find(queue);
+    return found == queue_settings_.end() ? nullptr : &found->second;
+  }
+  // Queues with settings and those that have or had tasks.
   std::set<QueueId> known_queues() const;
 
   const Clock& clock;
@@ -80,6 +90,8 @@ class WriteSide {
   void end_attempt(const Plan& plan);
   void add_events(const Plan& plan, bool finished);
   void load_live();
+  void use(const Settings& settings);
+  void note_room(QueueId queue);
   void flush_outbox();
 
   ChangeFeed& feed_;
@@ -87,13 +99,13 @@ class WriteSide {
   std::unordered_set<int64_t> sessions_;  // that have not ended
   SessionId leader_;
   SteadyPoint led_at_{};  // when the leader last asked
-  std::set<QueueId> paused_;
-  std::vector<std::pair<QueueId, bool>> paused_before_;      // undone by rollback()
-  std::vector<std::pair<SessionId, bool>> sessions_before_;  // likewise
+  Settings settings_;
+  std::unordered_map<QueueId, QueueSettings> queue_settings_;  // of settings_, for the hot path
+  std::optional<Settings> settings_before_;                    // undone by rollback()
+  std::vector<std::pair<SessionId, bool>> sessions_before_;    // likewise
   Change change_;
   std::map<std::string, size_t> due_;  // tasks that became due in this transaction, by queue
   Statement insert_outbox_;
-  Statement set_paused_;
   Statement begin_;
   Statement commit_;
 };

@@ -7,6 +7,13 @@ namespace {
 
 using namespace std::chrono_literals;
 
+// Of the actor of this name; nothing when it has no limit.
+std::optional<size_t> room_of(const Runner& runner, const std::string& name) {
+  for (const auto& room : runner.room())
+    if (std::find(room.types.begin(), room.types.end(), name) != room.types.end()) return room.max;
+  return std::nullopt;
+}
+
 TEST_P(RunnerConformance, slots_are_free_until_they_are_taken) {
   start_runner(3);
   EXPECT_EQ(runner_->free(), 3u);
@@ -38,16 +45,36 @@ TEST_P(RunnerConformance, a_limited_type_has_as_much_room_as_is_left) {
                 }),
                 limited);
   start_runner(4);
-  EXPECT_EQ(runner_->room("limited"), 2u);
+  EXPECT_EQ(room_of(*runner_, "limited"), 2u);
   run("limited");
-  EXPECT_EQ(runner_->room("limited"), 1u);
+  EXPECT_EQ(room_of(*runner_, "limited"), 1u);
   run("other_name");
-  EXPECT_EQ(runner_->room("limited"), 0u);
-  EXPECT_EQ(runner_->room("other_name"), 0u);
-  EXPECT_GT(runner_->room("noop"), 4u);
-  EXPECT_EQ(runner_->room("stranger"), 0u);
+  EXPECT_EQ(room_of(*runner_, "limited"), 0u);
+  EXPECT_EQ(room_of(*runner_, "other_name"), 0u);
+  EXPECT_EQ(room_of(*runner_, "noop"), std::nullopt);
   gate_.open();
-  EXPECT_TRUE(eventually([&] { return runner_->room("limited") == 2; }));
+  EXPECT_TRUE(eventually([&] { return room_of(*runner_, "limited") == 2; }));
+}
+
+TEST_P(RunnerConformance, a_limit_that_is_set_while_running_wins) {
+  ActorOptions limited;
+  limited.concurrency = 2;
+  registry_.add("limited", std::function<std::string(TaskContext&)>([&](TaskContext& task) {
+                  gate_.pass(task.stop());
+                  return "null";
+                }),
+                limited);
+  start_runner(4);
+  run("limited");
+  runner_->set_concurrency({{"limited", 4}, {"noop", 1}});
+  EXPECT_EQ(room_of(*runner_, "limited"), 3u);
+  EXPECT_EQ(room_of(*runner_, "noop"), 1u);
+  runner_->set_concurrency({{"limited", kUnlimited}});
+  EXPECT_EQ(room_of(*runner_, "limited"), std::nullopt);
+  runner_->set_concurrency({});
+  EXPECT_EQ(room_of(*runner_, "limited"), 1u);
+  gate_.open();
+  posted(1);
 }
 
 TEST_P(RunnerConformance, room_comes_back_with_what_never_started) {
@@ -60,9 +87,9 @@ TEST_P(RunnerConformance, room_comes_back_with_what_never_started) {
   run("gate");
   ASSERT_TRUE(gate_.wait_entered(1));
   run("limited");
-  EXPECT_EQ(runner_->room("limited"), 0u);
+  EXPECT_EQ(room_of(*runner_, "limited"), 0u);
   EXPECT_EQ(runner_->hand_back_unstarted(0s), 1u);
-  EXPECT_EQ(runner_->room("limited"), 1u);
+  EXPECT_EQ(room_of(*runner_, "limited"), 1u);
 }
 
 TEST_P(RunnerConformance, appetite_is_at_least_what_is_free) {

@@ -60,8 +60,7 @@ void RunnerConformance::start_runner(size_t slots) {
     for (Finished& one : finished) posted_.push_back(std::move(one));
     changed_.notify_all();
   };
-  runner_ =
-      GetParam()({registry_, *store_, clock_, *log_, page_, slots, post, [this] { ++rooms_; }});
+  runner_ = GetParam()({actors_, *store_, clock_, *log_, page_, slots, post, [this] { ++rooms_; }});
 }
 
 std::vector<ClaimedTask> RunnerConformance::claimed(const std::string& type, size_t count,

@@ -23,7 +23,7 @@ namespace opscore {
 
 // What a runner is made of. All references outlive it.
 struct RunnerParts {
-  const Registry& registry;
+  std::shared_ptr<const Registry> actors;
   Store& store;
   const Clock& clock;
   Log& log;
@@ -84,7 +84,8 @@ class RunnerConformance : public testing::TestWithParam<RunnerFactory> {
   std::unique_ptr<Log> log_ = silent_log();
   std::unique_ptr<Store> store_;
   SessionId session_;
-  Registry registry_;
+  std::shared_ptr<Registry> actors_ = std::make_shared<Registry>();
+  Registry& registry_ = *actors_;
   CrashPage page_;
   Gate gate_;
   std::atomic<int> rooms_{0};

@@ -1,0 +1,47 @@
+#include "opscore/engine/facts.h"
+
+#include <algorithm>
+
+#include "opscore/model/limits.h"
+
+namespace opscore {
+namespace {
+
+bool is_called(const CatalogueEntry& entry, const std::string& name) {
+  return entry.type == name ||
+         std::find(entry.aliases.begin(), entry.aliases.end(), name) != entry.aliases.end();
+}
+
+int64_t count_running(TaskReader& reader, const CatalogueEntry& entry) {
+  TaskFilter running;
+  running.states = StateSet(State::running);
+  int64_t count = 0;
+  std::optional<TaskKey> before;
+  do {
+    TaskPage page = reader.list(running, before, limits::kClaimBatch);
+    for (const Task& task : page.tasks) count += is_called(entry, task.type);
+    before = page.next;
+  } while (before);
+  return count;
+}
+
+}  // namespace
+
+Facts gather_facts(Store& store, const Clock& clock, Task task, Duration ended_within) {
+  Facts facts;
+  facts.task = std::move(task);
+  facts.attempts = store.reader().attempts(facts.task.key);
+  for (QueueStats& stats : store.reader().queues())
+    if (stats.name == facts.task.queue) facts.queue = std::move(stats);
+  facts.sessions = store.fleet().sessions(ended_within);
+  State state = facts.task.state();
+  if (state == State::pending || state == State::scheduled)
+    for (CatalogueEntry& entry : store.fleet().catalogue())
+      if (is_called(entry, facts.task.type)) facts.actor = std::move(entry);
+  if (facts.actor && facts.actor->concurrency_in_force() != kUnlimited)
+    facts.actor_running = count_running(store.reader(), *facts.actor);
+  facts.now = clock.now();
+  return facts;
+}
+
+}  // namespace opscore

@@ -1,0 +1,13 @@
+#pragma once
+// Gathers what diagnose() decides from.
+
+#include "opscore/engine/diagnosis.h"
+#include "opscore/store/store.h"
+
+namespace opscore {
+
+// Of sessions, those that have not ended and those that ended within `ended_within`. Throws what
+// the store throws.
+Facts gather_facts(Store& store, const Clock& clock, Task task, Duration ended_within);
+
+}  // namespace opscore

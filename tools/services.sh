@@ -14,6 +14,7 @@ usage: ./dev services COMMAND [redis]
   status          what runs, where (exit code 1 when something that was started does not)
   env             KEY=value lines for the tests: DATABASE_URL, RABBITMQ_URL, RABBITMQ_MANAGEMENT_URL,
                   REDIS_URL; in a shell: export $(./dev services env)
+  rabbitmqctl ... RabbitMQ's own tool, for this node
 
 One set for each checkout. OPSCORE_SERVICES names another folder for what they write.
 TXT
@@ -143,6 +144,13 @@ stop_rabbitmq() {
     rabbit_env epmd -port "$EPMD_PORT" -kill >/dev/null 2>&1 || true
 }
 
+rabbitmqctl() {
+  [[ -f $settings ]] || die "nothing was started here; run ./dev services start"
+  # shellcheck source=/dev/null
+  source "$settings"
+  rabbit_env /usr/lib/rabbitmq/bin/rabbitmqctl "$@"
+}
+
 # ---------------------------------------------------------------- Redis
 
 start_redis() {
@@ -225,6 +233,7 @@ case ${1:-} in
   stop) stop ;;
   status) status ;;
   env) print_env ;;
+  rabbitmqctl) rabbitmqctl "${@:2}" ;;
   -h | --help | help) usage ;;
   *) usage >&2 && exit 2 ;;
 esac

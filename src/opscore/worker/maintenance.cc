@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <charconv>
+#include <set>
 
 namespace opscore {
 namespace {
 
 constexpr Duration kTickEvery{1000};
 constexpr Duration kPruneEvery{10'000};
+// A queue that the broker refuses waits for an operator; workers find its tasks by polling.
+constexpr Duration kRefusedAgainAfter{10'000};
 constexpr size_t kStep = 1000;
 
 }  // namespace
@@ -105,8 +108,15 @@ void Maintenance::relay_outbox() {
     ids.push_back(row.id);
   }
   if (hints.empty()) return;
-  options_.broker->announce(hints);  // confirmed, or it throws and the rows stay
-  store_.outbox().settle(ids);
+  // Confirmed, or it throws and the rows stay.
+  std::set<std::string> refused;
+  for (const Refusal& refusal : options_.broker->announce(hints)) refused.insert(refusal.queue);
+  std::vector<int64_t> delivered;
+  std::vector<int64_t> postponed;
+  for (size_t i = 0; i < ids.size(); ++i)
+    (refused.contains(hints[i].queue) ? postponed : delivered).push_back(ids[i]);
+  if (!delivered.empty()) store_.outbox().settle(delivered);
+  if (!postponed.empty()) store_.outbox().postpone(postponed, kRefusedAgainAfter);
 }
 
 }  // namespace opscore

@@ -91,7 +91,8 @@ struct MaintenanceTest : testing::Test {
   Metrics metrics;
   bool away = false;
   std::unique_ptr<Store> store = open();
-  std::unique_ptr<Broker> broker = open_memory_broker()->connect();
+  std::shared_ptr<MemoryBrokerHub> hub = open_memory_broker();
+  std::unique_ptr<Broker> broker = hub->connect();
   SessionId leader = store->fleet().open_session("leader:1", "{}");
   Maintenance maintenance{*store, clock, *log, metrics, options()};
 };
@@ -176,11 +177,28 @@ TEST_F(MaintenanceTest, hints_reach_the_broker_once) {
   submit();
   maintenance.tick();
   maintenance.tick();
-  auto queues = broker->queues();
+  auto queues = broker->queues(std::vector<std::string>{"default"});
   ASSERT_THAT(queues, SizeIs(1));
   EXPECT_EQ(queues[0].queue, "default");
   EXPECT_EQ(queues[0].ready, 1u);
   EXPECT_THAT(store->outbox().due(OutboxRow::Kind::token, 10), IsEmpty());
+}
+
+TEST_F(MaintenanceTest, hints_of_a_refused_queue_wait_and_hold_up_no_others) {
+  hub->set_refused("default", "declared otherwise");
+  submit();
+  submit({.queue = "other"});
+  maintenance.tick();
+  std::vector<std::string> names{"default", "other"};
+  auto queues = broker->queues(names);
+  ASSERT_THAT(queues, SizeIs(1));
+  EXPECT_EQ(queues[0].queue, "other");
+  EXPECT_THAT(store->outbox().due(10), IsEmpty());
+  hub->set_refused("default", "");
+  clock.advance(1min);
+  renew_leader();
+  maintenance.tick();
+  EXPECT_THAT(broker->queues(names), SizeIs(2));
 }
 
 TEST_F(MaintenanceTest, only_the_leader_does_anything) {

@@ -28,14 +28,16 @@ class Hub final : public MemoryBrokerHub, public std::enable_shared_from_this<Hu
  public:
   std::unique_ptr<Broker> connect() override;
   void set_away(bool away) override;
+  void set_refused(const std::string& queue, const std::string& why) override;
 
   std::shared_ptr<Consumer> add();
   void remove(const std::shared_ptr<Consumer>& consumer);
-  void announce(std::span<const Hint> hints);
+  std::vector<Refusal> announce(std::span<const Hint> hints);
   void subscribe(Consumer& consumer, const std::vector<std::string>& queues);
   std::vector<Delivery> receive(Consumer& consumer, Deadline deadline);
   void answer(Consumer& consumer, std::span<const uint64_t> tags, bool again);
-  std::vector<BrokerQueue> queues();
+  std::vector<BrokerQueue> queues(std::span<const std::string> names);
+  BrokerState state() const;
 
  private:
   // All with mutex_ held.
@@ -44,12 +46,13 @@ class Hub final : public MemoryBrokerHub, public std::enable_shared_from_this<Hu
   std::vector<Delivery> take(Consumer& consumer);
   void give_back_all(Consumer& consumer);
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable news_;
   // Everything below is guarded by mutex_.
   std::map<std::string, QueueState> queues_;
   std::set<std::shared_ptr<Consumer>> consumers_;
   bool away_ = false;
+  std::map<std::string, std::string> refused_;  // with the reason
 };
 
 class MemoryBroker final : public Broker {
@@ -58,7 +61,9 @@ class MemoryBroker final : public Broker {
   ~MemoryBroker() override { hub_->remove(consumer_); }
   MemoryBroker(const MemoryBroker&) = delete;
 
-  void announce(std::span<const Hint> hints) override { hub_->announce(hints); }
+  std::vector<Refusal> announce(std::span<const Hint> hints) override {
+    return hub_->announce(hints);
+  }
   void subscribe(const std::vector<std::string>& queues) override {
     hub_->subscribe(*consumer_, queues);
   }
@@ -67,7 +72,10 @@ class MemoryBroker final : public Broker {
   }
   void ack(std::span<const uint64_t> tags) override { hub_->answer(*consumer_, tags, false); }
   void give_back(std::span<const uint64_t> tags) override { hub_->answer(*consumer_, tags, true); }
-  std::vector<BrokerQueue> queues() override { return hub_->queues(); }
+  std::vector<BrokerQueue> queues(std::span<const std::string> names) override {
+    return hub_->queues(names);
+  }
+  BrokerState state() const override { return hub_->state(); }
 
  private:
   std::shared_ptr<Hub> hub_;
@@ -104,11 +112,29 @@ void Hub::remove(const std::shared_ptr<Consumer>& consumer) {
   consumers_.erase(consumer);
 }
 
-void Hub::announce(std::span<const Hint> hints) {
+void Hub::set_refused(const std::string& queue, const std::string& why) {
+  std::lock_guard lock(mutex_);
+  if (why.empty())
+    refused_.erase(queue);
+  else
+    refused_[queue] = why;
+}
+
+std::vector<Refusal> Hub::announce(std::span<const Hint> hints) {
   std::lock_guard lock(mutex_);
   require_available();
-  for (const Hint& hint : hints) queues_[hint.queue].ready.push_back(hint);
+  std::map<std::string, std::string> refused;
+  for (const Hint& hint : hints) {
+    auto found = refused_.find(hint.queue);
+    if (found == refused_.end())
+      queues_[hint.queue].ready.push_back(hint);
+    else
+      refused.insert(*found);
+  }
   news_.notify_all();
+  std::vector<Refusal> refusals;
+  for (const auto& [queue, why] : refused) refusals.push_back({queue, why});
+  return refusals;
 }
 
 void Hub::subscribe(Consumer& consumer, const std::vector<std::string>& queues) {
@@ -174,13 +200,25 @@ void Hub::give_back_all(Consumer& consumer) {
   news_.notify_all();
 }
 
-std::vector<BrokerQueue> Hub::queues() {
+std::vector<BrokerQueue> Hub::queues(std::span<const std::string> names) {
   std::lock_guard lock(mutex_);
   require_available();
-  std::vector<BrokerQueue> listed;
-  for (const auto& [name, queue] : queues_)
-    listed.push_back({name, queue.ready.size(), queue.unanswered, queue.consumers});
-  return listed;
+  std::vector<BrokerQueue> known;
+  for (const std::string& name : names) {
+    auto found = queues_.find(name);
+    if (found == queues_.end()) continue;
+    const QueueState& queue = found->second;
+    known.push_back({name, queue.ready.size(), queue.unanswered, queue.consumers});
+  }
+  return known;
+}
+
+BrokerState Hub::state() const {
+  std::lock_guard lock(mutex_);
+  BrokerState state{.connected = !away_, .where = "memory"};
+  if (away_) state.problem = "the broker is away";
+  for (const auto& [queue, why] : refused_) state.refused.push_back({queue, why});
+  return state;
 }
 
 }  // namespace

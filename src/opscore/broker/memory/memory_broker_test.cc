@@ -46,7 +46,7 @@ TEST(MemoryBroker, WhileAwayEveryCallThrowsUnavailable) {
            [&] { broker->receive(Deadline::after(10s)); },
            [&] { broker->ack(std::vector{uint64_t{1}}); },
            [&] { broker->give_back(std::vector{uint64_t{1}}); },
-           [&] { broker->queues(); },
+           [&] { broker->queues(std::vector<std::string>{"q"}); },
        }) {
     try {
       call();
@@ -85,7 +85,7 @@ TEST(MemoryBroker, GoingAwayEndsAWaitAndRequeues) {
 TEST(MemoryBroker, BrokersKeepTheirHubAlive) {
   auto broker = open_memory_broker()->connect();
   broker->announce(std::vector{Hint{"q", 1}});
-  EXPECT_EQ(broker->queues().size(), 1u);
+  EXPECT_EQ(broker->queues(std::vector<std::string>{"q"}).size(), 1u);
 }
 
 }  // namespace

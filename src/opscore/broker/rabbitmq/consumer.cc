@@ -1,0 +1,166 @@
+#include "opscore/broker/rabbitmq/consumer.h"
+
+#include <fmt/format.h>
+
+#include "opscore/base/json.h"
+#include "opscore/broker/rabbitmq/token.h"
+
+namespace opscore {
+namespace {
+
+// A tag outside is the generation of the connection and RabbitMQ's tag, so that one from an earlier
+// connection is known as such.
+constexpr int kTagBits = 40;
+constexpr uint64_t kTagMask = (uint64_t{1} << kTagBits) - 1;
+
+}  // namespace
+
+Consumer::Consumer(std::vector<AmqpUrl> urls, ConnectionOptions options, QueueNames names,
+                   Notices& notices, Log& log, Random& random)
+    : call_timeout_(options.call_timeout),
+      names_(std::move(names)),
+      notices_(notices),
+      log_(log),
+      link_(std::move(urls), std::move(options), log, random, nullptr) {}
+
+Connection& Consumer::connection(Deadline deadline) {
+  link_.start();
+  Connection& server = link_.get(deadline);
+  if (generation_ != link_.generation()) {
+    generation_ = link_.generation();
+    consumed_.clear();
+    inbox_.clear();
+    unanswered_.clear();
+  }
+  return server;
+}
+
+template <class Call>
+void Consumer::on_connection(Deadline deadline, Call call) {
+  Connection& server = connection(deadline);
+  try {
+    call(server);
+  } catch (const Error& error) {
+    link_.lost(error);
+    throw;
+  }
+}
+
+void Consumer::subscribe(const std::vector<std::string>& queues) {
+  wanted_ = {queues.begin(), queues.end()};
+  Deadline deadline = Deadline::after(call_timeout_);
+  for (;;) {
+    Connection& server = connection(deadline);  // throws when RabbitMQ is away
+    try {
+      return follow_subscription(server, deadline);
+    } catch (const Error& error) {
+      // Once more: RabbitMQ 3.10 cuts a connection that consumes a queue which another has just
+      // begun to declare.
+      link_.lost(error);
+      if (deadline.passed()) throw;
+    }
+  }
+}
+
+void Consumer::follow_subscription(Connection& server, Deadline deadline) {
+  std::set<std::string> consumed = consumed_;
+  for (const std::string& queue : consumed) {
+    if (wanted_.contains(queue)) continue;
+    end(server, queue);
+    if (deadline.passed()) return;
+  }
+  for (const std::string& queue : wanted_) {
+    if (consumed_.contains(queue) || notices_.just_refused(queue)) continue;
+    begin(server, queue);
+    if (deadline.passed()) return;
+  }
+}
+
+void Consumer::begin(Connection& server, const std::string& queue) {
+  std::string name = names_.in_rabbitmq(queue);
+  auto refusal = names_.problem(queue);
+  if (!refusal) refusal = server.declare(name);
+  if (refusal) return notices_.refused(queue, *refusal);
+  if ((refusal = server.consume(name))) {
+    notices_.refused(queue, *refusal);
+    throw Error(Errc::unavailable, *refusal);
+  }
+  notices_.accepted(queue);
+  consumed_.insert(queue);
+}
+
+void Consumer::end(Connection& server, const std::string& queue) {
+  server.cancel(names_.in_rabbitmq(queue));
+  consumed_.erase(queue);
+  // What was under way, and what had arrived and nobody has seen, goes back at once.
+  while (auto incoming = server.next(Deadline::after(Duration(0)))) handle(server, *incoming);
+  for (const Delivery& delivery : inbox_)
+    if (delivery.hint.queue == queue && unanswered_.give_back(delivery.tag & kTagMask))
+      server.reject(delivery.tag & kTagMask, true);
+  std::erase_if(inbox_, [&](const Delivery& d) { return d.hint.queue == queue; });
+}
+
+std::vector<Delivery> Consumer::receive(Deadline deadline) {
+  on_connection(deadline, [&](Connection& server) {
+    for (;;) {
+      follow_subscription(server, deadline);
+      // Once something has come, only what is already here.
+      auto incoming = server.next(inbox_.empty() ? deadline : Deadline::after(Duration(0)));
+      if (!incoming) return;
+      handle(server, *incoming);
+    }
+  });
+  std::vector<Delivery> deliveries(inbox_.begin(), inbox_.end());
+  inbox_.clear();
+  return deliveries;
+}
+
+void Consumer::handle(Connection& server, const Incoming& incoming) {
+  if (auto* delivered = std::get_if<Delivered>(&incoming)) {
+    take(server, *delivered);
+  } else if (auto* cancelled = std::get_if<ConsumerCancelled>(&incoming)) {
+    consumed_.erase(names_.in_opscore(cancelled->queue));
+    log_.warn("RabbitMQ at {}: queue '{}' was deleted; making it again", server.where(),
+              cancelled->queue);
+  }
+}
+
+void Consumer::take(Connection& server, const Delivered& delivered) {
+  std::string queue = names_.in_opscore(delivered.queue);
+  if (!consumed_.contains(queue)) return server.reject(delivered.tag, true);
+  auto hint = decode_token(delivered.body);
+  if (hint && hint->queue != queue)
+    hint = std::unexpected(Error(Errc::malformed, "it names another queue"));
+  if (!hint) {
+    log_.warn("RabbitMQ queue '{}': dropped a message that is not a hint: {}: {}", delivered.queue,
+              hint.error().message(), to_valid_utf8(delivered.body.substr(0, 100)));
+    return server.reject(delivered.tag, false);
+  }
+  unanswered_.delivered(delivered.tag);
+  inbox_.push_back({generation_ << kTagBits | delivered.tag, std::move(*hint)});
+}
+
+std::vector<uint64_t> Consumer::of_this_connection(std::span<const uint64_t> tags) const {
+  std::vector<uint64_t> own;
+  for (uint64_t tag : tags)
+    if (tag >> kTagBits == generation_) own.push_back(tag & kTagMask);
+  return own;
+}
+
+void Consumer::ack(std::span<const uint64_t> tags) {
+  if (tags.empty()) return;
+  on_connection(Deadline::after(call_timeout_), [&](Connection& server) {
+    for (const AckFrame& frame : unanswered_.ack(of_this_connection(tags)))
+      server.ack(frame.tag, frame.multiple);
+  });
+}
+
+void Consumer::give_back(std::span<const uint64_t> tags) {
+  if (tags.empty()) return;
+  on_connection(Deadline::after(call_timeout_), [&](Connection& server) {
+    for (uint64_t tag : of_this_connection(tags))
+      if (unanswered_.give_back(tag)) server.reject(tag, true);
+  });
+}
+
+}  // namespace opscore

@@ -60,7 +60,14 @@ TEMPORARY = re.compile(r"[(,]\s*[\[{]")
 
 # Headers of the system: folders of POSIX and Linux, and whatever has no folder, except these.
 SYSTEM_FOLDERS = {"sys", "linux", "netinet", "arpa", "net", "asm", "sanitizer", "bits"}
-THIRD_PARTY_FILES = {"sqlite3.h", "libpq-fe.h", "amqp.h", "amqp_ssl_socket.h", "amqp_tcp_socket.h", "zlib.h"}
+THIRD_PARTY_FILES = {
+    "sqlite3.h",
+    "libpq-fe.h",
+    "amqp.h",
+    "amqp_ssl_socket.h",
+    "amqp_tcp_socket.h",
+    "zlib.h",
+}
 SHARED_LIBRARIES = {"fmt", "nlohmann", "gtest", "gmock"}
 
 CODE = {".cc", ".h", ".py"}

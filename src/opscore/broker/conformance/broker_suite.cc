@@ -11,7 +11,8 @@ namespace opscore {
 using namespace std::chrono_literals;
 
 void BrokerConformance::SetUp() {
-  if (!connect_) GTEST_SKIP() << GetParam().name << ": the service is not there; see ./dev services";
+  if (!connect_)
+    GTEST_SKIP() << GetParam().name << ": the service is not there; see ./dev services";
 }
 
 void BrokerConformance::announce(const std::string& queue, size_t tasks) {

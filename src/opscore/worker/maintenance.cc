@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <set>
 
 namespace opscore {
 namespace {
@@ -10,7 +9,7 @@ namespace {
 constexpr Duration kTickEvery{1000};
 constexpr Duration kPruneEvery{10'000};
 // A queue that the broker refuses waits for an operator; workers find its tasks by polling.
-constexpr Duration kRefusedAgainAfter{10'000};
+constexpr Duration kAskRefusedEvery{10'000};
 constexpr size_t kStep = 1000;
 
 }  // namespace
@@ -98,25 +97,23 @@ void Maintenance::prune() {
 }
 
 void Maintenance::relay_outbox() {
-  auto rows = store_.outbox().due(OutboxRow::Kind::token, kStep);
+  if (clock_.steady() >= ask_refused_at_) refused_.clear();
+  auto rows = store_.outbox().due(OutboxRow::Kind::token, kStep, refused_);
   std::vector<Hint> hints;
-  std::vector<int64_t> ids;
   for (const OutboxRow& row : rows) {
     size_t tasks = 1;
     std::from_chars(row.body.data(), row.body.data() + row.body.size(), tasks);
     hints.push_back({row.destination, tasks});
-    ids.push_back(row.id);
   }
   if (hints.empty()) return;
-  // Confirmed, or it throws and the rows stay.
-  std::set<std::string> refused;
-  for (const Refusal& refusal : options_.broker->announce(hints)) refused.insert(refusal.queue);
+  auto refusals = options_.broker->announce(hints);  // confirmed, or it throws and the rows stay
+  for (const Refusal& refusal : refusals) refused_.push_back(refusal.queue);
+  if (!refusals.empty()) ask_refused_at_ = clock_.steady() + kAskRefusedEvery;
   std::vector<int64_t> delivered;
-  std::vector<int64_t> postponed;
-  for (size_t i = 0; i < ids.size(); ++i)
-    (refused.contains(hints[i].queue) ? postponed : delivered).push_back(ids[i]);
+  for (const OutboxRow& row : rows)
+    if (std::find(refused_.begin(), refused_.end(), row.destination) == refused_.end())
+      delivered.push_back(row.id);
   if (!delivered.empty()) store_.outbox().settle(delivered);
-  if (!postponed.empty()) store_.outbox().postpone(postponed, kRefusedAgainAfter);
 }
 
 }  // namespace opscore

@@ -79,6 +79,8 @@ class Maintenance {
   Counter& pruned_;
   SessionWatch watch_;
   SteadyPoint prune_at_{};
+  std::vector<std::string> refused_;  // queues that the broker refused, until then:
+  SteadyPoint ask_refused_at_{};
   std::atomic<bool> leads_{false};
   Loop loop_;
 };

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
 
@@ -23,11 +24,11 @@ void measure(opscore::RabbitMqOptions options, size_t count) {
   opscore::SystemRandom random;
   options.prefix = fmt::format("opscore.bench.{:x}.", random.next());
   auto broker = opscore::open_rabbitmq_broker(options, *log, random);
-  constexpr size_t kBatch = 1000;
+  const size_t batch = std::min<size_t>(options.announce_window, 1000);
   broker->announce(std::vector{opscore::Hint{"q", 1}});  // connects, and makes the queue
   auto begin = std::chrono::steady_clock::now();
-  for (size_t done = 0; done < count; done += kBatch)
-    broker->announce(std::vector(kBatch, opscore::Hint{"q", 1}));
+  for (size_t done = 0; done < count; done += batch)
+    broker->announce(std::vector(batch, opscore::Hint{"q", 1}));
   double announced = seconds_since(begin);
   begin = std::chrono::steady_clock::now();
   broker->subscribe({"q"});

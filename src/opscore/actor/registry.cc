@@ -79,6 +79,7 @@ const RegisteredActor* Registry::find(const std::string& type) const {
 
 std::vector<const RegisteredActor*> Registry::all() const {
   std::vector<const RegisteredActor*> actors;
+  actors.reserve(actors_.size());
   for (const auto& [type, actor] : actors_) actors.push_back(actor.get());
   return actors;
 }

@@ -164,6 +164,7 @@ class AgentRun {
                      [&](const Tool* each) { return each->spec().name == call.name; });
     if (tool == request_.tools.end()) {
       std::vector<std::string> names;
+      names.reserve(request_.tools.size());
       for (const Tool* each : request_.tools) names.push_back(each->spec().name);
       return std::unexpected(
           fmt::format("there is no tool '{}'; there are: {}", call.name, fmt::join(names, ", ")));

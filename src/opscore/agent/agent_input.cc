@@ -112,6 +112,7 @@ void choose_provider(Fields& config, const AgentOptions& options, AgentRequest& 
     if (reason != options.unusable.end()) config.refuse("provider", reason->second);
     if (!named) config.refuse("provider", no_provider_reason(options));
     std::vector<std::string> names;
+    names.reserve(options.providers.size());
     for (const auto& [name, usable] : options.providers) names.push_back(name);
     config.refuse("provider", fmt::format("unknown provider '{}'; there are {}", *named,
                                           fmt::join(names, ", ")));
@@ -142,6 +143,7 @@ void choose_tools(Fields& config, const AgentOptions& options, AgentRequest& req
     const Tool* tool = name.is_string() ? find_tool(options, name.get<std::string>()) : nullptr;
     if (tool == nullptr) {
       std::vector<std::string> known;
+      known.reserve(options.tools.size());
       for (const auto& each : options.tools) known.push_back(each->spec().name);
       config.refuse("tools", fmt::format("unknown tool {}; there are {}", name.dump(),
                                          fmt::join(known, ", ")));

@@ -102,6 +102,7 @@ std::shared_ptr<LlmClient> scripted_client(const ProviderConfig& config) {
 
 std::string names_of(const std::vector<ProviderConfig>& all) {
   std::vector<std::string> names;
+  names.reserve(all.size());
   for (const ProviderConfig& each : all) names.push_back(each.name);
   std::sort(names.begin(), names.end());
   return fmt::format("{}", fmt::join(names, ", "));

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 
 #include "opscore/api/request.h"
 #include "opscore/base/error.h"
@@ -16,7 +17,8 @@ BodyFile::BodyFile(const std::string& path) : fd_(::open(path.c_str(), O_RDONLY 
   if (fd_ < 0 || ::fstat(fd_, &info) != 0) {
     int problem = errno;
     if (fd_ >= 0) ::close(fd_);
-    throw Error(Errc::not_found, fmt::format("read '{}': {}", path, std::strerror(problem)));
+    throw Error(Errc::not_found,
+                fmt::format("read '{}': {}", path, std::generic_category().message(problem)));
   }
   bytes_ = info.st_size;
 }

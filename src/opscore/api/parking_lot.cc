@@ -65,6 +65,7 @@ void ParkingLot::stop() {
   std::unique_lock lock(mutex_);
   settled_.wait(lock, [this] { return looking_ == 0; });
   std::vector<ExchangeId> left;
+  left.reserve(parked_.size());
   for (const auto& [id, parked] : parked_) left.push_back(id);
   lock.unlock();
   for (ExchangeId id : left) look(id);

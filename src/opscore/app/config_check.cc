@@ -150,6 +150,7 @@ class Checker {
 
   std::string searched() const {
     std::vector<std::string> words;
+    words.reserve(config_.files.size());
     for (const auto& file : config_.files)
       words.push_back(fmt::format("{} ({})", fs::absolute(file.path).lexically_normal().string(),
                                   file.read ? "read" : "not there"));

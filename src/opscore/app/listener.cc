@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 #include <thread>
 
 #include "opscore/base/error.h"
@@ -41,7 +42,8 @@ bool bind_or_outlast(int fd, const addrinfo& address) {
       : code == EACCES   ? "ports below 1024 need privileges; choose another with --port"
                          : "choose another with --address and --port";
   throw Error(Errc::unavailable,
-              fmt::format("listen on {}:{}: {}\n  {}", address, port, std::strerror(code), hint),
+              fmt::format("listen on {}:{}: {}\n  {}", address, port,
+                          std::generic_category().message(code), hint),
               false);
 }
 

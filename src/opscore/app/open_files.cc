@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 
 namespace opscore {
 namespace {
@@ -18,11 +19,12 @@ constexpr rlim_t kEnoughForAll = 1 << 20;  // some systems' hard limit is next t
 std::optional<std::string> raise_open_files(int connections_max) {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0)
-    return fmt::format("the limit of open files cannot be read: {}", std::strerror(errno));
+    return fmt::format("the limit of open files cannot be read: {}",
+                       std::generic_category().message(errno));
   limit.rlim_cur = std::max(limit.rlim_cur, std::min(limit.rlim_max, kEnoughForAll));
   if (::setrlimit(RLIMIT_NOFILE, &limit) != 0)
     return fmt::format("the limit of open files cannot be raised to {}: {}", limit.rlim_cur,
-                       std::strerror(errno));
+                       std::generic_category().message(errno));
   auto wanted = static_cast<rlim_t>(connections_max) + kBeside;
   if (limit.rlim_cur >= wanted) return std::nullopt;
   return fmt::format(

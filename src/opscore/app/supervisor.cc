@@ -14,6 +14,7 @@
 #include <deque>
 #include <map>
 #include <set>
+#include <system_error>
 
 #include "opscore/base/error.h"
 #include "opscore/process/crash_handler.h"
@@ -79,7 +80,9 @@ class Supervisor {
     sample_oom();
     pid_t supervisor = ::getpid();
     worker_ = ::fork();
-    if (worker_ < 0) throw Error(Errc::unavailable, fmt::format("fork: {}", strerror(errno)));
+    if (worker_ < 0)
+      throw Error(Errc::unavailable,
+                  fmt::format("fork: {}", std::generic_category().message(errno)));
     if (worker_ == 0) be_worker(supervisor);
   }
 

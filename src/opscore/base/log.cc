@@ -13,6 +13,7 @@
 #include <condition_variable>
 #include <cstring>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -155,7 +156,7 @@ void Log::Impl::start_writer(std::shared_ptr<Impl> impl) {
   sigset_t all, before;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread([impl] { impl->run(); }).detach();
+  std::thread([impl = std::move(impl)] { impl->run(); }).detach();
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
@@ -164,8 +165,8 @@ Log::Log(const LogOptions& options) : impl_(std::make_shared<Impl>()) {
   if (!options.file.empty()) {
     impl_->fd = ::open(options.file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
     if (impl_->fd < 0)
-      throw Error(Errc::invalid,
-                  fmt::format("open log file '{}': {}", options.file, std::strerror(errno)));
+      throw Error(Errc::invalid, fmt::format("open log file '{}': {}", options.file,
+                                             std::generic_category().message(errno)));
     impl_->owns_fd = true;
   }
   impl_->json = options.format == LogOptions::Format::automatic

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <system_error>
 
 #include "opscore/base/error.h"
 
@@ -81,7 +82,7 @@ void ExportFile::fail(const char* doing) const {
   bool full = problem == ENOSPC || problem == EDQUOT;
   throw Error(full ? Errc::disk_low : Errc::unavailable,
               fmt::format("{} '{}': {}; {}, and start the export again", doing, path_,
-                          std::strerror(problem),
+                          std::generic_category().message(problem),
                           full ? "free some space" : "check folder and permissions"),
               false);
 }

@@ -8,6 +8,7 @@
 #include <array>
 #include <cstring>
 #include <mutex>
+#include <system_error>
 
 #include "opscore/base/json.h"
 
@@ -280,7 +281,8 @@ void Transfer::refuse_failure(const HttpRequest& request, CURLcode code) {
   curl_easy_getinfo(easy_, CURLINFO_OS_ERRNO, &os_error);
   switch (code) {
     case CURLE_COULDNT_CONNECT:
-      if (os_error != 0) words += fmt::format(" ({})", std::strerror(static_cast<int>(os_error)));
+      if (os_error != 0)
+        words += fmt::format(" ({})", std::generic_category().message(static_cast<int>(os_error)));
       throw Error(Errc::unavailable, fmt::format("{}: {}", at(request), words));
     case CURLE_OPERATION_TIMEDOUT:
       throw Error(Errc::timeout, fmt::format("{}: {}", at(request), words));

@@ -13,6 +13,7 @@
 #include <iterator>
 #include <map>
 #include <sstream>
+#include <system_error>
 
 namespace opscore {
 namespace {
@@ -45,7 +46,7 @@ std::string read_text(const std::string& path) {
 std::string write_text(const std::string& path, const std::string& text) {
   FileDescriptor file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
   if (file.is_open() && ::write(file.get(), text.data(), text.size()) >= 0) return {};
-  return fmt::format("write {}: {}", path, strerror(errno));
+  return fmt::format("write {}: {}", path, std::generic_category().message(errno));
 }
 
 // The folder where a group of this hierarchy is mounted; empty when it is not to be seen here.
@@ -92,7 +93,7 @@ std::string enable(const CgroupPlace& place) {
         place.folder);
   const std::string server = fmt::format("{}/{}", place.folder, kServer);
   if (::mkdir(server.c_str(), 0755) != 0 && errno != EEXIST)
-    return fmt::format("make {}: {}", server, strerror(errno));
+    return fmt::format("make {}: {}", server, std::generic_category().message(errno));
   if (auto problem = write_text(server + "/cgroup.procs", "0"); !problem.empty()) return problem;
   return write_text(control, wanted);
 }
@@ -118,12 +119,14 @@ std::string prepare(CgroupPlace& place) {
   }
   remove_leftovers(place.folder);
   const std::string trial = fmt::format("{}/{}{}-trial", place.folder, kRun, ::getpid());
-  if (::mkdir(trial.c_str(), 0755) != 0) return fmt::format("make {}: {}", trial, strerror(errno));
+  if (::mkdir(trial.c_str(), 0755) != 0)
+    return fmt::format("make {}: {}", trial, std::generic_category().message(errno));
   std::string problem;
   for (const CgroupSetting& setting : cgroup_settings(place.version, {1, 1, 1}))
     if (has(place.controllers, setting.controller) && problem.empty() &&
         ::access(fmt::format("{}/{}", trial, setting.file).c_str(), W_OK) != 0)
-      problem = fmt::format("{}/{}: {}", trial, setting.file, strerror(errno));
+      problem =
+          fmt::format("{}/{}: {}", trial, setting.file, std::generic_category().message(errno));
   ::rmdir(trial.c_str());
   return problem;
 }
@@ -232,7 +235,8 @@ std::unique_ptr<Cgroup> Cgroups::make(const CgroupLimits& limits) {
   };
   for (const CgroupPlace& place : places_) {
     std::string folder = fmt::format("{}/{}{}-{}", place.folder, kRun, ::getpid(), number);
-    if (::mkdir(folder.c_str(), 0755) != 0) fail(fmt::format("{}: {}", folder, strerror(errno)));
+    if (::mkdir(folder.c_str(), 0755) != 0)
+      fail(fmt::format("{}: {}", folder, std::generic_category().message(errno)));
     group->folders_.push_back(folder);
     for (const CgroupSetting& setting : cgroup_settings(place.version, limits)) {
       if (!has(place.controllers, setting.controller)) continue;
@@ -243,7 +247,7 @@ std::unique_ptr<Cgroup> Cgroups::make(const CgroupLimits& limits) {
     group->entrances_.emplace_back(
         ::open((folder + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
     if (!group->entrances_.back().is_open())
-      fail(fmt::format("{}/cgroup.procs: {}", folder, strerror(errno)));
+      fail(fmt::format("{}/cgroup.procs: {}", folder, std::generic_category().message(errno)));
   }
   return group;
 }

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <system_error>
 
 #include "opscore/base/error.h"
 #include "opscore/process/process_tree.h"
@@ -86,7 +87,8 @@ void reset_signals() {
 }
 
 [[noreturn]] void fail(const std::string& what) {
-  throw Error(Errc::unavailable, fmt::format("{}: {}", what, strerror(errno)));
+  throw Error(Errc::unavailable,
+              fmt::format("{}: {}", what, std::generic_category().message(errno)));
 }
 
 // Descriptors 0 to 2 are where dup2 will put others; they are free when the server was started
@@ -161,7 +163,7 @@ class AllSignalsBlocked {
 };
 
 [[noreturn]] void throw_failure(const ChildOptions& options, const Failure& failure) {
-  std::string why = strerror(failure.error);
+  std::string why = std::generic_category().message(failure.error);
   if (failure.step == Failure::Step::group)
     throw Error(Errc::unavailable,
                 fmt::format("run {} in a cgroup of its own: {}", options.program, why));

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 #include <new>
+#include <system_error>
 
 #include "opscore/base/error.h"
 
@@ -35,8 +36,8 @@ CrashPage::CrashPage() {
       ::mmap(nullptr, sizeof(Page) + 2 * kGuardBytes, PROT_NONE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   char* page = static_cast<char*>(memory) + kGuardBytes;
   if (memory == MAP_FAILED || ::mprotect(page, sizeof(Page), PROT_READ | PROT_WRITE) != 0)
-    throw Error(Errc::unavailable,
-                fmt::format("map the crash page of {} bytes: {}", sizeof(Page), strerror(errno)));
+    throw Error(Errc::unavailable, fmt::format("map the crash page of {} bytes: {}", sizeof(Page),
+                                               std::generic_category().message(errno)));
   page_ = new (page) Page;
 }
 

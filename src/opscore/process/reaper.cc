@@ -10,6 +10,7 @@
 #include <csignal>
 #include <cstring>
 #include <filesystem>
+#include <system_error>
 
 #include "opscore/base/error.h"
 
@@ -113,7 +114,8 @@ Reaper::Reaper(Log& log)
         return is_quiet() ? kQuiet : kSweepEvery;
       }) {
   if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0)
-    throw Error(Errc::unavailable, fmt::format("become the subreaper: {}", strerror(errno)));
+    throw Error(Errc::unavailable,
+                fmt::format("become the subreaper: {}", std::generic_category().message(errno)));
   keep_exit_statuses();
   loop_.start();
 }

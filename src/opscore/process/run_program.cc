@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <system_error>
 
 namespace opscore {
 namespace {
@@ -22,7 +23,8 @@ class Attendant {
   Attendant(Reaper& reaper, const ProgramRun& run)
       : run_(run), program_(reaper.start(run.child, run.mark)), wake_(::eventfd(0, EFD_CLOEXEC)) {
     if (!wake_.is_open())
-      throw Error(Errc::unavailable, fmt::format("make an eventfd: {}", strerror(errno)));
+      throw Error(Errc::unavailable,
+                  fmt::format("make an eventfd: {}", std::generic_category().message(errno)));
   }
 
   ProgramEnd attend() {

@@ -14,6 +14,7 @@
 #include <filesystem>
 #include <map>
 #include <set>
+#include <system_error>
 #include <utility>
 
 #include "opscore/process/exit_status.h"
@@ -210,7 +211,8 @@ Words file_system(const ChildOptions& child, const std::string& cwd, const Sandb
 }
 
 [[noreturn]] void fail(const std::string& what, int error) {
-  throw Error(Errc::unavailable, fmt::format("{}: {}", what, strerror(error)));
+  throw Error(Errc::unavailable,
+              fmt::format("{}: {}", what, std::generic_category().message(error)));
 }
 
 // Starts it in our own session, where no Reaper takes it for something left behind. Its stderr goes
@@ -242,7 +244,8 @@ std::pair<ExitStatus, std::string> run_briefly(const ChildOptions& options) {
   if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) fail("open a pipe", errno);
   FileDescriptor read(ends[0]), write(ends[1]);
   const std::expected<pid_t, int> started = spawn(options, write.get());
-  if (!started) return {ExitStatus{kNotRun, 0, false}, strerror(started.error())};
+  if (!started)
+    return {ExitStatus{kNotRun, 0, false}, std::generic_category().message(started.error())};
   const pid_t pid = *started;
   const FileDescriptor handle = open_process(pid);
   const Deadline deadline = Deadline::after(kProbeMax);

@@ -62,7 +62,7 @@ class ExecActor final : public Actor {
   }
 
   Outcome run(TaskContext& task) override {
-    StderrLines lines([&](std::string line) { task.log(LogLevel::info, line); },
+    StderrLines lines([&](const std::string& line) { task.log(LogLevel::info, line); },
                       [&](std::string json) { task.progress(std::move(json)); });
     ProgramRun run;
     // For every run anew: files that are hidden come and go.

@@ -122,7 +122,7 @@ std::string tool_name(const std::string& type, const std::set<std::string>& take
 
 std::vector<std::shared_ptr<const Tool>> make_exec_tools(const Registry& registry,
                                                          std::set<std::string> taken,
-                                                         SchemaCheck check) {
+                                                         const SchemaCheck& check) {
   std::vector<std::shared_ptr<const Tool>> tools;
   for (const RegisteredActor* actor : registry.all()) {
     if (actor->entry.kind != "exec") continue;

@@ -26,6 +26,6 @@ using SchemaCheck =
 // `registry` must outlive the tools.
 std::vector<std::shared_ptr<const Tool>> make_exec_tools(const Registry& registry,
                                                          std::set<std::string> taken = {},
-                                                         SchemaCheck check = {});
+                                                         const SchemaCheck& check = {});
 
 }  // namespace opscore

@@ -314,7 +314,7 @@ void Connection::open_stream(std::string content_type) {
   wake();
 }
 
-void Connection::push(std::string bytes, bool last) {
+void Connection::push(const std::string& bytes, bool last) {
   if (!streaming_ || stream_ended_) return;
   stream_ended_ = last;
   unsent_ += bytes;

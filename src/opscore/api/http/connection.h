@@ -60,7 +60,7 @@ class Connection {
 
   void answer(Response response);
   void open_stream(std::string content_type);
-  void push(std::string bytes, bool last);
+  void push(const std::string& bytes, bool last);
 
   // Enforces the time-outs and notices clients that left; called every second or so.
   void sweep(SteadyPoint now);

@@ -99,6 +99,7 @@ class HttpServer::Impl {
       ending_ = true;
       sweep_timer_.cancel();
       std::vector<std::shared_ptr<Connection>> open;
+      open.reserve(connections_.size());
       for (auto& [id, connection] : connections_) open.push_back(connection);
       for (auto& connection : open) connection->cut();
       work_.reset();
@@ -129,9 +130,9 @@ class HttpServer::Impl {
   }
 
   void push(ExchangeId id, std::string bytes, bool last) {
-    asio::post(io_, [this, id, last, bytes = std::move(bytes)]() mutable {
+    asio::post(io_, [this, id, last, bytes = std::move(bytes)] {
       auto connection = find(id);
-      connection ? connection->push(std::move(bytes), last) : edge_.handler.gone(id);
+      connection ? connection->push(bytes, last) : edge_.handler.gone(id);
     });
   }
 

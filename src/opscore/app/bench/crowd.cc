@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <system_error>
 
 #include "opscore/base/error.h"
 
@@ -21,7 +22,8 @@ int connect_to(const std::string& host, int port) {
   address.sin_port = htons(static_cast<uint16_t>(port));
   ::inet_pton(AF_INET, host.c_str(), &address.sin_addr);
   if (fd < 0 || ::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
-    throw Error(Errc::unavailable, fmt::format("crowd: connect: {}", std::strerror(errno)));
+    throw Error(Errc::unavailable,
+                fmt::format("crowd: connect: {}", std::generic_category().message(errno)));
   ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience);
   return fd;
 }
@@ -42,7 +44,8 @@ void Crowd::add(size_t count, const std::vector<std::string>& targets, const std
                                       targets[i % targets.size()], host_, fields);
     if (::send(fd, request.data(), request.size(), MSG_NOSIGNAL) !=
         static_cast<ssize_t>(request.size()))
-      throw Error(Errc::unavailable, fmt::format("crowd: send: {}", std::strerror(errno)));
+      throw Error(Errc::unavailable,
+                  fmt::format("crowd: send: {}", std::generic_category().message(errno)));
   }
 }
 

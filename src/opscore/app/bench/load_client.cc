@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <system_error>
 
 #include "opscore/base/error.h"
 
@@ -26,7 +27,8 @@ struct Connection {
 };
 
 Error broken(const char* what) {
-  return Error(Errc::unavailable, fmt::format("load: {}: {}", what, std::strerror(errno)));
+  return Error(Errc::unavailable,
+               fmt::format("load: {}: {}", what, std::generic_category().message(errno)));
 }
 
 int connect_to(const std::string& host, int port) {

@@ -290,10 +290,11 @@ Json start(const Scene& scene) {
   pid_t child = ::fork();
   if (child == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGTERM);
-    ::setenv("OPSCORE_DATA", scene.config.store.path.c_str(), 1);
+    const std::string& data = scene.config.store.path;
     std::string port = std::to_string(probe.port);
     if (!::freopen("/dev/null", "w", stdout) || !::freopen("/dev/null", "w", stderr)) ::_exit(126);
-    ::execl("/proc/self/exe", "opscore", "up", "--port", port.c_str(), nullptr);
+    ::execl("/proc/self/exe", "opscore", "up", "--port", port.c_str(), "--data", data.c_str(),
+            nullptr);
     ::_exit(127);
   }
   HttpClient http;
@@ -307,8 +308,8 @@ Json start(const Scene& scene) {
         ready_ms =
             std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began)
                 .count();
-    } catch (const Error&) {
-      // Not listening yet.
+    } catch (const Error& not_listening_yet) {
+      if (deadline.passed()) throw;
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }

@@ -12,8 +12,7 @@
 namespace opscore {
 namespace {
 
-using std::chrono_literals::operator""ms;
-using std::chrono_literals::operator""s;
+using namespace std::chrono_literals;
 
 constexpr Duration kCallShare = 1s;    // how stale shown progress may be
 constexpr Duration kServerAway = 30s;  // a crash and restart take less

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <iostream>
+#include <system_error>
 #include <thread>
 
 #include "opscore/app/cli/client_commands.h"
@@ -122,7 +123,7 @@ class ExportTarget {
   std::string partial() const { return path_ + ".partial"; }
   [[noreturn]] void fail(const char* doing) const {
     throw Error(Errc::internal, fmt::format("{} '{}': {}; choose another file with -o", doing,
-                                            partial(), std::strerror(errno)));
+                                            partial(), std::generic_category().message(errno)));
   }
 
   std::ostream& out_;

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <system_error>
 
 #include "opscore/model/job.h"
 #include "opscore/model/state.h"
@@ -173,7 +174,7 @@ void link_or_fail(const std::string& from, const std::string& to) {
   throw Error(Errc::unavailable,
               fmt::format("keep '{}' as '{}': {}; move it away yourself and try again. Nothing was "
                           "changed",
-                          from, to, std::strerror(errno)));
+                          from, to, std::generic_category().message(errno)));
 }
 
 // Gives the data file a second name. Its own stays until the rename that replaces it.

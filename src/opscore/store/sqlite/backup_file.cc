@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <system_error>
 
 #include "opscore/base/error.h"
 #include "opscore/base/hash.h"
@@ -34,9 +35,10 @@ Errc code_of(int problem) {
 
 [[noreturn]] void refuse(const std::string& doing, const std::string& path, int problem) {
   Errc code = code_of(problem);
-  throw Error(code, fmt::format("{} '{}': {}; {}", doing, path, std::strerror(problem),
-                                code == Errc::disk_low ? "free some space, or choose another disk"
-                                                       : "check the path and its permissions"));
+  throw Error(code,
+              fmt::format("{} '{}': {}; {}", doing, path, std::generic_category().message(problem),
+                          code == Errc::disk_low ? "free some space, or choose another disk"
+                                                 : "check the path and its permissions"));
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <system_error>
 #include <thread>
 
 #include "opscore/base/error.h"
@@ -65,8 +66,8 @@ void write_pid(int fd, const std::string& path) {
     return;
   int problem = errno;
   ::close(fd);
-  throw Error(Errc::unavailable,
-              fmt::format("lock '{}': cannot write to it: {}", path, std::strerror(problem)));
+  throw Error(Errc::unavailable, fmt::format("lock '{}': cannot write to it: {}", path,
+                                             std::generic_category().message(problem)));
 }
 
 }  // namespace
@@ -78,13 +79,14 @@ DataLock::DataLock(const std::string& data_file) {
     throw Error(Errc::unavailable,
                 fmt::format("lock '{}': {}; check that the folder exists and that this user may "
                             "write there",
-                            path, std::strerror(errno)));
+                            path, std::generic_category().message(errno)));
   if (!lock_or_outlast(fd_)) {
     int problem = errno;
     std::string holder = holder_of(fd_);
     ::close(fd_);
     if (problem != EWOULDBLOCK)
-      throw Error(Errc::unavailable, fmt::format("lock '{}': {}", path, std::strerror(problem)));
+      throw Error(Errc::unavailable,
+                  fmt::format("lock '{}': {}", path, std::generic_category().message(problem)));
     throw Error(
         Errc::conflict,
         fmt::format("'{}' is in use by {}; stop that one first, or choose another data file",

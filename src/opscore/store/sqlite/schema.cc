@@ -9,6 +9,7 @@
 #include <cstring>
 #include <filesystem>
 #include <iterator>
+#include <system_error>
 
 namespace opscore::sqlite {
 namespace {
@@ -137,14 +138,14 @@ void check_folder(const std::string& path) {
   if (::stat(folder.c_str(), &info) != 0)
     refuse(Errc::unavailable, path,
            fmt::format("the folder '{}' cannot be reached ({}); create it, or choose another path",
-                       folder.string(), std::strerror(errno)));
+                       folder.string(), std::generic_category().message(errno)));
   if (!S_ISDIR(info.st_mode))
     refuse(Errc::unavailable, path, fmt::format("'{}' is not a folder", folder.string()));
   if (::access(folder.c_str(), W_OK) != 0)
     refuse(Errc::unavailable, path,
            fmt::format("the folder '{}' may not be written by this user ({}); change its "
                        "permissions, or choose another path",
-                       folder.string(), std::strerror(errno)));
+                       folder.string(), std::generic_category().message(errno)));
 }
 
 uint32_t big_endian(const unsigned char* bytes) {
@@ -157,13 +158,14 @@ void check_header(const std::string& path, int fd) {
   unsigned char header[100];
   ssize_t got = ::pread(fd, header, sizeof header, 0);
   if (got == 0) return;  // just made, nothing in it yet
-  if (got < 0) refuse(Errc::unavailable, path, std::strerror(errno));
+  if (got < 0) refuse(Errc::unavailable, path, std::generic_category().message(errno));
   if (got < static_cast<ssize_t>(sizeof header) || std::memcmp(header, "SQLite format 3", 16) != 0)
     refuse(Errc::corrupt, path,
            "this is not an SQLite database; check the path, or move the file away and restore a "
            "backup");
   struct stat file{}, wal{};
-  if (::fstat(fd, &file) != 0) refuse(Errc::unavailable, path, std::strerror(errno));
+  if (::fstat(fd, &file) != 0)
+    refuse(Errc::unavailable, path, std::generic_category().message(errno));
   bool has_wal = ::stat((path + "-wal").c_str(), &wal) == 0 && wal.st_size > 0;
   uint32_t page = uint32_t{header[16]} << 8 | header[17];
   if (page == 1) page = 65536;
@@ -234,7 +236,7 @@ void check_file(const std::string& path, bool must_exist) {
   if (fd < 0 && errno == ENOENT && !must_exist) return;
   if (fd < 0)
     refuse(Errc::unavailable, path,
-           fmt::format("{}; {}", std::strerror(errno),
+           fmt::format("{}; {}", std::generic_category().message(errno),
                        errno == ENOENT ? "check the path, or start `opscore up` once to make it"
                                        : "check that it is a file which this user may read and "
                                          "write"));

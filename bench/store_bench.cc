@@ -1,7 +1,9 @@
-// Measures the embedded store by itself, through its public interface: bulk inserts, a drain by one
-// claiming and one finishing thread, many threads with single inserts, and one caller alone.
+// Measures a store by itself, through its public interface. The embedded one: bulk inserts, a drain
+// by one claiming and one finishing thread, many threads with single inserts, and one caller alone.
+// PostgreSQL: each step of a task's life in batches, by one and by two threads and connections.
 //
 //   store_bench [FOLDER] [TASKS]
+//   store_bench postgresql://... [TASKS]     (makes the schema opscore_bench anew)
 //
 // FOLDER must be on a real disk: every figure includes the commits. Prints one line a figure.
 
@@ -10,14 +12,17 @@
 #include <sys/vfs.h>
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <mutex>
 #include <thread>
 
 #include "opscore/model/decide.h"
+#include "opscore/store/postgres/postgres_store.h"
 #include "opscore/store/sqlite/sqlite_store.h"
 
 namespace opscore {
@@ -215,6 +220,86 @@ int run(const std::string& folder, size_t tasks) {
   return 0;
 }
 
+// `threads` at once, each with its share.
+void together(const char* what, size_t threads, size_t tasks, size_t batch,
+              const std::function<void(size_t share)>& act) {
+  Stopwatch watch;
+  {
+    std::vector<std::jthread> callers;
+    for (size_t i = 0; i < threads; ++i) callers.emplace_back([&] { act(tasks / threads); });
+  }
+  fmt::print("{}, batches of {}, {} connection(s): {}\n", what, batch, threads, watch.rate(tasks));
+}
+
+class PostgresBench {
+ public:
+  PostgresBench(Bench& bench, const std::string& url, size_t connections) : bench_(bench) {
+    PostgresOptions options;
+    options.url = url;
+    options.schema = "opscore_bench";
+    options.write_connections = connections;
+    options.timeout = std::chrono::seconds(30);
+    drop_postgres_schema(options);
+    store_ = open_postgres_store(bench.clock, bench.random, *bench.log, options);
+    request_.session = store_->fleet().open_session("bench", "{}");
+    request_.types = std::make_shared<const std::vector<std::string>>(1, "bench.noop");
+  }
+
+  void run(size_t threads, size_t tasks, size_t batch) {
+    const std::vector items(batch, one_task());
+    request_.queues = {{"bench", batch}};
+    auto insert = [&](size_t share) {
+      for (size_t done = 0; done < share; done += batch)
+        store_->tasks().insert(items, InsertMode::all_or_nothing);
+    };
+    std::mutex mutex;
+    std::vector<ClaimedTask> claimed;
+    together("insert", threads, tasks, batch, insert);
+    together("claim", threads, tasks, batch, [&](size_t share) {
+      for (size_t done = 0; done < share;) {
+        auto got = store_->tasks().claim(request_).tasks;
+        if (got.empty()) return;
+        done += got.size();
+        std::lock_guard lock(mutex);
+        claimed.insert(claimed.end(), got.begin(), got.end());
+      }
+    });
+    std::atomic<size_t> next{0};
+    together("finish", threads, claimed.size(), batch, [&](size_t) {
+      for (size_t from = next.fetch_add(batch); from < claimed.size(); from = next.fetch_add(batch))
+        finish({claimed.begin() + static_cast<long>(from),
+                claimed.begin() + static_cast<long>(std::min(from + batch, claimed.size()))});
+    });
+    together("whole life", threads, tasks, batch, [&](size_t share) {
+      for (size_t done = 0; done < share; done += batch) {
+        insert(batch);
+        finish(store_->tasks().claim(request_).tasks);
+      }
+    });
+  }
+
+ private:
+  void finish(const std::vector<ClaimedTask>& tasks) {
+    std::vector<Plan> plans;
+    TimePoint now = bench_.clock.now();
+    for (const ClaimedTask& task : tasks)
+      plans.push_back(
+          decide_finish(task, Outcome::complete("{\"ok\":true}"), now, now, bench_.random));
+    store_->tasks().apply(std::move(plans));
+  }
+
+  Bench& bench_;
+  std::unique_ptr<Store> store_;
+  ClaimRequest request_;
+};
+
+int run_postgres(const std::string& url, size_t tasks) {
+  Bench bench;
+  for (size_t connections : {size_t{1}, size_t{2}})
+    PostgresBench(bench, url, connections).run(connections, tasks, 500);
+  return 0;
+}
+
 }  // namespace
 }  // namespace opscore
 
@@ -222,6 +307,8 @@ int main(int argc, char** argv) {
   std::string folder = argc > 1 ? argv[1] : ".";
   size_t tasks = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 300'000;
   try {
+    if (folder.starts_with("postgres"))
+      return opscore::run_postgres(folder, std::max<size_t>(tasks / 2000 * 2000, 2000));
     return opscore::run(folder, std::max<size_t>(tasks / 2000 * 2000, 2000));
   } catch (const std::exception& error) {
     fmt::print(stderr, "store_bench: {}\n", error.what());

@@ -7,9 +7,10 @@ checkout=$(readlink -f "$(dirname "$(readlink -f "$0")")/..")
 
 usage() {
   cat <<'TXT'
-usage: ./dev services COMMAND [redis]
+usage: ./dev services COMMAND
 
-  start [redis]   start PostgreSQL and RabbitMQ (and Redis); what runs already is left alone
+  start [NAME...] start those of postgres, rabbitmq and redis that are named, else PostgreSQL and
+                  RabbitMQ; what runs already is left alone
   stop            stop them all and remove everything they wrote
   status          what runs, where (exit code 1 when something that was started does not)
   env             KEY=value lines for the tests: DATABASE_URL, RABBITMQ_URL, RABBITMQ_MANAGEMENT_URL,
@@ -182,9 +183,8 @@ start() {
   fi
   # shellcheck source=/dev/null
   source "$settings"
-  start_postgres
-  start_rabbitmq
-  [[ ${1:-} != redis ]] || start_redis
+  local name
+  for name in "$@"; do "start_$name"; done
 }
 
 stop() {
@@ -202,18 +202,18 @@ status() {
   # shellcheck source=/dev/null
   source "$settings"
   local failed=0
-  report() {  # NAME PID_FILE PORT
-    [[ -e $2 || $1 != Redis ]] || return 0
-    if alive "$2"; then
-      say "$1 runs: 127.0.0.1:$3, pid $(head -n 1 "$2")"
+  report() {  # NAME FOLDER PID_FILE PORT: nothing about what was never started
+    [[ -d $2 ]] || return 0
+    if alive "$3"; then
+      say "$1 runs: 127.0.0.1:$4, pid $(head -n 1 "$3")"
     else
       say "$1 does not run; see $folder"
       failed=1
     fi
   }
-  report PostgreSQL "$folder/postgres/data/postmaster.pid" "$POSTGRES_PORT"
-  report RabbitMQ "$folder/rabbitmq/pid" "$RABBITMQ_PORT"
-  report Redis "$folder/redis/pid" "$REDIS_PORT"
+  report PostgreSQL "$folder/postgres" "$folder/postgres/data/postmaster.pid" "$POSTGRES_PORT"
+  report RabbitMQ "$folder/rabbitmq" "$folder/rabbitmq/pid" "$RABBITMQ_PORT"
+  report Redis "$folder/redis" "$folder/redis/pid" "$REDIS_PORT"
   say "folder: $folder"
   return "$failed"
 }
@@ -222,18 +222,29 @@ print_env() {
   [[ -f $settings ]] || die "nothing was started here; run ./dev services start"
   # shellcheck source=/dev/null
   source "$settings"
-  say "DATABASE_URL=postgresql://opscore:$PASSWORD@127.0.0.1:$POSTGRES_PORT/postgres"
-  say "RABBITMQ_URL=amqp://opscore:$PASSWORD@127.0.0.1:$RABBITMQ_PORT/%2F"
-  say "RABBITMQ_MANAGEMENT_URL=http://opscore:$PASSWORD@127.0.0.1:$RABBITMQ_MANAGEMENT_PORT"
+  [[ ! -d $folder/postgres ]] ||
+    say "DATABASE_URL=postgresql://opscore:$PASSWORD@127.0.0.1:$POSTGRES_PORT/postgres"
+  if [[ -d $folder/rabbitmq ]]; then
+    say "RABBITMQ_URL=amqp://opscore:$PASSWORD@127.0.0.1:$RABBITMQ_PORT/%2F"
+    say "RABBITMQ_MANAGEMENT_URL=http://opscore:$PASSWORD@127.0.0.1:$RABBITMQ_MANAGEMENT_PORT"
+  fi
   [[ ! -e $folder/redis/pid ]] || say "REDIS_URL=redis://:$PASSWORD@127.0.0.1:$REDIS_PORT/0"
 }
 
-case ${1:-} in
-  start) start "${2:-}" && status ;;
+command=${1:-}
+[[ $# -eq 0 ]] || shift
+case $command in
+  start)
+    for name in "$@"; do
+      [[ $name =~ ^(postgres|rabbitmq|redis)$ ]] || die "no service '$name'; there are postgres, rabbitmq and redis"
+    done
+    [[ $# -gt 0 ]] || set -- postgres rabbitmq
+    start "$@" && status
+    ;;
   stop) stop ;;
   status) status ;;
   env) print_env ;;
-  rabbitmqctl) rabbitmqctl "${@:2}" ;;
+  rabbitmqctl) rabbitmqctl "$@" ;;
   -h | --help | help) usage ;;
   *) usage >&2 && exit 2 ;;
 esac

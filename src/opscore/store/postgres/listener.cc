@@ -1,0 +1,99 @@
+#include "opscore/store/postgres/listener.h"
+
+#include <fmt/format.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "opscore/model/limits.h"
+#include "opscore/store/postgres/news.h"
+
+namespace opscore::postgres {
+namespace {
+
+constexpr Statement kHeads{
+    "lane_heads",
+    "SELECT s.lane, s.queue, c.key FROM lanes s CROSS JOIN LATERAL (SELECT l.key FROM live l "
+    "WHERE l.lane = s.lane AND l.place <= $2::bigint AND l.state + 0 IN (0, 2) AND "
+    "l.run_at <= $1::bigint ORDER BY l.place, l.key LIMIT 1) c "
+    "WHERE NOT EXISTS(SELECT 1 FROM queues q WHERE q.queue = s.queue AND q.paused)"};
+
+}  // namespace
+
+Listener::Listener(Parts& parts, ListenerOptions options)
+    : parts_(parts),
+      options_(std::move(options)),
+      wake_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      backoff_(parts.random),
+      next_poll_(Deadline::after(options_.poll_every)),
+      loop_("pg-listener", parts.log, [this](std::stop_token) { return tick(); }) {
+  if (wake_fd_ < 0) throw Error(Errc::internal, "listen to PostgreSQL: no file descriptors left");
+}
+
+Listener::~Listener() {
+  ::eventfd_write(wake_fd_, 1);
+  loop_.stop();
+  ::close(wake_fd_);
+}
+
+void Listener::start() {
+  connect(Deadline::after(parts_.timeout));
+  loop_.start();
+}
+
+void Listener::connect(Deadline deadline) {
+  connection_ = std::make_unique<Connection>(options_.connect, deadline);
+  connection_->execute(fmt::format("LISTEN \"{}\"", options_.channel));
+}
+
+Duration Listener::tick() {
+  try {
+    if (!connection_) {
+      connect(Deadline::after(parts_.timeout));
+      backoff_.reset();
+      parts_.feed.reset();
+    }
+    hear();
+    if (next_poll_.passed()) {
+      next_poll_ = Deadline::after(options_.poll_every);
+      look_for_stale_work();
+    }
+    return Duration(0);
+  } catch (const Failure& failure) {
+    connection_.reset();
+    if (failure.kind() != Failure::Kind::lost) throw;
+    parts_.log.warn("listen for changes: {}", failure.what());
+    return backoff_.next();
+  }
+}
+
+void Listener::hear() {
+  connection_->wait_for_news(wake_fd_, next_poll_);
+  for (const auto& notification : connection_->notifications()) {
+    auto news = decode_news(notification.payload);
+    if (news && news->origin == options_.origin) continue;
+    if (!news || news->everything)
+      parts_.feed.reset();
+    else
+      parts_.feed.publish(std::move(news->change));
+  }
+}
+
+// What stood first in its lane at two looks is told again: its news may have been lost with the
+// process that was to take it.
+void Listener::look_for_stale_work() {
+  TimePoint now = parts_.clock.now();
+  Rows rows = connection_->query(kHeads, Parameters::of(now, order_of(now, -limits::kPriorityMax)));
+  std::map<LaneId, TaskKey> heads;
+  Change stale;
+  for (int i = 0; i < rows.size(); ++i) {
+    LaneId lane = rows.integer(i, 0);
+    TaskKey key{rows.integer(i, 2)};
+    heads[lane] = key;
+    if (auto before = heads_.find(lane); before != heads_.end() && before->second == key)
+      stale.queues.emplace_back(rows.text(i, 1));
+  }
+  heads_ = std::move(heads);
+  parts_.feed.publish(std::move(stale));
+}
+
+}  // namespace opscore::postgres

@@ -1,0 +1,81 @@
+#include "opscore/store/postgres/postgres_store.h"
+
+#include <gtest/gtest.h>
+
+#include "opscore/store/conformance/store_conformance.h"
+#include "opscore/store/postgres/test_database.h"
+
+namespace opscore {
+namespace {
+
+using postgres::TestDatabase;
+
+// The database of the store that was opened last; it goes with the next one, or at the end.
+struct Opened {
+  std::optional<TestDatabase> database;
+  std::unique_ptr<Log> log = silent_log();
+
+  std::unique_ptr<Store> open(const Clock& clock, Random& random, size_t connections,
+                              bool announce) const {
+    PostgresOptions options = database->options();
+    options.write_connections = connections;
+    options.announce = announce;
+    return open_postgres_store(clock, random, *log, options);
+  }
+};
+
+StoreFactory postgres_factory(const std::string& name, size_t connections) {
+  auto opened = std::make_shared<Opened>();
+  auto open_new = [opened, connections](bool announce) {
+    return [opened, announce, connections](const Clock& clock, Random& random) {
+      opened->database.emplace();
+      return opened->open(clock, random, connections, announce);
+    };
+  };
+  return {name, open_new(false), open_new(true),
+          [opened, connections](const Clock& clock, Random& random) {
+            return opened->open(clock, random, connections, false);
+          }};
+}
+
+// One write connection shows what shared transactions do, sixteen what they do to each other. Asked
+// for once by every test, hence kept: the database of one test goes when the next is opened.
+const std::vector<StoreFactory>& postgres_factories() {
+  static const std::vector<StoreFactory> kNone;
+  static const std::vector<StoreFactory> kAll{postgres_factory("postgres", 1),
+                                              postgres_factory("postgres16", 16)};
+  return postgres::test_url() == nullptr ? kNone : kAll;
+}
+
+TEST(Postgres, IsThereToBeTested) {
+  if (postgres::test_url() != nullptr) return;
+  const char* ci = std::getenv("CI");
+  if (ci != nullptr && std::string_view(ci) == "true")
+    FAIL() << "DATABASE_URL is not set, and CI tests every store";
+  GTEST_SKIP()
+      << "no store in PostgreSQL was tested: DATABASE_URL is not set; `./dev services start "
+         "postgres` and `export $(./dev services env)` provide one";
+}
+
+// Of each suite as many as there are factories: none without a database.
+#define OPSCORE_ON_POSTGRES(suite) \
+  INSTANTIATE_TEST_SUITE_P(Postgres, suite, testing::ValuesIn(postgres_factories()))
+OPSCORE_ON_POSTGRES(StoreInsert);
+OPSCORE_ON_POSTGRES(StoreClaim);
+OPSCORE_ON_POSTGRES(StoreApply);
+OPSCORE_ON_POSTGRES(StoreRescue);
+OPSCORE_ON_POSTGRES(StoreUpkeep);
+OPSCORE_ON_POSTGRES(StoreRecord);
+OPSCORE_ON_POSTGRES(StoreReader);
+OPSCORE_ON_POSTGRES(StoreFleet);
+OPSCORE_ON_POSTGRES(StoreChanges);
+OPSCORE_ON_POSTGRES(StoreOutbox);
+OPSCORE_ON_POSTGRES(StoreWebhook);
+OPSCORE_ON_POSTGRES(StoreLimits);
+OPSCORE_ON_POSTGRES(StoreJobs);
+OPSCORE_ON_POSTGRES(StoreRace);
+OPSCORE_ON_POSTGRES(StoreReopen);
+OPSCORE_ON_POSTGRES(StoreModel);
+
+}  // namespace
+}  // namespace opscore

@@ -1,0 +1,76 @@
+#include "opscore/store/postgres/schema.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+
+namespace opscore::postgres {
+namespace {
+
+constexpr Statement kHasVersions{
+    "has_versions",
+    "SELECT EXISTS(SELECT 1 FROM pg_tables WHERE schemaname = $1::text AND "
+    "tablename = 'migrations')"};
+constexpr Statement kHasSchema{
+    "has_schema", "SELECT EXISTS(SELECT 1 FROM pg_namespace WHERE nspname = $1::text)"};
+constexpr Statement kVersion{"version", "SELECT coalesce(max(version), 0) FROM migrations"};
+constexpr Statement kMeta{"meta", "SELECT value FROM meta WHERE name = $1::text"};
+
+std::string load_meta(Connection& connection, const char* name) {
+  Rows rows = connection.query(kMeta, Parameters::of(name));
+  if (rows.size() != 1)
+    throw Error(Errc::corrupt,
+                fmt::format("the row '{}' of meta is missing; restore a backup", name));
+  return std::string(rows.text(0, 0));
+}
+
+}  // namespace
+
+std::string quote_identifier(const std::string& identifier) {
+  std::string out = "\"";
+  for (char c : identifier) out += c == '"' ? "\"\"" : std::string(1, c);
+  return out + '"';
+}
+
+int schema_version(Connection& connection, const std::string& schema) {
+  if (connection.query(kHasVersions, Parameters::of(schema)).integer(0, 0) == 0) return 0;
+  auto version = static_cast<int>(connection.query(kVersion).integer(0, 0));
+  if (version > migrations().back().version)
+    throw Error(Errc::invalid,
+                fmt::format("open schema '{}' of PostgreSQL: it was written by a newer opscore "
+                            "(version {}, this one knows up to {}); use that version or a later "
+                            "one. Nothing was changed",
+                            schema, version, migrations().back().version));
+  return version;
+}
+
+void apply_migrations(Connection& connection, const std::string& schema) {
+  if (schema_version(connection, schema) == migrations().back().version) return;
+  // One lock for all schemas: two that are made at once would trip over the catalogue of the
+  // server.
+  connection.execute("SELECT pg_advisory_lock(hashtext('opscore:migrate'), 0)");
+  if (connection.query(kHasSchema, Parameters::of(schema)).integer(0, 0) == 0)
+    connection.execute(fmt::format("CREATE SCHEMA {}", quote_identifier(schema)));
+  connection.execute(
+      "CREATE TABLE IF NOT EXISTS migrations(version int PRIMARY KEY, name text NOT NULL, "
+      "applied_at timestamptz NOT NULL DEFAULT now())");
+  for (const Migration& migration : migrations()) {
+    if (migration.version <= schema_version(connection, schema)) continue;
+    connection.execute(
+        fmt::format("BEGIN; {} INSERT INTO migrations(version, name) VALUES({}, '{}'); COMMIT",
+                    migration.sql, migration.version, migration.name));
+  }
+  connection.execute("SELECT pg_advisory_unlock(hashtext('opscore:migrate'), 0)");
+}
+
+Identity load_identity(Connection& connection) {
+  Identity identity;
+  identity.name = load_meta(connection, "identity");
+  std::string secret = load_meta(connection, "id_secret");
+  if (secret.size() != sizeof identity.secret)
+    throw Error(Errc::corrupt, "the id secret in meta has a wrong size; restore a backup");
+  std::memcpy(identity.secret.data(), secret.data(), secret.size());
+  return identity;
+}
+
+}  // namespace opscore::postgres

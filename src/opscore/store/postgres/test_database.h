@@ -1,0 +1,60 @@
+#pragma once
+// For tests: a schema of its own in the database that DATABASE_URL names, gone with the object.
+
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <memory>
+#include <string>
+
+#include "opscore/store/postgres/connection.h"
+#include "opscore/store/postgres/database_url.h"
+#include "opscore/store/postgres/postgres_store.h"
+#include "opscore/store/postgres/schema.h"
+
+namespace opscore::postgres {
+
+// Nothing: no database, and then there is nothing to test with.
+inline const char* test_url() {
+  const char* url = std::getenv("DATABASE_URL");
+  return url != nullptr && *url != '\0' ? url : nullptr;
+}
+
+inline std::string with_option(const std::string& url, const std::string& option) {
+  return url + (url.find('?') == std::string::npos ? "?" : "&") + option;
+}
+
+class TestDatabase {
+ public:
+  TestDatabase() {
+    static std::atomic<int> made{0};
+    schema_ = "opscore_test_" + std::to_string(::getpid()) + "_" + std::to_string(++made);
+    ConnectOptions connect{parse_database_url(test_url()).url, quote_identifier(schema_), true,
+                           options().timeout};
+    connection_ = std::make_unique<Connection>(connect, Deadline::after(connect.timeout));
+  }
+  ~TestDatabase() {
+    connection_->execute("DROP SCHEMA IF EXISTS " + quote_identifier(schema_) + " CASCADE");
+  }
+  TestDatabase(const TestDatabase&) = delete;
+
+  // More patient than in operation, and without surprises from what runs by itself.
+  PostgresOptions options() const {
+    PostgresOptions options;
+    options.url = with_option(test_url(), "application_name=" + schema_);
+    options.schema = schema_;
+    options.timeout = std::chrono::seconds(30);
+    options.poll_every = options.vacuum_every = std::chrono::hours(1);
+    return options;
+  }
+  const std::string& schema() const { return schema_; }
+  // Sees the schema.
+  Connection& connection() { return *connection_; }
+
+ private:
+  std::string schema_;
+  std::unique_ptr<Connection> connection_;
+};
+
+}  // namespace opscore::postgres

@@ -1,0 +1,86 @@
+#pragma once
+// One write transaction, and what it tells the world when it commits: outbox rows, counters, and
+// the notification that other processes listen to. Used by one thread, for one attempt.
+
+#include <map>
+#include <string>
+
+#include "opscore/model/plan.h"
+#include "opscore/store/memory/change_feed.h"
+#include "opscore/store/postgres/connection.h"
+
+namespace opscore::postgres {
+
+// Under which number a transaction notes its commit.
+struct Mark {
+  int64_t writer = 0;
+  int64_t number = 0;
+};
+
+struct TransactionOptions {
+  std::string schema;
+  std::string origin;     // of this process, in notifications
+  bool announce = false;  // token rows for queues with new due tasks
+};
+
+class Transaction {
+ public:
+  Transaction(Connection& connection, Mark mark, const TransactionOptions& options, TimePoint now)
+      : connection_(connection), mark_(mark), options_(options), now_(now) {}
+  // Ends the connection unless the transaction was committed or rolled back.
+  ~Transaction();
+  Transaction(const Transaction&) = delete;
+
+  // The moment for which everything in it is decided.
+  TimePoint now() const { return now_; }
+  // Before the first send(): for what is to stay whatever becomes of the transaction.
+  Connection& outside() { return connection_; }
+
+  size_t send(const Statement& statement, const Parameters& parameters = {});
+  void flush() { connection_.flush(); }
+  const Rows& rows(size_t index) const { return connection_.rows(index); }
+  Rows query(const Statement& statement, const Parameters& parameters = {});
+
+  // A task of the queue became this.
+  void note_queue(const std::string& queue, State state);
+  void note_due(const std::string& queue, size_t due) { due_[queue] += due; }
+  void note_task(TaskKey key) { change_.tasks.push_back(key); }
+  void note_session(SessionId session) { change_.sessions.push_back(session); }
+  // Finished tasks of the queue became more or fewer; other states are not counted here.
+  void count(const std::string& queue, State state, int64_t by);
+  void post(OutboxRow row) { outbox_.push_back(std::move(row)); }
+
+  // Throws Failure{lost} with commit_sent() when nobody knows whether it happened.
+  void commit();
+  void rollback();
+  // Undoes what was done so far; it can be used again as if it were new.
+  void rollback_to_start();
+  // The connection is gone, and so is the transaction, unless it was committed.
+  void forget_connection() { lost_ = true; }
+  bool commit_sent() const { return commit_sent_; }
+  // What happened, once it has.
+  Change take_change() { return std::move(change_); }
+
+ private:
+  struct Counts {
+    int64_t completed = 0, failed = 0, cancelled = 0;
+  };
+  void send_effects();
+  void send_outbox();
+
+  Connection& connection_;
+  const Mark mark_;
+  const TransactionOptions& options_;
+  const TimePoint now_;
+  bool begun_ = false;
+  bool wrote_ = false;
+  bool commit_sent_ = false;
+  bool ended_ = false;
+  bool lost_ = false;
+  std::map<std::string, size_t> due_;
+  std::map<std::string, Counts> counts_;
+  std::vector<OutboxRow> outbox_;
+  Change change_;
+};
+
+}  // namespace opscore::postgres

@@ -1,0 +1,77 @@
+#pragma once
+// The write connections, and group commit over them. There is no thread: a caller who finds a free
+// connection takes everything of its kind that waits and commits it for all of them; the others
+// wait for it, or for the next free connection. So an idle store has the latency of one
+// transaction, and a busy one shares each among hundreds.
+//
+// Work may be done several times, each in a new transaction, before one commits: after a deadlock,
+// a lost race for a key, or a connection that was cut. When it is cut during COMMIT, what became of
+// it is read back before anybody is answered.
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+
+#include "opscore/base/log.h"
+#include "opscore/store/postgres/backoff.h"
+#include "opscore/store/postgres/feed.h"
+#include "opscore/store/postgres/transaction.h"
+
+namespace opscore::postgres {
+
+struct WritersOptions {
+  ConnectOptions connect;
+  TransactionOptions transaction;
+  size_t connections = 2;
+  size_t batch = 1000;  // items of one transaction
+};
+
+class Writers {
+ public:
+  Writers(const Clock& clock, Random& random, Log& log, Feed& feed, WritersOptions options);
+  // Nobody may be in it any more.
+  ~Writers();
+
+  // How many have been committed.
+  uint64_t transactions() const { return transactions_.load(std::memory_order_relaxed); }
+
+  // In a transaction of its own. Throws Error{unavailable} when it could not be done in time.
+  void run(const char* what, const std::function<void(Transaction&)>& work);
+
+  // In a transaction with others that ask for the same work. `task` is handed to it; when one of
+  // several tasks is refused, each is done by itself.
+  using SharedWork = void (*)(void* context, Transaction&, std::span<void* const> tasks);
+  void run_shared(const char* what, SharedWork work, void* context, void* task, size_t items);
+
+ private:
+  struct Job;
+  struct Slot {
+    explicit Slot(Random& random) : backoff(random) {}
+    std::unique_ptr<Connection> connection;
+    Mark mark;
+    Backoff backoff;
+    bool taken = false;
+  };
+  void wait_for(Job& job);
+  std::vector<Job*> take_batch();
+  void lead(Slot& slot, const std::vector<Job*>& batch);
+  void perform(Slot& slot, const std::vector<Job*>& batch);
+  void attempt(Slot& slot, const std::vector<Job*>& batch, Deadline deadline);
+  void connect(Slot& slot, Deadline deadline);
+  bool committed(Slot& slot, Deadline deadline);
+
+  const Clock& clock_;
+  Log& log_;
+  Feed& feed_;
+  const WritersOptions options_;
+  std::mutex mutex_;
+  std::deque<Slot> slots_;    // `taken` is guarded by mutex_; the rest belongs to who has taken it
+  std::deque<Job*> waiting_;  // guarded by mutex_
+  std::atomic<uint64_t> transactions_{0};
+};
+
+}  // namespace opscore::postgres

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <functional>
 #include <map>
 
@@ -190,13 +191,26 @@ Reply Routes::ready(const Call&) {
   return response;
 }
 
+// Queues beyond the bound on label values are one together: counts add up, the oldest task counts.
 void Routes::set_queue_gauges() {
   constexpr char kTasks[] = "opscore_queue_tasks";
   constexpr char kOldest[] = "opscore_queue_oldest_pending_seconds";
   constexpr char kPaused[] = "opscore_queue_paused";
-  auto queues = service_.queues();
-  for (const char* name : {kTasks, kOldest, kPaused}) metrics_.clear_gauge(name);
-  for (const QueueView& queue : queues) {
+  constexpr char kSlots[] = "opscore_queue_slots";
+  std::map<std::string, QueueView> shown;
+  for (const QueueView& queue : service_.queues()) {
+    QueueView& sum = shown[metrics_.bounded({{"queue", queue.stats.name}}).at("queue")];
+    sum.stats.pending += queue.stats.pending;
+    sum.stats.scheduled += queue.stats.scheduled;
+    sum.stats.running += queue.stats.running;
+    sum.stats.waiting += queue.stats.waiting;
+    sum.stats.dead += queue.stats.dead;
+    sum.stats.paused |= queue.stats.paused;
+    sum.oldest_pending_age = std::max(sum.oldest_pending_age, queue.oldest_pending_age);
+    sum.slots = std::max(sum.slots, queue.slots);
+  }
+  for (const char* name : {kTasks, kOldest, kPaused, kSlots}) metrics_.clear_gauge(name);
+  for (const auto& [name, queue] : shown) {
     const QueueStats& stats = queue.stats;
     const std::pair<const char*, int64_t> counts[] = {{"pending", stats.pending},
                                                       {"scheduled", stats.scheduled},
@@ -205,31 +219,34 @@ void Routes::set_queue_gauges() {
                                                       {"failed", stats.dead}};
     for (const auto& [state, count] : counts)
       metrics_.set_gauge(kTasks, "Tasks by queue and state.", static_cast<double>(count),
-                         {{"queue", stats.name}, {"state", state}});
-    double age = queue.oldest_pending_age
-                     ? static_cast<double>(queue.oldest_pending_age->count()) / 1000
-                     : 0;
-    metrics_.set_gauge(kOldest, "How long the oldest due task has been due.", age,
-                       {{"queue", stats.name}});
+                         {{"queue", name}, {"state", state}});
+    auto age = queue.oldest_pending_age.value_or(Duration(0));
+    metrics_.set_gauge(kOldest, "How long the oldest due task has been due.",
+                       static_cast<double>(age.count()) / 1000, {{"queue", name}});
     metrics_.set_gauge(kPaused, "1 while the queue is paused.", stats.paused ? 1 : 0,
-                       {{"queue", stats.name}});
+                       {{"queue", name}});
+    metrics_.set_gauge(kSlots, "Slots of the live workers that consume the queue.", queue.slots,
+                       {{"queue", name}});
   }
 }
 
 void Routes::set_worker_gauges() {
   constexpr char kWorkers[] = "opscore_workers";
   std::map<std::string, int> by_state;
-  int slots = 0, busy = 0;
+  int slots = 0, busy = 0, abandoned = 0;
   for (const Session& session : service_.workers()) {
     ++by_state[session.report.state];
     slots += session.report.slots;
     busy += session.report.busy;
+    abandoned += session.report.abandoned;
   }
   metrics_.clear_gauge(kWorkers);
   for (const auto& [state, count] : by_state)
     metrics_.set_gauge(kWorkers, "Worker sessions by state.", count, {{"state", state}});
   metrics_.set_gauge("opscore_worker_slots", "Slots of all workers.", slots);
   metrics_.set_gauge("opscore_worker_slots_busy", "Slots that run a task.", busy);
+  metrics_.set_gauge("opscore_worker_slots_abandoned", "Slots whose actor did not stop.",
+                     abandoned);
 }
 
 Reply Routes::metrics(const Call&) {

@@ -32,7 +32,7 @@ class RouteTimes {
     auto& place = times_[index][std::min<size_t>(static_cast<size_t>(status) / 100, 5)];
     Histogram* histogram = place.load(std::memory_order_acquire);
     if (!histogram) {
-      histogram = &metrics_.duration("opscore_http_request_seconds",
+      histogram = &metrics_.duration("opscore_http_request_duration_seconds",
                                      "Time from a request to its answer, waiting excluded.",
                                      {{"method", std::string(route.method)},
                                       {"route", std::string(route.pattern)},

@@ -172,9 +172,12 @@ class CommandTree {
                        "when no server answers",
                        "opscore tasks show task_0190b5a0"),
             1);
-    CLI::App* watch = add_client(*tasks, "watch", "Follow a task until it is done",
+    CLI::App* watch = add_client(*tasks, "watch",
+                                 "Follow a task until it is done; without one, watch how fast "
+                                 "tasks of each type come and go",
                                  "opscore tasks watch task_0190b5a0");
-    add_ids(watch, 1);
+    CLI::Option* id = watch->add_option("id", line_.ids, "The task")->expected(0, 1);
+    for (CLI::Option* option : add_watch(watch)) option->excludes(id);
     add_change(*tasks, "cancel", "Cancel tasks, by id or by filter; what runs is stopped",
                "opscore tasks cancel --type mail.send --status pending --wait");
     add_change(*tasks, "retry", "Run finished tasks again, by id or by filter",
@@ -208,6 +211,14 @@ class CommandTree {
                               "--all", "--dry-run", "--wait"})
       ids->excludes(other);
     return command;
+  }
+
+  std::vector<CLI::Option*> add_watch(CLI::App* command) {
+    return {
+        command->add_option("--interval", line_.watch.interval, "How often to look: 100ms to 1h")
+            ->capture_default_str(),
+        command->add_flag("--once", line_.watch.once,
+                          "Look twice, an interval apart, print what was seen, and end")};
   }
 
   void add_filter(CLI::App* command) {
@@ -250,6 +261,10 @@ class CommandTree {
         ->add_option("queue", line_.queue, "The queue")
         ->required();
     add_set_queue(*queues);
+    add_watch(add_client(*queues, "watch",
+                         "Watch how deep queues are and how fast they move: live on a terminal, "
+                         "else a line for each look",
+                         "opscore queues watch --interval 2s"));
     struct Verb {
       const char *name, *description;
     };

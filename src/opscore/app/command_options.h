@@ -33,6 +33,12 @@ struct LimitOptions {
   std::string max_pending, concurrency, max_input;
 };
 
+// Of the live views.
+struct WatchOptions {
+  std::string interval = "1s";
+  bool once = false;
+};
+
 struct CommandLine {
   std::string command;                       // "up", "tasks list"
   std::map<std::string, std::string> flags;  // key of a setting -> what a flag says
@@ -44,6 +50,7 @@ struct CommandLine {
   BenchOptions bench;
   SubmitOptions submit;
   ListOptions list;
+  WatchOptions watch;
   std::vector<std::string> ids;  // of tasks, or of a job
   bool all = false;              // an empty filter is meant
   bool dry_run = false;

@@ -182,6 +182,7 @@ int serve(const Config& first_config, const ConfigSources& sources, const AddAct
   if (link) {
     wiring.page = &link->page;
     wiring.on_progress = [link] { link->progress(); };
+    wiring.restarts = link->restarts;
     if (link->previous_death) wiring.previous_death = to_lost(*link->previous_death);
   }
   Log* log = nullptr;

@@ -48,7 +48,7 @@ bool contains(const std::array<int, N>& signals, int signal) {
 class Supervisor {
  public:
   Supervisor(const SupervisorOptions& options, const std::function<int(WorkerLink&)>& worker_main)
-      : options_(options), worker_main_(worker_main), link_{page_, {}} {
+      : options_(options), worker_main_(worker_main), link_{page_, {}, 0} {
     if (!options_.count_oom_kills) options_.count_oom_kills = read_oom_kills;
     for (pid_t child : children_of(::getpid())) older_children_.insert(child);
     ::prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -222,6 +222,7 @@ class Supervisor {
 
     if (steady_clock::now() - started_ >= options_.healthy_after) deaths_ = 0;
     ++deaths_;
+    ++link_.restarts;
     say(fmt::format("worker {} {}; {} task(s) were running; restarting in {}", worker_, death.words,
                     death.entered.size(), to_text(restart_delay(deaths_))));
     if (death.session != 0) link_.previous_death = std::move(death);

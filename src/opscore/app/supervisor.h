@@ -39,6 +39,7 @@ struct WorkerLink {
   // The last death of a worker that had opened a session (CrashPage::set_session). One that died
   // before that held nothing, so the death before it is told again.
   std::optional<Death> previous_death;
+  int restarts = 0;  // since the supervisor began
 
   // To be called at least every second or so by the loop that takes work; lock-free.
   void progress() { page.progress(); }

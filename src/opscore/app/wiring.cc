@@ -5,6 +5,7 @@
 #include "opscore/api/views.h"
 #include "opscore/app/config_change.h"
 #include "opscore/app/config_sandbox.h"
+#include "opscore/app/host_metrics.h"
 #include "opscore/app/session_context.h"
 #include "opscore/app/version.h"
 #include "opscore/app/webhook_caller.h"
@@ -180,6 +181,7 @@ EmbeddedServer::EmbeddedServer(const Config& config, const AddActors& add_actors
       relay(*store, clock, random, log, metrics,
             relay_options(config, maintenance, http, guard, service)),
       api(service, metrics, log, api_options(config, options, *this)) {
+  add_host_metrics(metrics, log, config.store.path, options.restarts);
   end_earlier_sessions(*store, log, options.previous_death);
   configure_queues(*store, config);
   warn_of_missing_sandboxes(config, log);

@@ -28,6 +28,7 @@ struct WiringOptions {
   std::function<void(const std::string&)> on_command = [](const std::string&) {};
   std::optional<LostSession> previous_death;  // of the worker before this one
   std::function<Config()> read_config;        // for a reload; empty: there is none
+  int restarts = 0;                           // of the worker, by the supervisor
 };
 
 LogOptions log_options(const Config& config);

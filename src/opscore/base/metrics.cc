@@ -7,7 +7,9 @@
 #include <prometheus/text_serializer.h>
 
 #include <mutex>
+#include <set>
 #include <utility>
+#include <vector>
 
 namespace opscore {
 namespace {
@@ -37,6 +39,8 @@ class PrometheusHistogram final : public Histogram {
 
 using Series = std::pair<std::string, Labels>;
 
+constexpr const char* kOpenLabels[] = {"type", "queue", "kind"};
+
 }  // namespace
 
 struct Metrics::Impl {
@@ -50,6 +54,28 @@ struct Metrics::Impl {
     std::map<Labels, prometheus::Gauge*> series;
   };
   std::map<std::string, Gauges> gauges;
+  // By the names of open labels, which values of them have series of their own.
+  std::map<std::string, std::set<Labels>> admitted;
+  std::vector<std::function<void()>> updates;
+
+  Labels bound(Labels labels) {  // with mutex held
+    Labels open;
+    std::string names;
+    for (const char* name : kOpenLabels)
+      if (auto found = labels.find(name); found != labels.end()) {
+        open.insert(*found);
+        names += name;
+      }
+    if (open.empty()) return labels;
+    auto& known = admitted[names];
+    if (known.contains(open)) return labels;
+    if (known.size() < kOpenValuesMax) {
+      known.insert(open);
+    } else {
+      for (const auto& [name, value] : open) labels[name] = "other";
+    }
+    return labels;
+  }
 };
 
 Metrics::Metrics() : impl_(std::make_unique<Impl>()) {}
@@ -57,10 +83,11 @@ Metrics::~Metrics() = default;
 
 Counter& Metrics::counter(const std::string& name, const std::string& help, const Labels& labels) {
   std::lock_guard lock(impl_->mutex);
-  auto& counter = impl_->counters[{name, labels}];
+  Labels bounded = impl_->bound(labels);
+  auto& counter = impl_->counters[{name, bounded}];
   if (!counter) {
     auto& family = prometheus::BuildCounter().Name(name).Help(help).Register(impl_->registry);
-    counter = std::make_unique<PrometheusCounter>(family.Add(labels));
+    counter = std::make_unique<PrometheusCounter>(family.Add(bounded));
   }
   return *counter;
 }
@@ -68,10 +95,11 @@ Counter& Metrics::counter(const std::string& name, const std::string& help, cons
 Histogram& Metrics::duration(const std::string& name, const std::string& help,
                              const Labels& labels) {
   std::lock_guard lock(impl_->mutex);
-  auto& histogram = impl_->histograms[{name, labels}];
+  Labels bounded = impl_->bound(labels);
+  auto& histogram = impl_->histograms[{name, bounded}];
   if (!histogram) {
     auto& family = prometheus::BuildHistogram().Name(name).Help(help).Register(impl_->registry);
-    histogram = std::make_unique<PrometheusHistogram>(family.Add(labels, kDurations));
+    histogram = std::make_unique<PrometheusHistogram>(family.Add(bounded, kDurations));
   }
   return *histogram;
 }
@@ -95,7 +123,23 @@ void Metrics::clear_gauge(const std::string& name) {
   found->second.series.clear();
 }
 
+Labels Metrics::bounded(const Labels& labels) {
+  std::lock_guard lock(impl_->mutex);
+  return impl_->bound(labels);
+}
+
+void Metrics::on_expose(std::function<void()> update) {
+  std::lock_guard lock(impl_->mutex);
+  impl_->updates.push_back(std::move(update));
+}
+
 std::string Metrics::expose() const {
+  std::vector<std::function<void()>> updates;
+  {
+    std::lock_guard lock(impl_->mutex);
+    updates = impl_->updates;
+  }
+  for (const auto& update : updates) update();
   return prometheus::TextSerializer().Serialize(impl_->registry.Collect());
 }
 

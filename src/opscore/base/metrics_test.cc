@@ -54,6 +54,34 @@ TEST(Metrics, GaugesAreSetAndForgotten) {
   EXPECT_THAT(metrics.expose(), HasSubstr("opscore_queue_depth{queue=\"b\"} 2\n"));
 }
 
+TEST(Metrics, ManyNamesShareOneSeries) {
+  Metrics metrics;
+  auto count = [&](size_t n) {
+    metrics
+        .counter("opscore_n_total", "N", {{"queue", "q" + std::to_string(n)}, {"end", "completed"}})
+        .add();
+  };
+  for (size_t n = 0; n < Metrics::kOpenValuesMax + 7; ++n) count(n);
+  count(0);
+  std::string text = metrics.expose();
+  EXPECT_THAT(text, HasSubstr("opscore_n_total{end=\"completed\",queue=\"q0\"} 2\n"));
+  EXPECT_THAT(text, HasSubstr("opscore_n_total{end=\"completed\",queue=\"other\"} 7\n"));
+  EXPECT_THAT(text, Not(HasSubstr("queue=\"q100\"")));
+  EXPECT_EQ(metrics.bounded({{"queue", "q0"}}).at("queue"), "q0");
+  EXPECT_EQ(metrics.bounded({{"queue", "q106"}}).at("queue"), "other");
+  EXPECT_EQ(metrics.bounded({{"state", "q106"}}).at("state"), "q106") << "a closed label";
+  EXPECT_EQ(metrics.bounded({{"queue", "q106"}, {"type", "t"}}).at("queue"), "q106")
+      << "a combination of its own";
+}
+
+TEST(Metrics, UpdatesComeBeforeTheyAreRead) {
+  Metrics metrics;
+  double free = 0;
+  metrics.on_expose([&] { metrics.set_gauge("opscore_free_bytes", "Free.", ++free); });
+  EXPECT_THAT(metrics.expose(), HasSubstr("opscore_free_bytes 1\n"));
+  EXPECT_THAT(metrics.expose(), HasSubstr("opscore_free_bytes 2\n"));
+}
+
 TEST(Metrics, SeparateObjectsShareNothing) {
   Metrics one, two;
   one.counter("opscore_x_total", "X").add();

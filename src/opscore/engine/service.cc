@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <map>
+#include <mutex>
 
 #include "opscore/engine/facts.h"
 #include "opscore/engine/history.h"
@@ -70,12 +72,24 @@ Error in_item(const Error& error, size_t index, bool many) {
 }  // namespace
 
 struct Service::Counters {
-  explicit Counters(Metrics& metrics)
-      : submitted(metrics.counter("opscore_tasks_submitted_total", "Tasks accepted.")),
+  explicit Counters(Metrics& of)
+      : metrics(of),
         replayed(metrics.counter("opscore_tasks_replayed_total",
                                  "Submits answered with an earlier task.")),
         refused(metrics.counter("opscore_tasks_refused_total", "Tasks refused at submit.")) {}
-  Counter& submitted;
+
+  Counter& submitted(const std::string& type, const std::string& queue) {
+    std::lock_guard lock(mutex);
+    Counter*& counter = by_task[{type, queue}];
+    if (!counter)
+      counter = &metrics.counter("opscore_tasks_submitted_total", "Tasks accepted.",
+                                 {{"type", type}, {"queue", queue}});
+    return *counter;
+  }
+
+  Metrics& metrics;
+  std::mutex mutex;
+  std::map<std::pair<std::string, std::string>, Counter*> by_task;  // guarded by mutex
   Counter& replayed;
   Counter& refused;
 };
@@ -171,7 +185,6 @@ std::vector<Submitted> Service::submit_many(std::vector<SubmitRequest> requests,
     if (mode == InsertMode::all_or_nothing) throw in_item(error, places[n], many);
     answers[places[n]].refused = error;
   }
-  size_t inserted = 0;
   for (size_t n = 0; n < results.size(); ++n) {
     Submitted& answer = answers[places[n]];
     answer.key = results[n].key;
@@ -181,13 +194,13 @@ std::vector<Submitted> Service::submit_many(std::vector<SubmitRequest> requests,
     answer.replayed = results[n].kind == InsertResult::Kind::replayed;
     answer.id = specs[n].options.id.empty() ? store_.ids().encode(answer.key)
                                             : std::move(specs[n].options.id);
-    if (results[n].kind == InsertResult::Kind::inserted) ++inserted;
+    if (results[n].kind == InsertResult::Kind::inserted)
+      counters_->submitted(answer.type, answer.queue).add();
     if (!answer.replayed) continue;
     counters_->replayed.add();
     // The first task may carry an id of its own.
     if (auto task = store_.reader().find(answer.key)) answer.id = store_.id_of(*task);
   }
-  counters_->submitted.add(static_cast<double>(inserted));
   return answers;
 }
 

@@ -246,7 +246,7 @@ class StoreMetrics {
       Labels labels{{"operation", std::string(operation)}};
       found = series_
                   .emplace(operation,
-                           Series{metrics_.duration("opscore_store_seconds",
+                           Series{metrics_.duration("opscore_store_operation_duration_seconds",
                                                     "How long calls of the store took.", labels),
                                   metrics_.counter("opscore_store_errors_total",
                                                    "Calls of the store that failed.", labels)})

@@ -18,7 +18,8 @@ using Around = std::function<void(std::string_view operation, const std::functio
 // Owns `inner`. As safe for concurrent use as `around` is.
 std::unique_ptr<Store> intercept(std::unique_ptr<Store> inner, Around around);
 
-// Times every call: opscore_store_seconds{operation}, opscore_store_errors_total{operation}.
+// Times every call, by operation: opscore_store_operation_duration_seconds,
+// opscore_store_errors_total.
 std::unique_ptr<Store> observe(std::unique_ptr<Store> inner, const Clock& clock, Metrics& metrics);
 
 // Fails calls before they happen, or after they have happened with the answer lost, each with

@@ -10,21 +10,30 @@ namespace {
 
 constexpr size_t kKeptMax = 20'000;
 
-double seconds(Duration duration) {
-  return static_cast<double>(duration.count()) / 1000;
+double seconds(std::chrono::nanoseconds duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
+bool failed(AttemptEnd end) {
+  return end == AttemptEnd::error || end == AttemptEnd::fatal || end == AttemptEnd::timeout ||
+         end == AttemptEnd::lost || end == AttemptEnd::crashed;
 }
 
 }  // namespace
 
-struct Finisher::TypeMetrics {
-  TypeMetrics(Metrics& metrics, const std::string& type)
-      : run(metrics.duration("opscore_attempt_seconds", "How long attempts ran.",
-                             {{"type", type}})),
-        wait(metrics.duration("opscore_start_delay_seconds",
-                              "From due to the start of the first attempt.", {{"type", type}})) {}
+// What is counted of the tasks of one type in one queue.
+struct Finisher::TaskMetrics {
+  TaskMetrics(Metrics& metrics, Labels of)
+      : labels(std::move(of)),
+        run(metrics.duration("opscore_attempt_duration_seconds", "How long attempts ran.", labels)),
+        wait(metrics.duration("opscore_task_wait_seconds",
+                              "From due (submitted, unless delayed) to the first start.", labels)) {
+  }
+  const Labels labels;
   Histogram& run;
   Histogram& wait;
-  std::map<std::string, Counter*> ends;
+  std::map<AttemptEnd, Counter*> ends;
+  std::map<State, Counter*> states;
 };
 
 Finisher::Finisher(Store& store, const Clock& clock, Random& random, Log& log, Metrics& metrics)
@@ -33,6 +42,8 @@ Finisher::Finisher(Store& store, const Clock& clock, Random& random, Log& log, M
       random_(random),
       log_(log),
       metrics_(metrics),
+      commit_(metrics.duration("opscore_finish_commit_duration_seconds",
+                               "From the end of an actor to its outcome being on disk.")),
       loop_("finisher", log, [this](std::stop_token stop) { return tick(stop); }) {}
 
 Finisher::~Finisher() {
@@ -84,39 +95,58 @@ bool Finisher::step() {
 
 void Finisher::apply(std::vector<Finished>& batch) {
   std::vector<Plan> plans;
-  std::vector<std::optional<AttemptEnd>> ends;
+  std::vector<Decided> decided;
   plans.reserve(batch.size());
-  ends.reserve(batch.size());
+  decided.reserve(batch.size());
   for (const Finished& finished : batch) {
     plans.push_back(decide_finish(finished.task, finished.outcome, finished.started_at,
                                   finished.ended_at, random_));
-    ends.push_back(plans.back().ended);
+    decided.push_back({*plans.back().ended, plans.back().next});
   }
   auto results = store_.tasks().apply(std::move(plans));
   for (size_t i = 0; i < results.size(); ++i)
     if (results[i] != Applied::lease_lost)
-      count(batch[i], *ends[i]);
+      count(batch[i], decided[i]);
     else
       log_.warn("{} #{}: its lease was lost meanwhile; the outcome is dropped",
                 store_.id_of(batch[i].task), batch[i].task.live.attempt);
 }
 
-void Finisher::count(const Finished& finished, AttemptEnd how) {
-  auto& slot = by_type_[finished.task.type];
-  if (!slot) slot = std::make_unique<TypeMetrics>(metrics_, finished.task.type);
-  std::string end(to_string(how));
-  Counter*& counter = slot->ends[end];
-  if (!counter)
-    counter = &metrics_.counter("opscore_attempts_total", "Attempts that ended, by how.",
-                                {{"type", finished.task.type}, {"end", end}});
-  counter->add();
+// Looked up once for each label value; afterwards counting takes no lock that others take.
+void Finisher::count(const Finished& finished, const Decided& decided) {
+  const ClaimedTask& task = finished.task;
+  auto& known = by_task_[{task.type, task.queue}];
+  if (!known)
+    known =
+        std::make_unique<TaskMetrics>(metrics_, Labels{{"type", task.type}, {"queue", task.queue}});
+  auto count_in = [&](auto& counters, auto value, const char* name, const char* help,
+                      const char* label) {
+    Counter*& counter = counters[value];
+    if (!counter) {
+      Labels labels = known->labels;
+      labels[label] = to_string(value);
+      counter = &metrics_.counter(name, help, labels);
+    }
+    counter->add();
+  };
+  count_in(known->ends, decided.end, "opscore_attempts_total", "Attempts that ended, by how.",
+           "end");
+  if (is_terminal(decided.next))
+    count_in(known->states, decided.next, "opscore_tasks_finished_total",
+             "Tasks that a worker brought to their end.", "state");
+  if (const std::string& kind = finished.outcome.error.kind; failed(decided.end))
+    metrics_
+        .counter("opscore_attempt_failures_total", "Attempts that failed, by kind of error.",
+                 {{"kind", kind.empty() ? "unknown" : kind}})
+        .add();
   if (finished.started_at == TimePoint{}) return;
-  slot->run.observe(seconds(finished.ended_at - finished.started_at));
-  if (finished.task.live.attempt == 1)
-    slot->wait.observe(std::max(0.0, seconds(finished.started_at - finished.task.live.run_at)));
+  known->run.observe(seconds(finished.left - finished.began));
+  commit_.observe(seconds(clock_.steady() - finished.left));
+  if (task.live.attempt == 1)
+    known->wait.observe(std::max(0.0, seconds(finished.started_at - task.live.run_at)));
   if (log_.enabled(LogLevel::debug))
-    log_.debug("{} #{} {}: {} in {} ms", store_.id_of(finished.task), finished.task.live.attempt,
-               finished.task.type, end, (finished.ended_at - finished.started_at).count());
+    log_.debug("{} #{} {}: {} in {} ms", store_.id_of(task), task.live.attempt, task.type,
+               to_string(decided.end), (finished.ended_at - finished.started_at).count());
 }
 
 Duration Finisher::tick(std::stop_token stop) {

@@ -38,22 +38,28 @@ class Finisher {
   bool stop(Deadline deadline);
 
  private:
-  struct TypeMetrics;
+  struct TaskMetrics;
+  struct Decided {
+    AttemptEnd end;
+    State next;
+  };
   Duration tick(std::stop_token stop);
   void apply(std::vector<Finished>& batch);
-  void count(const Finished& finished, AttemptEnd how);
+  void count(const Finished& finished, const Decided& decided);
 
   Store& store_;
   const Clock& clock_;
   Random& random_;
   Log& log_;
   Metrics& metrics_;
+  Histogram& commit_;
   mutable std::mutex mutex_;
   std::condition_variable_any changed_;
   std::vector<Finished> posted_;  // guarded by mutex_
   bool applying_ = false;         // guarded by mutex_
   std::vector<Finished> batch_;   // of the loop; survives a failed apply
-  std::map<std::string, std::unique_ptr<TypeMetrics>> by_type_;
+  // By type and queue; of the loop.
+  std::map<std::pair<std::string, std::string>, std::unique_ptr<TaskMetrics>> by_task_;
   Loop loop_;
 };
 

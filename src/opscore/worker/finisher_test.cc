@@ -173,14 +173,19 @@ TEST_F(FinisherTest, stopping_says_when_something_is_left) {
   EXPECT_FALSE(finisher.stop(Deadline::at({})));
 }
 
-TEST_F(FinisherTest, ends_are_counted_by_type_and_end) {
+TEST_F(FinisherTest, ends_are_counted_by_type_queue_and_end) {
   auto tasks = claimed(2);
   finisher.post({done(tasks[0]), done(tasks[1], Outcome::fail({"boom", "no luck", {}}))});
   finisher.step();
   std::string text = metrics.expose();
-  EXPECT_NE(text.find("opscore_attempts_total{end=\"completed\",type=\"t\"} 1"), std::string::npos)
-      << text;
-  EXPECT_NE(text.find("opscore_attempts_total{end=\"error\",type=\"t\"} 1"), std::string::npos);
+  for (const char* line :
+       {"opscore_attempts_total{end=\"completed\",queue=\"default\",type=\"t\"} 1\n",
+        "opscore_attempts_total{end=\"error\",queue=\"default\",type=\"t\"} 1\n",
+        "opscore_tasks_finished_total{queue=\"default\",state=\"completed\",type=\"t\"} 1\n",
+        "opscore_attempt_failures_total{kind=\"boom\"} 1\n",
+        "opscore_finish_commit_duration_seconds_count 2\n"})
+    EXPECT_NE(text.find(line), std::string::npos) << line << text;
+  EXPECT_EQ(text.find("state=\"failed\""), std::string::npos) << "it is tried again";
 }
 
 }  // namespace

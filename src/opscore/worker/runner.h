@@ -20,6 +20,9 @@ struct Finished {
   Outcome outcome;
   TimePoint started_at{};  // zero: the actor was never entered
   TimePoint ended_at{};
+  // The same on the steady clock, finer than what is stored; of an actor that was entered.
+  SteadyPoint began{};
+  SteadyPoint left{};
 };
 
 // Why attempts are stopped; decides what the outcome becomes when the actor gives up because of it.

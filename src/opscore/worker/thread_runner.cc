@@ -183,7 +183,8 @@ void ThreadRunner::run_one(size_t index) {
   TimePoint ended_at = clock_.now();
   // Before left(): one abandoned slot too many would make idle() overlook a busy one.
   if (was_abandoned) abandoned_.fetch_sub(1);
-  left(waiting, clock_.steady() - began);
+  const SteadyPoint ended = clock_.steady();
+  left(waiting, ended - began);
   waiting.actor.reset();  // it may be the last that holds on to actors that were replaced
   if (was_abandoned) {
     log_.warn("slot {}: the actor of {} returned after its slot was abandoned", index,
@@ -192,7 +193,8 @@ void ThreadRunner::run_one(size_t index) {
     outcome = settle(task, std::move(outcome), why);
     outcome.notices = context.take_notices();
     std::vector<Finished> finished;
-    finished.push_back({std::move(waiting.task), std::move(outcome), started_at, ended_at});
+    finished.push_back(
+        {std::move(waiting.task), std::move(outcome), started_at, ended_at, began, ended});
     post_(std::move(finished));
   }
   if (options_.on_room) options_.on_room();
@@ -444,7 +446,8 @@ void ThreadRunner::check_slot(Slot& slot, size_t index, SteadyPoint now,
   Outcome outcome =
       stopped_outcome(slot.current->task, slot.stopping,
                       "the actor did not heed its stop token; its slot is lost until it returns");
-  lost.push_back({slot.current->task, std::move(outcome), slot.started_at, clock_.now()});
+  lost.push_back({slot.current->task, std::move(outcome), slot.started_at, clock_.now(), slot.began,
+                  clock_.steady()});
 }
 
 Duration ThreadRunner::watch() {

@@ -8,14 +8,14 @@
 namespace opscore {
 namespace {
 
-// Longer than the longest wait of one call (see follow_task).
-constexpr Duration kCallMax = std::chrono::seconds(120);
 constexpr Duration kIdleMax = std::chrono::seconds(60);  // without a byte of a download
 
 class HttpApiClient final : public ApiClient {
  public:
-  explicit HttpApiClient(const Config& config)
-      : url_(config.server_url()),
+  HttpApiClient(const Config& config, std::stop_token stop, Duration patience)
+      : stop_(std::move(stop)),
+        patience_(patience),
+        url_(config.server_url()),
         origin_(config.client.url.empty() ? config.origin_of("server.port")
                                           : config.origin_of("client.url")),
         token_(config.server.token) {
@@ -28,7 +28,7 @@ class HttpApiClient final : public ApiClient {
     HttpRequest request = make_request(method, path);
     if (!body.empty()) request.headers.emplace_back("Content-Type", "application/json");
     request.body = body;
-    return send(request, Deadline::after(kCallMax));
+    return send(request, Deadline::after(patience_));
   }
 
   ApiAnswer download(const std::string& path,
@@ -54,7 +54,7 @@ class HttpApiClient final : public ApiClient {
 
   ApiAnswer send(const HttpRequest& request, Deadline deadline) {
     try {
-      HttpResponse response = http_.send(request, {}, deadline);
+      HttpResponse response = http_.send(request, stop_, deadline);
       return {response.status, std::move(response.body)};
     } catch (const Error& error) {
       if (error.code() != Errc::unavailable && error.code() != Errc::malformed) throw;
@@ -65,6 +65,8 @@ class HttpApiClient final : public ApiClient {
     }
   }
 
+  const std::stop_token stop_;
+  const Duration patience_;
   std::string url_;
   Origin origin_;
   std::string token_;
@@ -73,8 +75,9 @@ class HttpApiClient final : public ApiClient {
 
 }  // namespace
 
-std::unique_ptr<ApiClient> make_http_api_client(const Config& config) {
-  return std::make_unique<HttpApiClient>(config);
+std::unique_ptr<ApiClient> make_http_api_client(const Config& config, std::stop_token stop,
+                                                Duration patience) {
+  return std::make_unique<HttpApiClient>(config, std::move(stop), patience);
 }
 
 std::string percent_encode(std::string_view text) {

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <string_view>
 
@@ -38,7 +39,10 @@ class ApiClient {
   }
 };
 
-std::unique_ptr<ApiClient> make_http_api_client(const Config& config);
+// Calls end at once when `stop` is requested, and after `patience`, as Error{cancelled, timeout}.
+// The default is longer than the longest wait of one call (see follow_task).
+std::unique_ptr<ApiClient> make_http_api_client(const Config& config, std::stop_token stop = {},
+                                                Duration patience = std::chrono::seconds(120));
 
 // Reads only. Throws Error{not_found} when there is no data file, and as open_sqlite_store() does.
 std::unique_ptr<ApiClient> make_offline_api_client(const Config& config);

@@ -34,7 +34,9 @@ ClientCommand find_client_command(const std::string& command);
 CommandExit submit_task(ClientContext& context);
 CommandExit list_tasks(ClientContext& context);
 CommandExit show_task(ClientContext& context);
-CommandExit watch_task(ClientContext& context);
+CommandExit watch_task(ClientContext& context);   // until it is done
+CommandExit watch_tasks(ClientContext& context);  // one, or all of them
+CommandExit watch_queues(ClientContext& context);
 CommandExit cancel_tasks(ClientContext& context);
 CommandExit retry_tasks(ClientContext& context);
 CommandExit delete_tasks(ClientContext& context);

@@ -200,18 +200,18 @@ ClientCommand find_client_command(const std::string& command) {
     ClientCommand run;
   };
   static constexpr Row kRows[] = {
-      {"submit", submit_task},        {"tasks list", list_tasks},
-      {"tasks show", show_task},      {"tasks watch", watch_task},
-      {"tasks cancel", cancel_tasks}, {"tasks retry", retry_tasks},
-      {"tasks delete", delete_tasks}, {"queues list", list_queues},
-      {"queues show", show_queue},    {"queues set", set_queue},
-      {"queues pause", pause_queue},  {"queues resume", resume_queue},
-      {"queues purge", purge_queue},  {"workers list", list_workers},
-      {"actors", list_actors},        {"actors set", set_actor},
-      {"explain", explain_task},      {"config reload", reload_config},
-      {"tasks export", export_tasks}, {"jobs list", list_jobs},
-      {"jobs show", show_job},        {"jobs watch", watch_job},
-      {"jobs stop", stop_job},
+      {"submit", submit_task},          {"tasks list", list_tasks},
+      {"tasks show", show_task},        {"tasks watch", watch_tasks},
+      {"tasks cancel", cancel_tasks},   {"tasks retry", retry_tasks},
+      {"tasks delete", delete_tasks},   {"queues list", list_queues},
+      {"queues show", show_queue},      {"queues set", set_queue},
+      {"queues watch", watch_queues},   {"queues pause", pause_queue},
+      {"queues resume", resume_queue},  {"queues purge", purge_queue},
+      {"workers list", list_workers},   {"actors", list_actors},
+      {"actors set", set_actor},        {"explain", explain_task},
+      {"config reload", reload_config}, {"tasks export", export_tasks},
+      {"jobs list", list_jobs},         {"jobs show", show_job},
+      {"jobs watch", watch_job},        {"jobs stop", stop_job},
   };
   for (const Row& row : kRows)
     if (row.command == command) return row.run;

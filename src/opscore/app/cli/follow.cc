@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "opscore/app/cli/client_commands.h"
+#include "opscore/app/cli/columns.h"
 #include "opscore/app/cli/json_field.h"
 
 namespace opscore {
@@ -108,7 +109,7 @@ CommandExit print_outcome(ClientContext& context, const std::string& task_text) 
 CommandExit watch_task(ClientContext& context) {
   const Screen& screen = context.screen;
   std::string last;
-  bool rewrites = screen.terminal && !context.line.json;
+  bool rewrites = screen.moves && !context.line.json;
   auto seen = [&](const std::string& task_text) {
     std::string line =
         context.line.json ? task_text : printable(screen, state_line(parse_json(task_text)));
@@ -118,9 +119,7 @@ CommandExit watch_task(ClientContext& context) {
       for (char& c : line)
         if (c == '\n' || c == '\t') c = ' ';
       // Cut to one line: what wraps cannot be rewritten.
-      size_t bytes = std::min(line.size(), screen.width - 1);
-      while (bytes < line.size() && bytes > 0 && (line[bytes] & 0xC0) == 0x80) --bytes;
-      context.out << "\r\x1b[2K" << line.substr(0, bytes) << std::flush;
+      context.out << "\r\x1b[2K" << cut(line, screen.width - 1) << std::flush;
     } else {
       context.out << line << std::endl;
     }

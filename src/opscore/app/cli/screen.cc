@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "opscore/app/cli/columns.h"
 #include "opscore/base/error.h"
 #include "opscore/base/json.h"
 
@@ -15,27 +16,6 @@ namespace {
 
 constexpr size_t kGap = 2;
 constexpr size_t kNarrowest = 8;
-
-bool continues(char c) {
-  return (static_cast<unsigned char>(c) & 0xC0) == 0x80;
-}
-
-// Characters, near enough to columns.
-size_t columns_of(std::string_view text) {
-  return static_cast<size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return !continues(c); }));
-}
-
-std::string cut(const std::string& text, size_t columns) {
-  if (columns_of(text) <= columns) return text;
-  std::string out;
-  size_t used = 0;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (!continues(text[i]) && ++used == columns) break;
-    out += text[i];
-  }
-  return out + "…";
-}
 
 std::string one_line(std::string text) {
   for (char& c : text)
@@ -68,11 +48,13 @@ void fit(std::vector<size_t>& widths, size_t width) {
 Screen look_at_terminal(const std::map<std::string, std::string>& environment, int fd) {
   Screen screen;
   screen.terminal = ::isatty(fd) == 1;
-  screen.colour = screen.terminal && variable(environment, "NO_COLOR").empty() &&
-                  variable(environment, "TERM") != "dumb";
+  screen.moves = screen.terminal && variable(environment, "TERM") != "dumb";
+  screen.colour = screen.moves && variable(environment, "NO_COLOR").empty();
   winsize size{};
-  if (screen.terminal && ::ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
-    screen.width = size.ws_col;
+  if (screen.terminal && ::ioctl(fd, TIOCGWINSZ, &size) == 0) {
+    if (size.ws_col > 0) screen.width = size.ws_col;
+    if (size.ws_row > 0) screen.height = size.ws_row;
+  }
   std::string columns = variable(environment, "COLUMNS");
   size_t asked = 0;
   auto [end, code] = std::from_chars(columns.data(), columns.data() + columns.size(), asked);

@@ -13,8 +13,10 @@ namespace opscore {
 
 struct Screen {
   bool terminal = false;
+  bool moves = false;  // what was printed can be printed over: not TERM=dumb
   bool colour = false;
   size_t width = 80;
+  size_t height = 24;
 };
 // Of stdout, or of another open file, such as stderr. NO_COLOR (not empty) and TERM=dumb mean no
 // colours; COLUMNS wins over the terminal's own width.

@@ -88,7 +88,7 @@ class Inserting {
     int64_t waiting = counts[static_cast<size_t>(State::pending)] +
                       counts[static_cast<size_t>(State::scheduled)] + accepted_[*queue];
     auto refused = refuse_by_limits(settings->limits, waiting, spec.input.size());
-    if (!refused) ++accepted_[*queue];
+    if (!refused && !spec.waiting) ++accepted_[*queue];
     return refused;
   }
 

@@ -72,7 +72,9 @@ def test_priority_goes_first(new_server):
     blocker = rest.submit("opscore.sleep", {"ms": 1500}, queue="order")["task_id"]
     rest.wait(blocker, "running")
     low, high = (
-        rest.submit("opscore.noop", queue="order", priority=p)["task_id"] for p in (-100, 100)
+        # Long enough that the times of their starts differ.
+        rest.submit("opscore.sleep", {"ms": 20}, queue="order", priority=p)["task_id"]
+        for p in (-100, 100)
     )
     first, second = rest.wait(high), rest.wait(low)
     assert first["started_at"] < second["started_at"]

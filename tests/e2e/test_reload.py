@@ -109,7 +109,8 @@ def test_sighup_reloads_and_what_needs_a_restart_is_named(new_server):
     def lines():
         return len(re.findall("configuration reloaded", server.output()))
 
-    text = toml.read_text().replace('"warn"', '"info"').replace("max_pending = 5", "max_pending = 6")
+    text = toml.read_text().replace('"warn"', '"info"')
+    text = text.replace("max_pending = 5", "max_pending = 6")
     toml.write_text(text)
     server.process.send_signal(signal.SIGHUP)
     wait_for(lambda: lines() == 1, "the supervisor passed it on")

@@ -44,8 +44,8 @@ Settings read_settings(Sender& sender, const SettingsQuery& query) {
   const Rows& limits = sender.rows(query.limits);
   for (int i = 0; i < limits.size(); ++i) {
     LayeredLimits& layers = settings.queues[std::string(limits.text(i, 0))].limits;
-    (limits.integer(i, 1) != 0 ? layers.chosen : layers.configured) = {
-        limit(limits, i, 2), limit(limits, i, 3), limit(limits, i, 4)};
+    (limits.integer(i, 1) != 0 ? layers.chosen : layers.configured) =
+        QueueLimits{limit(limits, i, 2), limit(limits, i, 3), limit(limits, i, 4)};
   }
   const Rows& actors = sender.rows(query.actors);
   for (int i = 0; i < actors.size(); ++i)

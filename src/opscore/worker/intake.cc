@@ -43,12 +43,13 @@ std::string Intake::state() const {
 
 void Intake::open() {
   position_ = store_.changes().position();
+  // What can fail comes before there is a session: afterwards nobody would look again.
+  for (const QueueStats& queue : store_.reader().queues()) shares_.see(queue.name);
   session_ = store_.fleet().open_session(options_.session_name, options_.session_context).value;
   renew_at_ = clock_.steady();
   consuming_ = false;
   for (const auto& [queue, weight] : options_.queues)
     if (queue != "*") shares_.see(queue);
-  for (const QueueStats& queue : store_.reader().queues()) shares_.see(queue.name);
   if (options_.on_session) options_.on_session(session());
 }
 
@@ -143,10 +144,10 @@ Duration Intake::step(bool patient) {
 
   // What happens from here on must wake the wait that follows.
   ChangeBatch news = store_.changes().wait(position_, Changes::Interest::work, Deadline::at({}));
-  position_ = news.position;
   for (const std::string& queue : news.queues) shares_.see(queue);
   if (news.reset)
     for (const QueueStats& queue : store_.reader().queues()) shares_.see(queue.name);
+  position_ = news.position;  // only now: news that could not be followed up are news again
   if (std::find(news.sessions.begin(), news.sessions.end(), session()) != news.sessions.end())
     renew();
 

@@ -107,8 +107,8 @@ TEST_P(WorkerTest, what_runs_ends_with_the_actor_it_began_with) {
       "fresh", std::function<std::string(TaskContext&)>([](TaskContext&) { return "\"fresh\""; }));
   worker->announce(*replacement);
   worker->replace(replacement);
-  std::vector<std::string> types = store->fleet().sessions(0s).at(0).report.types;
-  EXPECT_EQ(types, (std::vector<std::string>{"fresh", "gate"})) << "it is on record at once";
+  std::vector<std::string> types{"fresh", "gate"};
+  EXPECT_TRUE(eventually([&] { return store->fleet().sessions(0s).at(0).report.types == types; }));
   auto after = submit("gate", 1), fresh = submit("fresh", 1);
   wait_ended(after);
   wait_ended(fresh);

@@ -58,7 +58,8 @@ void Intake::renew() {
   report.state = state();
   report.queues = shares_.names();
   if (options_.queues.contains("*")) report.queues.push_back("*");
-  report.types = *runner_.types();
+  const auto types = runner_.types();
+  report.types = *types;
   report.loops["intake"] = clock_.now();
   runner_.fill(report);
   RenewReply reply = store_.fleet().renew(session(), report);
@@ -66,6 +67,8 @@ void Intake::renew() {
   if (reply.lost) return lose_session();
   runner_.set_concurrency(std::move(reply.actor_concurrency));
   for (const Lease& lease : reply.cancels) runner_.stop(lease, StopReason::cancel);
+  // Whoever asked for a report wants one of what the worker is now.
+  if (runner_.types() != types) renew();
   for (const std::string& command : reply.commands) options_.on_command(command);
 }
 

@@ -107,15 +107,20 @@ bool ThreadRunner::stop_threads(Deadline deadline) {
 
 void ThreadRunner::start(std::vector<ClaimedTask> tasks) {
   SteadyPoint now = clock_.steady();
-  std::vector<Finished> strangers;
+  std::vector<Finished> unwanted;
   size_t wake = 0;
   {
     std::lock_guard lock(mutex_);
     for (ClaimedTask& task : tasks) {
+      if (draining_) {
+        Outcome outcome = stopped_outcome(task, Stopping::drain, {});
+        unwanted.push_back({std::move(task), std::move(outcome), {}, clock_.now()});
+        continue;
+      }
       const RegisteredActor* actor = actors_->find(task.type);
       if (!actor) {  // it was claimed just before its actor was removed
         Outcome outcome = no_actor_outcome(task.type);
-        strangers.push_back({std::move(task), std::move(outcome), {}, clock_.now()});
+        unwanted.push_back({std::move(task), std::move(outcome), {}, clock_.now()});
         continue;
       }
       if (task.live.suspect) ++suspects_;
@@ -124,7 +129,12 @@ void ThreadRunner::start(std::vector<ClaimedTask> tasks) {
     wake = std::min(tasks.size(), slots_.size() - std::min(busy_, slots_.size()));
   }
   while (wake-- > 0) work_.notify_one();
-  if (!strangers.empty()) post_(std::move(strangers));
+  if (!unwanted.empty()) post_(std::move(unwanted));
+}
+
+void ThreadRunner::drain() {
+  std::lock_guard lock(mutex_);
+  draining_ = true;
 }
 
 // Into the slot before the queue's lock is given up: at no time is a claimed task in neither.

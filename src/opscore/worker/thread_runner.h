@@ -43,6 +43,8 @@ class ThreadRunner final : public Runner {
   void start(std::vector<ClaimedTask> tasks) override;
   void stop(const Lease& lease, StopReason reason) override;
   void stop_all(StopReason reason) override;
+  // From now on, what is started is handed back without being run. For good.
+  void drain();
   size_t hand_back_unstarted(Duration age) override;
   std::shared_ptr<const std::vector<std::string>> types() const override;
   std::vector<ClaimRequest::Room> room() const override;
@@ -105,6 +107,7 @@ class ThreadRunner final : public Runner {
   mutable std::mutex mutex_;
   std::condition_variable work_;            // something waits for a slot, or all is ending
   std::condition_variable idle_;            // the last busy slot was left
+  bool draining_ = false;                   // guarded by mutex_
   bool ending_ = false;                     // guarded by mutex_
   std::deque<Waiting> queue_;               // guarded by mutex_
   std::shared_ptr<const Registry> actors_;  // guarded by mutex_

@@ -91,6 +91,15 @@ TEST_F(ThreadRunnerTest, stopping_says_when_a_thread_is_still_inside_an_actor) {
   EXPECT_EQ(posted, 1u);
 }
 
+TEST_F(ThreadRunnerTest, what_is_started_after_a_drain_began_is_handed_back) {
+  runner.start_threads();
+  runner.drain();
+  runner.start({task(1, true), task(2)});
+  EXPECT_EQ(posted, 2u);
+  EXPECT_TRUE(runner.idle());
+  EXPECT_EQ(runner.suspects(), 0u);
+}
+
 TEST_F(ThreadRunnerTest, starting_and_stopping_may_come_in_any_order) {
   EXPECT_TRUE(runner.stop_threads(Deadline::never()));
   EXPECT_TRUE(runner.stop_threads(Deadline::never()));

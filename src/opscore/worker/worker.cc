@@ -113,6 +113,8 @@ bool Worker::wait_idle(Duration grace) {
 bool Worker::stop(const std::string& last_words) {
   if (std::exchange(stopped_, true)) return true;
   intake_.drain();
+  // A claim that stands in the store may still be answered, even with what is handed back now.
+  runner_.drain();
   if (!wait_idle(options_.drain_grace)) {
     runner_.stop_all(StopReason::drain);
     wait_idle(limits::kStopGrace * 4);  // actors have graces of their own

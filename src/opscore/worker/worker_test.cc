@@ -107,8 +107,8 @@ TEST_P(WorkerTest, what_runs_ends_with_the_actor_it_began_with) {
       "fresh", std::function<std::string(TaskContext&)>([](TaskContext&) { return "\"fresh\""; }));
   worker->announce(*replacement);
   worker->replace(replacement);
-  std::vector<std::string> types{"fresh", "gate"};
-  EXPECT_TRUE(eventually([&] { return store->fleet().sessions(0s).at(0).report.types == types; }));
+  std::vector<std::string> types = store->fleet().sessions(0s).at(0).report.types;
+  EXPECT_EQ(types, (std::vector<std::string>{"fresh", "gate"})) << "it is on record at once";
   auto after = submit("gate", 1), fresh = submit("fresh", 1);
   wait_ended(after);
   wait_ended(fresh);
@@ -195,7 +195,7 @@ TEST_P(WorkerTest, a_second_worker_takes_over_what_the_first_handed_back) {
   start(0ms);
   auto keys = submit("gate", 2);
   ASSERT_TRUE(gate.wait_entered(2));
-  worker->stop("told to stop");  // clean or not: what counts here is who goes on
+  EXPECT_TRUE(worker->stop("told to stop"));
   gate.open();
   start();
   wait_ended(keys);

@@ -287,11 +287,12 @@ Command Script::change() {
 }
 
 Command Script::lose() {
-  LostSession lost = lost_session({}, static_cast<LostSession::Cause>(below(3)), "lost");
-  lost.entered_known = chance(60);
+  LostSession planned = lost_session({}, static_cast<LostSession::Cause>(below(3)), "lost");
+  planned.entered_known = chance(60);
   size_t who = below(1000), entered = below(4);
   bool blames = chance(30);
-  return {"rescue", [=](Side& side) mutable {
+  return {"rescue", [=](Side& side) {
+            LostSession lost = planned;
             lost.session = side.sessions[who % side.sessions.size()];
             for (size_t n = 0; n < std::min(entered, side.claims.size()); ++n)
               lost.entered.push_back(side.claims[side.claims.size() - 1 - n].lease());

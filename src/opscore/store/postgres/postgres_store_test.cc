@@ -10,7 +10,7 @@ namespace {
 
 using postgres::TestDatabase;
 
-// The database of the store that was opened last; it goes with the next one, or at the end.
+// The database of all tests, one after the other; each that opens a new store finds it empty.
 struct Opened {
   std::optional<TestDatabase> database;
   std::unique_ptr<Log> log = silent_log();
@@ -24,11 +24,14 @@ struct Opened {
   }
 };
 
-StoreFactory postgres_factory(const std::string& name, size_t connections) {
-  auto opened = std::make_shared<Opened>();
+StoreFactory postgres_factory(const std::shared_ptr<Opened>& opened, const std::string& name,
+                              size_t connections) {
   auto open_new = [opened, connections](bool announce) {
     return [opened, announce, connections](const Clock& clock, Random& random) {
-      opened->database.emplace();
+      if (opened->database)
+        opened->database->empty();
+      else
+        opened->database.emplace();
       return opened->open(clock, random, connections, announce);
     };
   };
@@ -39,11 +42,12 @@ StoreFactory postgres_factory(const std::string& name, size_t connections) {
 }
 
 // One write connection shows what shared transactions do, sixteen what they do to each other. Asked
-// for once by every test, hence kept: the database of one test goes when the next is opened.
+// for once by every suite, hence kept.
 const std::vector<StoreFactory>& postgres_factories() {
   static const std::vector<StoreFactory> kNone;
-  static const std::vector<StoreFactory> kAll{postgres_factory("postgres", 1),
-                                              postgres_factory("postgres16", 16)};
+  static const auto kOpened = std::make_shared<Opened>();
+  static const std::vector<StoreFactory> kAll{postgres_factory(kOpened, "postgres", 1),
+                                              postgres_factory(kOpened, "postgres16", 16)};
   return postgres::test_url() == nullptr ? kNone : kAll;
 }
 

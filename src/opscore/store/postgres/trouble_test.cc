@@ -22,9 +22,13 @@ using Mode = TestProxy::Mode;
 
 class PostgresTrouble : public testing::Test {
  protected:
+  static void TearDownTestSuite() { database_.reset(); }
   void SetUp() override {
     if (test_url() == nullptr) GTEST_SKIP() << "DATABASE_URL is not set";
-    database_.emplace();
+    if (database_)
+      database_->empty();
+    else
+      database_.emplace();
     options_ = database_->options();
   }
 
@@ -68,11 +72,22 @@ class PostgresTrouble : public testing::Test {
                                    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
                                    "WHERE application_name = $1::text"};
 
-  std::optional<TestDatabase> database_;
+  static std::optional<TestDatabase> database_;  // of all tests, one after the other
   PostgresOptions options_;
   FakeClock clock_;
   SeededRandom random_{7};
   std::unique_ptr<Log> log_ = silent_log();
+};
+
+std::optional<TestDatabase> PostgresTrouble::database_;
+
+// Of tests that change the schema itself.
+class PostgresSchema : public PostgresTrouble {
+ protected:
+  void SetUp() override {
+    database_.reset();
+    PostgresTrouble::SetUp();
+  }
 };
 
 // Until it holds; the deadline is for machines that are very slow.
@@ -306,7 +321,7 @@ TEST_F(PostgresTrouble, WhoLosesItsConnectionLosesLeadership) {
   EXPECT_TRUE(there->fleet().lead(b));
 }
 
-TEST_F(PostgresTrouble, DroppingADayKeepsWhatIsStillNeeded) {
+TEST_F(PostgresSchema, DroppingADayKeepsWhatIsStillNeeded) {
   auto store = open();
   SessionId session = store->fleet().open_session("host", "{}");
   int64_t day = day_of(TaskKey::first_at(clock_.now()));
@@ -349,7 +364,7 @@ TEST_F(PostgresTrouble, WorkThatNobodyTookIsToldAgain) {
   }
 }
 
-TEST_F(PostgresTrouble, MigrationsThatRunAtOnceHappenOnce) {
+TEST_F(PostgresSchema, MigrationsThatRunAtOnceHappenOnce) {
   MigrationStatus before = postgres_migration_status(options_);
   EXPECT_EQ(before.version, 0);
   ASSERT_FALSE(before.pending.empty());
@@ -363,7 +378,7 @@ TEST_F(PostgresTrouble, MigrationsThatRunAtOnceHappenOnce) {
   EXPECT_TRUE(after.pending.empty());
 }
 
-TEST_F(PostgresTrouble, ASchemaThatIsNewerOrOlderIsRefused) {
+TEST_F(PostgresSchema, ASchemaThatIsNewerOrOlderIsRefused) {
   auto refused = [&](const char* words) {
     try {
       open();

@@ -113,7 +113,11 @@ void Transaction::rollback_to_start() {
 }
 
 void Transaction::rollback() {
-  if (begun_) connection_.rollback();
+  try {
+    if (begun_) connection_.rollback();
+  } catch (const Failure&) {
+    connection_.abandon();  // the server rolls back what has no connection
+  }
   ended_ = true;
 }
 

@@ -11,6 +11,7 @@
 #include "opscore/api/routes.h"
 #include "opscore/api/views.h"
 #include "opscore/base/json_reader.h"
+#include "opscore/base/mutex.h"
 
 namespace opscore {
 namespace {
@@ -250,7 +251,7 @@ void Routes::set_worker_gauges() {
 }
 
 Reply Routes::metrics(const Call&) {
-  std::lock_guard lock(gauges_mutex_);
+  MutexLock lock(gauges_mutex_);
   bool reachable = true;
   try {
     set_queue_gauges();

@@ -57,13 +57,13 @@ void ParkingLot::start() {
 
 void ParkingLot::stop() {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     stopped_ = true;
   }
   service_.store().changes().interrupt();
   watcher_.stop();
-  std::unique_lock lock(mutex_);
-  settled_.wait(lock, [this] { return looking_ == 0; });
+  MutexLock lock(mutex_);
+  settled_.wait(lock, [this]() OPSCORE_REQUIRES(mutex_) { return looking_ == 0; });
   std::vector<ExchangeId> left;
   left.reserve(parked_.size());
   for (const auto& [id, parked] : parked_) left.push_back(id);
@@ -91,7 +91,7 @@ void ParkingLot::park(ExchangeId id, Stream stream) {
 void ParkingLot::add(ExchangeId id, Parked parked) {
   bool earlier;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     // Before the look below: whatever happens after it is seen by the watcher.
     if (parked_.empty()) since_ = service_.store().changes().position();
     earlier = parked.look_at < waits_until_;
@@ -105,12 +105,12 @@ void ParkingLot::add(ExchangeId id, Parked parked) {
 }
 
 void ParkingLot::remove(ExchangeId id) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   erase(id);
 }
 
 size_t ParkingLot::size() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return parked_.size();
 }
 
@@ -126,7 +126,7 @@ void ParkingLot::erase(ExchangeId id) {
 
 void ParkingLot::drained(ExchangeId id, uint64_t pieces) {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     auto found = parked_.find(id);
     if (found == parked_.end()) return;
     found->second.drained = pieces;
@@ -157,7 +157,7 @@ Duration ParkingLot::tick(std::stop_token stop) {
   uint64_t since;
   SteadyPoint until;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (stopped_) return kHeartbeat;
     if (parked_.empty()) return std::chrono::hours(1);  // the next to park wakes us
     since = since_;
@@ -168,7 +168,7 @@ Duration ParkingLot::tick(std::stop_token stop) {
   std::vector<ExchangeId> due;
   bool more;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     since_ = std::max(since_, batch.position);
     waits_until_ = {};
     more = collect(batch, due);
@@ -208,7 +208,7 @@ void ParkingLot::ask(ExchangeId id) {
 
 // Only one thread at a time looks for one request; who comes second has the first look again.
 void ParkingLot::look(ExchangeId id) {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   auto found = parked_.find(id);
   if (found == parked_.end()) return;
   if (found->second.looking) {

@@ -3,14 +3,13 @@
 // follows the change feed while anybody is parked, and has the request pool look at those whose
 // task changed, whose time is up, or who has not heard from us for a while.
 
-#include <condition_variable>
-#include <mutex>
 #include <set>
 #include <unordered_map>
 
 #include "opscore/api/http/http_server.h"
 #include "opscore/api/request_pool.h"
 #include "opscore/api/routes.h"
+#include "opscore/base/mutex.h"
 #include "opscore/base/thread.h"
 
 namespace opscore {
@@ -50,15 +49,15 @@ class ParkingLot {
 
   void add(ExchangeId id, Parked parked);
   Duration tick(std::stop_token stop);
-  SteadyPoint next_look(SteadyPoint now) const;
-  bool collect(const ChangeBatch& batch, std::vector<ExchangeId>& due);
-  void look_at(ExchangeId id, Parked& parked, SteadyPoint at);
+  SteadyPoint next_look(SteadyPoint now) const OPSCORE_REQUIRES(mutex_);
+  bool collect(const ChangeBatch& batch, std::vector<ExchangeId>& due) OPSCORE_REQUIRES(mutex_);
+  void look_at(ExchangeId id, Parked& parked, SteadyPoint at) OPSCORE_REQUIRES(mutex_);
   void ask(ExchangeId id);
   void look(ExchangeId id);
   bool feed(ExchangeId id, Parked& parked, bool last);
   std::string news(Parked& parked, bool& last);
-  void erase(ExchangeId id);
-  Duration stream_pace(ExchangeId id) const;
+  void erase(ExchangeId id) OPSCORE_REQUIRES(mutex_);
+  Duration stream_pace(ExchangeId id) const OPSCORE_REQUIRES(mutex_);
 
   Service& service_;
   Routes& routes_;
@@ -66,16 +65,17 @@ class ParkingLot {
   HttpServer& server_;
   Log& log_;
 
-  mutable std::mutex mutex_;
-  std::condition_variable settled_;
-  // All below are guarded by mutex_.
-  std::unordered_map<ExchangeId, Parked> parked_;
-  std::unordered_multimap<TaskKey, ExchangeId> by_task_;
-  std::set<std::pair<SteadyPoint, uint64_t>> by_time_;  // when to look at the latest, at whom
-  uint64_t since_ = 0;         // position in the change feed; kept only while somebody is parked
-  SteadyPoint waits_until_{};  // of the watcher
-  size_t looking_ = 0;
-  bool stopped_ = false;
+  mutable Mutex mutex_;
+  ConditionVariable settled_;
+  std::unordered_map<ExchangeId, Parked> parked_ OPSCORE_GUARDED_BY(mutex_);
+  std::unordered_multimap<TaskKey, ExchangeId> by_task_ OPSCORE_GUARDED_BY(mutex_);
+  std::set<std::pair<SteadyPoint, uint64_t>> by_time_
+      OPSCORE_GUARDED_BY(mutex_);  // when to look at the latest, at whom
+  uint64_t since_ OPSCORE_GUARDED_BY(mutex_) =
+      0;  // position in the change feed; kept only while somebody is parked
+  SteadyPoint waits_until_ OPSCORE_GUARDED_BY(mutex_){};  // of the watcher
+  size_t looking_ OPSCORE_GUARDED_BY(mutex_) = 0;
+  bool stopped_ OPSCORE_GUARDED_BY(mutex_) = false;
 
   Loop watcher_;
 };

@@ -26,11 +26,11 @@ Refusals::Refusals(Metrics& metrics, Log& log) : log_(log) {
 }
 
 void Refusals::note(Refusal reason, std::string_view detail) {
-  Kind& kind = kinds_[static_cast<size_t>(reason)];
-  kind.counter->add();
   uint64_t untold = 0;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
+    Kind& kind = kinds_[static_cast<size_t>(reason)];
+    kind.counter->add();
     auto now = std::chrono::steady_clock::now();
     if (now < kind.quiet_until) {
       ++kind.untold;

@@ -4,11 +4,11 @@
 // cannot fill the log. Safe for concurrent use; never blocks for long.
 
 #include <array>
-#include <mutex>
 #include <string_view>
 
 #include "opscore/base/log.h"
 #include "opscore/base/metrics.h"
+#include "opscore/base/mutex.h"
 #include "opscore/base/time.h"
 
 namespace opscore {
@@ -42,13 +42,13 @@ class Refusals {
 
  private:
   struct Kind {
-    Counter* counter = nullptr;  // constant after construction
-    SteadyPoint quiet_until{};   // guarded by mutex_
-    uint64_t untold = 0;         // likewise
+    Counter* counter = nullptr;
+    SteadyPoint quiet_until{};
+    uint64_t untold = 0;
   };
   Log& log_;
-  std::mutex mutex_;
-  std::array<Kind, kRefusals> kinds_;
+  Mutex mutex_;
+  std::array<Kind, kRefusals> kinds_ OPSCORE_GUARDED_BY(mutex_);
 };
 
 }  // namespace opscore

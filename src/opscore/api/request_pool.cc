@@ -14,7 +14,7 @@ RequestPool::~RequestPool() {
 }
 
 bool RequestPool::push(Job job) {
-  return enqueue([&] {
+  return enqueue([&]() OPSCORE_REQUIRES(mutex_) {
     if (jobs_.size() >= options_.queue_max) return Pushed::refused;
     jobs_.push_back(std::move(job));
     return wake_or_grow();
@@ -22,7 +22,7 @@ bool RequestPool::push(Job job) {
 }
 
 bool RequestPool::push_submit(Exchange& exchange) {
-  return enqueue([&] {
+  return enqueue([&]() OPSCORE_REQUIRES(mutex_) {
     if (submits_.size() >= options_.queue_max) return Pushed::refused;
     submits_.push_back(std::move(exchange));
     // Otherwise a running batch takes it along when it is done.
@@ -33,7 +33,7 @@ bool RequestPool::push_submit(Exchange& exchange) {
 // Whoever is woken while the lock is held only runs into it.
 template <typename Push>
 bool RequestPool::enqueue(Push push) {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   Pushed pushed = stopped_ ? Pushed::refused : push();
   lock.unlock();
   if (pushed == Pushed::wakes_one) work_.notify_one();
@@ -77,12 +77,12 @@ void* RequestPool::entry(void* pool) {
 }
 
 void RequestPool::run() {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   --idle_;
   --woken_;
   while (true) {
     if (has_work()) {
-      run_one(lock);
+      run_one();
       continue;
     }
     if (stopped_ || is_surplus()) break;
@@ -112,7 +112,7 @@ bool RequestPool::is_surplus() {
 }
 
 // Takes turns, so that neither kind starves the other.
-void RequestPool::run_one(std::unique_lock<std::mutex>& lock) {
+void RequestPool::run_one() {
   bool can_submit = !submits_.empty() && batches_ < options_.batches_max;
   if (can_submit && (submits_turn_ || jobs_.empty())) {
     submits_turn_ = false;
@@ -125,9 +125,9 @@ void RequestPool::run_one(std::unique_lock<std::mutex>& lock) {
       submits_.erase(submits_.begin(), end);
     }
     ++batches_;
-    lock.unlock();
+    mutex_.unlock();
     submit_batch_(std::move(batch));
-    lock.lock();
+    mutex_.lock();
     --batches_;
     return;
   }
@@ -135,21 +135,21 @@ void RequestPool::run_one(std::unique_lock<std::mutex>& lock) {
   {
     Job job = std::move(jobs_.front());
     jobs_.pop_front();
-    lock.unlock();
+    mutex_.unlock();
     job();
   }
-  lock.lock();
+  mutex_.lock();
 }
 
 void RequestPool::stop() {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   stopped_ = true;
   work_.notify_all();
-  ended_.wait(lock, [this] { return threads_ == 0; });
+  ended_.wait(lock, [this]() OPSCORE_REQUIRES(mutex_) { return threads_ == 0; });
 }
 
 size_t RequestPool::threads() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return threads_;
 }
 

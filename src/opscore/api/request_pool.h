@@ -6,14 +6,13 @@
 // Single submits are special: whoever comes free takes all that wait and hands them to one call, so
 // that a busy server pays for locks, commits and wake-ups once for many of them.
 
-#include <condition_variable>
 #include <deque>
 #include <functional>
-#include <mutex>
 #include <vector>
 
 #include "opscore/api/request.h"
 #include "opscore/base/log.h"
+#include "opscore/base/mutex.h"
 #include "opscore/base/time.h"
 
 namespace opscore {
@@ -54,34 +53,34 @@ class RequestPool {
  private:
   static void* entry(void* pool);
   void run();
-  void run_one(std::unique_lock<std::mutex>& lock);
-  bool has_work() const;
-  bool is_surplus();
+  void run_one() OPSCORE_REQUIRES(mutex_);
+  bool has_work() const OPSCORE_REQUIRES(mutex_);
+  bool is_surplus() OPSCORE_REQUIRES(mutex_);
   enum class Pushed : uint8_t { refused, taken, wakes_one };
   template <typename Push>
   bool enqueue(Push push);
-  Pushed wake_or_grow();
-  bool spawn();
+  Pushed wake_or_grow() OPSCORE_REQUIRES(mutex_);
+  bool spawn() OPSCORE_REQUIRES(mutex_);
 
   Log& log_;
   const RequestPoolOptions options_;
   const SubmitBatch submit_batch_;
 
-  mutable std::mutex mutex_;
-  // All below are guarded by mutex_.
-  std::condition_variable work_;
-  std::condition_variable ended_;
-  std::deque<Job> jobs_;
-  std::vector<Exchange> submits_;
-  size_t batches_ = 0;  // running now
-  size_t threads_ = 0;
-  size_t idle_ = 0;      // waiting for work
-  size_t woken_ = 0;     // of the idle ones: notified, not awake yet
-  size_t idle_low_ = 0;  // the fewest that were idle since the last window began
-  size_t surplus_ = 0;   // so many were not needed in the window before
-  SteadyPoint window_ends_{};
-  bool submits_turn_ = false;
-  bool stopped_ = false;
+  mutable Mutex mutex_;
+  ConditionVariable work_;
+  ConditionVariable ended_;
+  std::deque<Job> jobs_ OPSCORE_GUARDED_BY(mutex_);
+  std::vector<Exchange> submits_ OPSCORE_GUARDED_BY(mutex_);
+  size_t batches_ OPSCORE_GUARDED_BY(mutex_) = 0;  // running now
+  size_t threads_ OPSCORE_GUARDED_BY(mutex_) = 0;
+  size_t idle_ OPSCORE_GUARDED_BY(mutex_) = 0;   // waiting for work
+  size_t woken_ OPSCORE_GUARDED_BY(mutex_) = 0;  // of the idle ones: notified, not awake yet
+  size_t idle_low_ OPSCORE_GUARDED_BY(mutex_) =
+      0;  // the fewest that were idle since the last window began
+  size_t surplus_ OPSCORE_GUARDED_BY(mutex_) = 0;  // so many were not needed in the window before
+  SteadyPoint window_ends_ OPSCORE_GUARDED_BY(mutex_){};
+  bool submits_turn_ OPSCORE_GUARDED_BY(mutex_) = false;
+  bool stopped_ OPSCORE_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace opscore

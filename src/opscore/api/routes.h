@@ -11,6 +11,7 @@
 #include "opscore/api/request.h"
 #include "opscore/base/log.h"
 #include "opscore/base/metrics.h"
+#include "opscore/base/mutex.h"
 #include "opscore/engine/service.h"
 
 namespace opscore {
@@ -123,7 +124,7 @@ class Routes {
   Metrics& metrics_;
   Log& log_;
   const RoutesOptions options_;
-  std::mutex gauges_mutex_;  // one scrape at a time sets and reads the gauges
+  Mutex gauges_mutex_;  // one scrape at a time sets and reads the gauges
 };
 
 // The instant until which ?wait= asks to wait; nothing without it.

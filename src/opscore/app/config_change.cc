@@ -25,8 +25,9 @@ struct IsSameAs {
 };
 
 template <class Section>
-std::vector<std::string> changed_keys(std::span<const Field<Section>> fields, Section before,
-                                      Section after) {
+std::vector<std::string> changed_keys(std::span<const Field<Section>> fields, const Section& old,
+                                      const Section& fresh) {
+  Section before = old, after = fresh;  // a slot is a way to change its section
   std::vector<std::string> keys;
   for (const auto& field : fields)
     if (Slot other = field.slot(after); !std::visit(IsSameAs{other}, field.slot(before)))

@@ -7,9 +7,9 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <mutex>
 
 #include "opscore/app/version.h"
+#include "opscore/base/mutex.h"
 
 namespace opscore {
 namespace {
@@ -64,7 +64,7 @@ class HostCounters {
         cpu_(metrics.counter("process_cpu_seconds_total", "Processor time of this process.")) {}
 
   void update(const Log& log) {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     grow(dropped_, last_dropped_, static_cast<double>(log.dropped()));
     rusage usage{};
     ::getrusage(RUSAGE_SELF, &usage);
@@ -80,8 +80,9 @@ class HostCounters {
 
   Counter& dropped_;
   Counter& cpu_;
-  std::mutex mutex_;
-  double last_dropped_ = 0, last_cpu_ = 0;  // guarded by mutex_
+  Mutex mutex_;
+  double last_dropped_ OPSCORE_GUARDED_BY(mutex_) = 0;
+  double last_cpu_ OPSCORE_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace

@@ -169,7 +169,7 @@ Config reread(const Config& config, const ConfigSources& sources, std::string& p
 int serve(const Config& first_config, const ConfigSources& sources, const AddActors& add_actors,
           const Listener& listener, const SandboxGroups& sandbox, WorkerLink* link) {
   sigset_t signals = ending_signals();
-  ::sigprocmask(SIG_BLOCK, &signals, nullptr);
+  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   EndRequest request;
   std::string problem;
   const Config config =

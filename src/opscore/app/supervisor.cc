@@ -55,7 +55,7 @@ class Supervisor {
     sigemptyset(&waited_);
     sigaddset(&waited_, SIGCHLD);
     for (int signal : kForwarded) sigaddset(&waited_, signal);
-    ::sigprocmask(SIG_BLOCK, &waited_, &mask_before_);
+    ::pthread_sigmask(SIG_BLOCK, &waited_, &mask_before_);
   }
 
   int run() {
@@ -97,9 +97,9 @@ class Supervisor {
     // A reload that is asked for before the worker is ready waits until it is.
     sigset_t mask = mask_before_;
     sigaddset(&mask, SIGHUP);
-    ::sigprocmask(SIG_SETMASK, &mask, nullptr);
+    ::pthread_sigmask(SIG_SETMASK, &mask, nullptr);
     install_crash_handler(page_);
-    std::exit(worker_main_(link_));
+    std::exit(worker_main_(link_));  // NOLINT(concurrency-mt-unsafe): no other thread is left
   }
 
   // Until the worker has ended.

@@ -188,7 +188,7 @@ EmbeddedServer::EmbeddedServer(const Config& config, const AddActors& add_actors
 }
 
 ReloadReport EmbeddedServer::reload() {
-  std::lock_guard lock(reload_mutex_);
+  MutexLock lock(reload_mutex_);
   try {
     return reload_from(read_config_());
   } catch (const Error& error) {

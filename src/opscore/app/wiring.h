@@ -2,13 +2,12 @@
 // The composition root: how one process of opscore fits together, in one screen. Members are built
 // in this order and destroyed in reverse; each borrows from those above it.
 
-#include <mutex>
-
 #include "opscore/api/server.h"
 #include "opscore/app/installed_actors.h"
 #include "opscore/app/listener.h"
 #include "opscore/base/log.h"
 #include "opscore/base/metrics.h"
+#include "opscore/base/mutex.h"
 #include "opscore/engine/service.h"
 #include "opscore/process/cgroup.h"
 #include "opscore/process/crash_page.h"
@@ -54,13 +53,13 @@ class EmbeddedServer {
   void reload_if_usable();
 
  private:
-  ReloadReport reload_from(Config next);
+  ReloadReport reload_from(Config next) OPSCORE_REQUIRES(reload_mutex_);
 
-  std::mutex reload_mutex_;
+  Mutex reload_mutex_;
   const AddActors add_actors_;
   const std::function<Config()> read_config_;
   Cgroups* const groups_;
-  Config config_;  // what is in force; guarded by reload_mutex_
+  Config config_ OPSCORE_GUARDED_BY(reload_mutex_);  // what is in force
 
  public:
   Log log;

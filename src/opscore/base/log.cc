@@ -10,14 +10,13 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
-#include <condition_variable>
 #include <cstring>
-#include <mutex>
 #include <system_error>
 #include <thread>
 #include <vector>
 
 #include "opscore/base/json.h"
+#include "opscore/base/mutex.h"
 #include "opscore/base/thread.h"
 #include "opscore/base/time.h"
 
@@ -79,15 +78,15 @@ struct Log::Impl {
   int fd = STDERR_FILENO;
   bool owns_fd = false;
 
-  std::mutex mutex;
-  std::condition_variable changed;
-  std::vector<std::string> queue;  // guarded by mutex, like what follows
-  size_t queue_bytes = 0;
-  uint64_t queued = 0;   // lines ever
-  uint64_t written = 0;  // of them, lines that the sink took or refused
-  bool started = false;
-  bool closing = false;
-  bool ended = false;
+  Mutex mutex;
+  ConditionVariable changed;
+  std::vector<std::string> queue OPSCORE_GUARDED_BY(mutex);  // like what follows
+  size_t queue_bytes OPSCORE_GUARDED_BY(mutex) = 0;
+  uint64_t queued OPSCORE_GUARDED_BY(mutex) = 0;   // lines ever
+  uint64_t written OPSCORE_GUARDED_BY(mutex) = 0;  // of them, lines that the sink took or refused
+  bool started OPSCORE_GUARDED_BY(mutex) = false;
+  bool closing OPSCORE_GUARDED_BY(mutex) = false;
+  bool ended OPSCORE_GUARDED_BY(mutex) = false;
 
   ~Impl() {
     if (owns_fd) ::close(fd);
@@ -129,9 +128,9 @@ void Log::Impl::write_lines(const std::vector<std::string>& lines) {
 void Log::Impl::run() {
   name_thread("log");
   uint64_t reported = 0;
-  std::unique_lock lock(mutex);
+  MutexLock lock(mutex);
   for (;;) {
-    changed.wait(lock, [this] { return !queue.empty() || closing; });
+    changed.wait(lock, [this]() OPSCORE_REQUIRES(mutex) { return !queue.empty() || closing; });
     if (queue.empty()) break;
     std::vector<std::string> lines;
     lines.swap(queue);
@@ -175,11 +174,13 @@ Log::Log(const LogOptions& options) : impl_(std::make_shared<Impl>()) {
 }
 
 Log::~Log() {
-  std::unique_lock lock(impl_->mutex);
+  MutexLock lock(impl_->mutex);
   impl_->closing = true;
   impl_->changed.notify_all();
   // A sink that blocks for good must not keep the process from ending.
-  impl_->changed.wait_for(lock, kFlushWait, [this] { return !impl_->started || impl_->ended; });
+  impl_->changed.wait_for(lock, kFlushWait, [this]() OPSCORE_REQUIRES(impl_->mutex) {
+    return !impl_->started || impl_->ended;
+  });
 }
 
 bool Log::enabled(LogLevel level) const {
@@ -193,7 +194,7 @@ void Log::set_level(LogLevel level) {
 void Log::write(LogLevel level, std::string_view message) {
   if (!enabled(level)) return;
   std::string line = format_line(impl_->json, level, cut(message));
-  std::lock_guard lock(impl_->mutex);
+  MutexLock lock(impl_->mutex);
   if (impl_->queue.size() >= kQueueLines || impl_->queue_bytes + line.size() > kQueueBytes) {
     ++impl_->dropped;
     return;
@@ -213,9 +214,10 @@ uint64_t Log::dropped() const {
 }
 
 void Log::flush() {
-  std::unique_lock lock(impl_->mutex);
+  MutexLock lock(impl_->mutex);
   impl_->changed.wait_for(lock, kFlushWait,
-                          [this, upto = impl_->queued] { return impl_->written >= upto; });
+                          [this, upto = impl_->queued]()
+                              OPSCORE_REQUIRES(impl_->mutex) { return impl_->written >= upto; });
 }
 
 LogLevel parse_log_level(std::string_view text) {

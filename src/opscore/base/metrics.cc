@@ -6,10 +6,11 @@
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
-#include <mutex>
 #include <set>
 #include <utility>
 #include <vector>
+
+#include "opscore/base/mutex.h"
 
 namespace opscore {
 namespace {
@@ -45,20 +46,20 @@ constexpr const char* kOpenLabels[] = {"type", "queue", "kind"};
 
 struct Metrics::Impl {
   prometheus::Registry registry;
-  std::mutex mutex;
-  // Guarded by mutex; what they point to lives as long as the registry.
-  std::map<Series, std::unique_ptr<Counter>> counters;
-  std::map<Series, std::unique_ptr<Histogram>> histograms;
+  Mutex mutex;
+  // What they point to lives as long as the registry.
+  std::map<Series, std::unique_ptr<Counter>> counters OPSCORE_GUARDED_BY(mutex);
+  std::map<Series, std::unique_ptr<Histogram>> histograms OPSCORE_GUARDED_BY(mutex);
   struct Gauges {
     prometheus::Family<prometheus::Gauge>* family = nullptr;
     std::map<Labels, prometheus::Gauge*> series;
   };
-  std::map<std::string, Gauges> gauges;
+  std::map<std::string, Gauges> gauges OPSCORE_GUARDED_BY(mutex);
   // By the names of open labels, which values of them have series of their own.
-  std::map<std::string, std::set<Labels>> admitted;
-  std::vector<std::function<void()>> updates;
+  std::map<std::string, std::set<Labels>> admitted OPSCORE_GUARDED_BY(mutex);
+  std::vector<std::function<void()>> updates OPSCORE_GUARDED_BY(mutex);
 
-  Labels bound(Labels labels) {  // with mutex held
+  Labels bound(Labels labels) OPSCORE_REQUIRES(mutex) {
     Labels open;
     std::string names;
     for (const char* name : kOpenLabels)
@@ -82,7 +83,7 @@ Metrics::Metrics() : impl_(std::make_unique<Impl>()) {}
 Metrics::~Metrics() = default;
 
 Counter& Metrics::counter(const std::string& name, const std::string& help, const Labels& labels) {
-  std::lock_guard lock(impl_->mutex);
+  MutexLock lock(impl_->mutex);
   Labels bounded = impl_->bound(labels);
   auto& counter = impl_->counters[{name, bounded}];
   if (!counter) {
@@ -94,7 +95,7 @@ Counter& Metrics::counter(const std::string& name, const std::string& help, cons
 
 Histogram& Metrics::duration(const std::string& name, const std::string& help,
                              const Labels& labels) {
-  std::lock_guard lock(impl_->mutex);
+  MutexLock lock(impl_->mutex);
   Labels bounded = impl_->bound(labels);
   auto& histogram = impl_->histograms[{name, bounded}];
   if (!histogram) {
@@ -106,7 +107,7 @@ Histogram& Metrics::duration(const std::string& name, const std::string& help,
 
 void Metrics::set_gauge(const std::string& name, const std::string& help, double value,
                         const Labels& labels) {
-  std::lock_guard lock(impl_->mutex);
+  MutexLock lock(impl_->mutex);
   auto& gauges = impl_->gauges[name];
   if (!gauges.family)
     gauges.family = &prometheus::BuildGauge().Name(name).Help(help).Register(impl_->registry);
@@ -116,7 +117,7 @@ void Metrics::set_gauge(const std::string& name, const std::string& help, double
 }
 
 void Metrics::clear_gauge(const std::string& name) {
-  std::lock_guard lock(impl_->mutex);
+  MutexLock lock(impl_->mutex);
   auto found = impl_->gauges.find(name);
   if (found == impl_->gauges.end()) return;
   for (auto& [labels, gauge] : found->second.series) found->second.family->Remove(gauge);
@@ -124,19 +125,19 @@ void Metrics::clear_gauge(const std::string& name) {
 }
 
 Labels Metrics::bounded(const Labels& labels) {
-  std::lock_guard lock(impl_->mutex);
+  MutexLock lock(impl_->mutex);
   return impl_->bound(labels);
 }
 
 void Metrics::on_expose(std::function<void()> update) {
-  std::lock_guard lock(impl_->mutex);
+  MutexLock lock(impl_->mutex);
   impl_->updates.push_back(std::move(update));
 }
 
 std::string Metrics::expose() const {
   std::vector<std::function<void()>> updates;
   {
-    std::lock_guard lock(impl_->mutex);
+    MutexLock lock(impl_->mutex);
     updates = impl_->updates;
   }
   for (const auto& update : updates) update();

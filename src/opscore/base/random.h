@@ -2,9 +2,10 @@
 // Randomness, injected so that a seed reproduces a run. Safe for concurrent use.
 
 #include <cstdint>
-#include <mutex>
 #include <random>
 #include <string>
+
+#include "opscore/base/mutex.h"
 
 namespace opscore {
 
@@ -28,13 +29,13 @@ class SeededRandom final : public Random {
  public:
   explicit SeededRandom(uint64_t seed) : engine_(seed) {}
   uint64_t next() override {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     return engine_();
   }
 
  private:
-  std::mutex mutex_;
-  std::mt19937_64 engine_;
+  Mutex mutex_;
+  std::mt19937_64 engine_ OPSCORE_GUARDED_BY(mutex_);
 };
 
 // `bytes` bytes of the kernel's randomness.

@@ -26,6 +26,10 @@ bool take_hex(const char*& in, int digits, uint64_t& bits) {
   return true;
 }
 
+bool take_dash(const char*& in) {
+  return *in++ == '-';
+}
+
 }  // namespace
 
 TaskKey KeyMaker::next(TimePoint now) {
@@ -53,8 +57,8 @@ std::optional<TaskKey> IdCodec::decode(std::string_view id) const {
   if (id.size() != kPrefix.size() + 36 || !id.starts_with(kPrefix)) return std::nullopt;
   const char* in = id.data() + kPrefix.size();
   uint64_t high, middle, version, variant, low;
-  if (!take_hex(in, 8, high) || *in++ != '-' || !take_hex(in, 4, middle) || *in++ != '-' ||
-      !take_hex(in, 4, version) || *in++ != '-' || !take_hex(in, 4, variant) || *in++ != '-' ||
+  if (!take_hex(in, 8, high) || !take_dash(in) || !take_hex(in, 4, middle) || !take_dash(in) ||
+      !take_hex(in, 4, version) || !take_dash(in) || !take_hex(in, 4, variant) || !take_dash(in) ||
       !take_hex(in, 12, low))
     return std::nullopt;
   uint64_t ms = high << 16 | middle, tail = variant << 48 | low;

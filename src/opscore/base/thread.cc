@@ -18,7 +18,7 @@ Loop::~Loop() {
 }
 
 void Loop::start() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   if (stopped_ || thread_.joinable()) return;
   thread_ = std::jthread([this](std::stop_token stop) { run(stop); });
 }
@@ -26,7 +26,7 @@ void Loop::start() {
 void Loop::stop() {
   std::jthread ending;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     stopped_ = true;
     ending = std::move(thread_);
   }
@@ -36,7 +36,7 @@ void Loop::stop() {
 
 void Loop::wake() {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     woken_ = true;
   }
   changed_.notify_all();
@@ -57,8 +57,8 @@ void Loop::run(std::stop_token stop) {
     }
     ticks_.fetch_add(1, std::memory_order_relaxed);
     if (wait <= Duration(0)) continue;
-    std::unique_lock lock(mutex_);
-    changed_.wait_for(lock, stop, wait, [this] { return woken_; });
+    MutexLock lock(mutex_);
+    changed_.wait_for(lock, stop, wait, [this]() OPSCORE_REQUIRES(mutex_) { return woken_; });
     woken_ = false;
   }
 }

@@ -3,14 +3,13 @@
 // five places that catch: a failing tick is logged and tried again with backoff.
 
 #include <atomic>
-#include <condition_variable>
 #include <functional>
-#include <mutex>
 #include <stop_token>
 #include <string>
 #include <thread>
 
 #include "opscore/base/log.h"
+#include "opscore/base/mutex.h"
 #include "opscore/base/time.h"
 
 namespace opscore {
@@ -41,11 +40,11 @@ class Loop {
   Log& log_;
   Tick tick_;
   std::atomic<uint64_t> ticks_{0};
-  std::mutex mutex_;
-  std::condition_variable_any changed_;
-  bool woken_ = false;    // guarded by mutex_
-  bool stopped_ = false;  // guarded by mutex_
-  std::jthread thread_;   // guarded by mutex_ until stop() takes it
+  Mutex mutex_;
+  StoppableCondition changed_;
+  bool woken_ OPSCORE_GUARDED_BY(mutex_) = false;
+  bool stopped_ OPSCORE_GUARDED_BY(mutex_) = false;
+  std::jthread thread_ OPSCORE_GUARDED_BY(mutex_);  // until stop() takes it
 };
 
 }  // namespace opscore

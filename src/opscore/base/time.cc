@@ -17,20 +17,20 @@ SteadyPoint SystemClock::steady() const {
 }
 
 TimePoint FakeClock::now() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return now_;
 }
 SteadyPoint FakeClock::steady() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return steady_;
 }
 void FakeClock::advance(Duration by) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   now_ += by;
   steady_ += by;
 }
 void FakeClock::jump(Duration by) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   now_ += by;
 }
 
@@ -56,8 +56,9 @@ namespace {
 // Reads exactly `digits` decimal digits.
 bool take_number(std::string_view& text, size_t digits, int& out) {
   if (text.size() < digits) return false;
-  auto [end, code] = std::from_chars(text.data(), text.data() + digits, out);
-  if (code != std::errc() || end != text.data() + digits || text[0] == '-') return false;
+  const char* begin = text.data();
+  auto [end, code] = std::from_chars(begin, begin + digits, out);
+  if (code != std::errc() || end != begin + digits || *begin == '-') return false;
   text.remove_prefix(digits);
   return true;
 }

@@ -5,11 +5,11 @@
 
 #include <chrono>
 #include <expected>
-#include <mutex>
 #include <string>
 #include <string_view>
 
 #include "opscore/base/error.h"
+#include "opscore/base/mutex.h"
 
 namespace opscore {
 
@@ -17,8 +17,12 @@ using Duration = std::chrono::milliseconds;
 using TimePoint = std::chrono::sys_time<std::chrono::milliseconds>;
 using SteadyPoint = std::chrono::steady_clock::time_point;
 
-inline int64_t to_ms(TimePoint at) { return at.time_since_epoch().count(); }
-inline TimePoint from_ms(int64_t ms) { return TimePoint(Duration(ms)); }
+inline int64_t to_ms(TimePoint at) {
+  return at.time_since_epoch().count();
+}
+inline TimePoint from_ms(int64_t ms) {
+  return TimePoint(Duration(ms));
+}
 
 // Safe for concurrent use.
 class Clock {
@@ -44,9 +48,9 @@ class FakeClock final : public Clock {
   void jump(Duration by);
 
  private:
-  mutable std::mutex mutex_;
-  TimePoint now_;
-  SteadyPoint steady_{std::chrono::hours(1)};
+  mutable Mutex mutex_;
+  TimePoint now_ OPSCORE_GUARDED_BY(mutex_);
+  SteadyPoint steady_ OPSCORE_GUARDED_BY(mutex_){std::chrono::hours(1)};
 };
 
 // The instant at which a blocking call must give up. On the real steady clock: it bounds threads.

@@ -26,26 +26,26 @@ std::vector<std::string> Catalogue::Snapshot::names() const {
 }
 
 std::shared_ptr<const Catalogue::Snapshot> Catalogue::view() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   if (!snapshot_ || clock_.steady() - snapshot_->taken_at > kFreshFor) snapshot_ = load();
   return snapshot_;
 }
 
 std::shared_ptr<const Catalogue::Snapshot> Catalogue::fresh_view() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   // A flood of unknown types must not become a flood of reads.
   if (!snapshot_ || clock_.steady() - snapshot_->taken_at > kFreshFor / 20) snapshot_ = load();
   return snapshot_;
 }
 
 void Catalogue::declare(std::vector<CatalogueEntry> declared) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   declared_ = std::move(declared);
   snapshot_ = load();
 }
 
 void Catalogue::refresh() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   snapshot_ = load();
 }
 
@@ -53,7 +53,7 @@ std::shared_ptr<const Catalogue::Snapshot> Catalogue::load() {
   auto snapshot = std::make_shared<Snapshot>();
   snapshot->taken_at = clock_.steady();
   TimePoint now = clock_.now();
-  auto add = [&](const CatalogueEntry& entry) {
+  auto add = [&](const CatalogueEntry& entry) OPSCORE_REQUIRES(mutex_) {
     Known known{entry, nullptr};
     const Known* before = snapshot_ ? snapshot_->find(entry.type) : nullptr;
     if (before && before->entry.input_schema == entry.input_schema)

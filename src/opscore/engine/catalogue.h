@@ -4,10 +4,10 @@
 
 #include <map>
 #include <memory>
-#include <mutex>
 #include <set>
 #include <string>
 
+#include "opscore/base/mutex.h"
 #include "opscore/engine/input_schema.h"
 #include "opscore/store/store.h"
 
@@ -47,13 +47,13 @@ class Catalogue {
   void refresh();
 
  private:
-  std::shared_ptr<const Snapshot> load();
+  std::shared_ptr<const Snapshot> load() OPSCORE_REQUIRES(mutex_);
 
   Fleet& fleet_;
   const Clock& clock_;
-  std::mutex mutex_;
-  std::vector<CatalogueEntry> declared_;      // guarded by mutex_
-  std::shared_ptr<const Snapshot> snapshot_;  // guarded by mutex_
+  Mutex mutex_;
+  std::vector<CatalogueEntry> declared_ OPSCORE_GUARDED_BY(mutex_);
+  std::shared_ptr<const Snapshot> snapshot_ OPSCORE_GUARDED_BY(mutex_);
 };
 
 }  // namespace opscore

@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <charconv>
 #include <map>
-#include <mutex>
 
+#include "opscore/base/mutex.h"
 #include "opscore/engine/facts.h"
 #include "opscore/engine/history.h"
 #include "opscore/engine/submission.h"
@@ -79,7 +79,7 @@ struct Service::Counters {
         refused(metrics.counter("opscore_tasks_refused_total", "Tasks refused at submit.")) {}
 
   Counter& submitted(const std::string& type, const std::string& queue) {
-    std::lock_guard lock(mutex);
+    MutexLock lock(mutex);
     Counter*& counter = by_task[{type, queue}];
     if (!counter)
       counter = &metrics.counter("opscore_tasks_submitted_total", "Tasks accepted.",
@@ -88,8 +88,8 @@ struct Service::Counters {
   }
 
   Metrics& metrics;
-  std::mutex mutex;
-  std::map<std::pair<std::string, std::string>, Counter*> by_task;  // guarded by mutex
+  Mutex mutex;
+  std::map<std::pair<std::string, std::string>, Counter*> by_task OPSCORE_GUARDED_BY(mutex);
   Counter& replayed;
   Counter& refused;
 };

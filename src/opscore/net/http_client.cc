@@ -7,10 +7,10 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <mutex>
 #include <system_error>
 
 #include "opscore/base/json.h"
+#include "opscore/base/mutex.h"
 
 namespace opscore {
 namespace {
@@ -346,7 +346,7 @@ struct HttpClient::Pool {
 
   std::unique_ptr<Transfer> take() {
     {
-      std::lock_guard lock(mutex);
+      MutexLock lock(mutex);
       if (!idle.empty()) {
         auto transfer = std::move(idle.back());
         idle.pop_back();
@@ -357,12 +357,12 @@ struct HttpClient::Pool {
   }
 
   void give_back(std::unique_ptr<Transfer> transfer) {
-    std::lock_guard lock(mutex);
+    MutexLock lock(mutex);
     if (idle.size() < kIdleConnections) idle.push_back(std::move(transfer));
   }
 
-  std::mutex mutex;
-  std::vector<std::unique_ptr<Transfer>> idle;  // guarded by mutex
+  Mutex mutex;
+  std::vector<std::unique_ptr<Transfer>> idle OPSCORE_GUARDED_BY(mutex);
 };
 
 HttpClient::HttpClient() : pool_(std::make_unique<Pool>()) {}

@@ -226,7 +226,7 @@ std::unique_ptr<Cgroup> Cgroups::make(const CgroupLimits& limits) {
   retire({});
   uint64_t number;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     number = next_++;
   }
   std::unique_ptr<Cgroup> group(new Cgroup(*this));
@@ -253,7 +253,7 @@ std::unique_ptr<Cgroup> Cgroups::make(const CgroupLimits& limits) {
 }
 
 void Cgroups::retire(std::vector<std::string> folders) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   retired_.insert(retired_.end(), folders.begin(), folders.end());
   // EBUSY while the kernel is still ending what was in it.
   std::erase_if(retired_,

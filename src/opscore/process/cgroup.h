@@ -6,12 +6,12 @@
 #include <cstdint>
 #include <expected>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "opscore/base/error.h"
+#include "opscore/base/mutex.h"
 #include "opscore/process/file_descriptor.h"
 
 namespace opscore {
@@ -82,9 +82,10 @@ class Cgroups {
 
   const std::vector<CgroupPlace> places_;
   std::vector<std::string> controllers_;
-  std::mutex mutex_;
-  uint64_t next_ = 1;                 // guarded by mutex_
-  std::vector<std::string> retired_;  // guarded by mutex_; to be removed once they are empty
+  Mutex mutex_;
+  uint64_t next_ OPSCORE_GUARDED_BY(mutex_) = 1;
+  std::vector<std::string> retired_
+      OPSCORE_GUARDED_BY(mutex_);  // to be removed once they are empty
 };
 
 }  // namespace opscore

@@ -130,7 +130,7 @@ std::unique_ptr<Program> Reaper::start(ChildOptions options, const std::string& 
   std::unique_ptr<Program> program;
   {
     // Held while starting, so that a sweep never sees a main process it does not know.
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     StartedChild started = start_child(options);
     uint64_t serial = next_serial_++;
     runs_[serial] = {started.pid, mark};
@@ -141,7 +141,7 @@ std::unique_ptr<Program> Reaper::start(ChildOptions options, const std::string& 
 }
 
 std::optional<ExitStatus> Reaper::poll(Program& program) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   auto& run = runs_.at(program.serial_);
   siginfo_t info{};
   int answer = ::waitid(P_PID, static_cast<id_t>(run.pid), &info, WEXITED | WNOHANG | WNOWAIT);
@@ -160,7 +160,7 @@ std::optional<ExitStatus> Reaper::poll(Program& program) {
 
 void Reaper::end(Program& program) {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     runs_.erase(program.serial_);
   }
   size_t ended = 0;
@@ -173,7 +173,7 @@ void Reaper::end(Program& program) {
 }
 
 size_t Reaper::sweep() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   size_t killed = 0;
   std::map<pid_t, std::pair<uint64_t, uint64_t>> still;
   for (pid_t pid : children_of(::getpid())) {
@@ -215,7 +215,7 @@ bool Reaper::is_main(pid_t pid) const {
 }
 
 bool Reaper::is_quiet() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return runs_.empty() && strays_.empty();
 }
 

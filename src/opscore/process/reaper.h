@@ -10,15 +10,14 @@
 // that other code of this process makes (system(3), popen(3)) stay in our session and are left
 // alone.
 
-#include <condition_variable>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "opscore/base/log.h"
+#include "opscore/base/mutex.h"
 #include "opscore/base/thread.h"
 #include "opscore/process/child.h"
 #include "opscore/process/exit_status.h"
@@ -96,17 +95,17 @@ class Reaper {
   void end(Program& program);
   // Ends orphans whose run is over; how many. Reaps those that ended.
   size_t sweep();
-  bool is_over(const ProcessInfo& orphan);
-  bool is_main(pid_t pid) const;
+  bool is_over(const ProcessInfo& orphan) OPSCORE_REQUIRES(mutex_);
+  bool is_main(pid_t pid) const OPSCORE_REQUIRES(mutex_);
   bool is_quiet();
 
   Log& log_;
   const pid_t session_;
-  std::mutex mutex_;
-  uint64_t next_serial_ = 1;      // guarded by mutex_
-  std::map<uint64_t, Run> runs_;  // guarded by mutex_; those not over
-  std::map<pid_t, std::pair<uint64_t, uint64_t>>
-      strays_;  // guarded by mutex_; pid -> start, serial
+  Mutex mutex_;
+  uint64_t next_serial_ OPSCORE_GUARDED_BY(mutex_) = 1;
+  std::map<uint64_t, Run> runs_ OPSCORE_GUARDED_BY(mutex_);  // those not over
+  std::map<pid_t, std::pair<uint64_t, uint64_t>> strays_
+      OPSCORE_GUARDED_BY(mutex_);  // pid -> start, serial
   Loop loop_;
 };
 

@@ -3,7 +3,8 @@
 #include <fmt/format.h>
 
 #include <map>
-#include <mutex>
+
+#include "opscore/base/mutex.h"
 
 namespace opscore {
 namespace {
@@ -240,7 +241,7 @@ class StoreMetrics {
     Counter& errors;
   };
   Series& series(std::string_view operation) {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     auto found = series_.find(operation);
     if (found == series_.end()) {
       Labels labels{{"operation", std::string(operation)}};
@@ -257,8 +258,8 @@ class StoreMetrics {
 
   const Clock& clock_;
   Metrics& metrics_;
-  std::mutex mutex_;
-  std::map<std::string, Series, std::less<>> series_;  // guarded by mutex_
+  Mutex mutex_;
+  std::map<std::string, Series, std::less<>> series_ OPSCORE_GUARDED_BY(mutex_);
 };
 
 }  // namespace

@@ -51,8 +51,8 @@ Finisher::~Finisher() {
 }
 
 void Finisher::post(std::vector<Finished> finished) {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return posted_.size() < kKeptMax; });
+  MutexLock lock(mutex_);
+  changed_.wait(lock, [this]() OPSCORE_REQUIRES(mutex_) { return posted_.size() < kKeptMax; });
   bool was_empty = posted_.empty();
   posted_.insert(posted_.end(), std::make_move_iterator(finished.begin()),
                  std::make_move_iterator(finished.end()));
@@ -61,18 +61,18 @@ void Finisher::post(std::vector<Finished> finished) {
 }
 
 void Finisher::forget(SessionId session) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   std::erase_if(posted_, [&](const Finished& f) { return f.task.live.session == session; });
 }
 
 bool Finisher::empty() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return posted_.empty() && !applying_;
 }
 
 bool Finisher::step() {
   if (batch_.empty()) {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (posted_.empty()) return false;
     if (posted_.size() <= limits::kClaimBatch) {
       batch_.swap(posted_);
@@ -86,7 +86,7 @@ bool Finisher::step() {
   apply(batch_);
   batch_.clear();
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     applying_ = false;
   }
   changed_.notify_all();
@@ -151,17 +151,18 @@ void Finisher::count(const Finished& finished, const Decided& decided) {
 
 Duration Finisher::tick(std::stop_token stop) {
   if (step()) return Duration(0);
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, stop, [this] { return !posted_.empty(); });
+  MutexLock lock(mutex_);
+  changed_.wait(lock, stop, [this]() OPSCORE_REQUIRES(mutex_) { return !posted_.empty(); });
   return Duration(0);
 }
 
 bool Finisher::stop(Deadline deadline) {
   bool done;
   {
-    std::unique_lock lock(mutex_);
-    done = changed_.wait_until(lock, deadline.when(),
-                               [this] { return posted_.empty() && !applying_; });
+    MutexLock lock(mutex_);
+    done = changed_.wait_until(lock, deadline.when(), [this]() OPSCORE_REQUIRES(mutex_) {
+      return posted_.empty() && !applying_;
+    });
   }
   loop_.stop();
   return done;

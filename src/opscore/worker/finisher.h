@@ -4,12 +4,11 @@
 // kept, up to a bound, and tried again; an answer that was lost on the way is recognised as
 // already_applied.
 
-#include <condition_variable>
 #include <map>
-#include <mutex>
 
 #include "opscore/base/log.h"
 #include "opscore/base/metrics.h"
+#include "opscore/base/mutex.h"
 #include "opscore/base/random.h"
 #include "opscore/base/thread.h"
 #include "opscore/store/store.h"
@@ -53,11 +52,11 @@ class Finisher {
   Log& log_;
   Metrics& metrics_;
   Histogram& commit_;
-  mutable std::mutex mutex_;
-  std::condition_variable_any changed_;
-  std::vector<Finished> posted_;  // guarded by mutex_
-  bool applying_ = false;         // guarded by mutex_
-  std::vector<Finished> batch_;   // of the loop; survives a failed apply
+  mutable Mutex mutex_;
+  StoppableCondition changed_;
+  std::vector<Finished> posted_ OPSCORE_GUARDED_BY(mutex_);
+  bool applying_ OPSCORE_GUARDED_BY(mutex_) = false;
+  std::vector<Finished> batch_;  // of the loop; survives a failed apply
   // By type and queue; of the loop.
   std::map<std::pair<std::string, std::string>, std::unique_ptr<TaskMetrics>> by_task_;
   Loop loop_;

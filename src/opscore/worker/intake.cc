@@ -188,10 +188,10 @@ Duration Intake::tick(std::stop_token stop) {
     store_.changes().wait(position_, Changes::Interest::work, Deadline::after(wait));
     return Duration(0);
   }
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   hungry_ = true;
   if (runner_.appetite(limits::kClaimAhead) == 0)
-    changed_.wait_for(lock, stop, wait, [this] { return room_; });
+    changed_.wait_for(lock, stop, wait, [this]() OPSCORE_REQUIRES(mutex_) { return room_; });
   hungry_ = false;
   room_ = false;
   return Duration(0);
@@ -201,7 +201,7 @@ void Intake::room() {
   if (restriction_waits_.exchange(false)) store_.changes().interrupt();
   if (!hungry_.exchange(false)) return;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     room_ = true;
   }
   changed_.notify_all();

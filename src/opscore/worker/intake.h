@@ -4,11 +4,10 @@
 // alive is one that works.
 
 #include <atomic>
-#include <condition_variable>
 #include <functional>
-#include <mutex>
 #include <string>
 
+#include "opscore/base/mutex.h"
 #include "opscore/base/random.h"
 #include "opscore/base/thread.h"
 #include "opscore/model/limits.h"
@@ -84,9 +83,9 @@ class Intake {
   uint64_t position_ = 0;  // in the change feed
   std::optional<TimePoint> next_due_at_;
   Wait wait_for_ = Wait::work;
-  std::mutex mutex_;
-  std::condition_variable_any changed_;
-  bool room_ = false;  // guarded by mutex_
+  Mutex mutex_;
+  StoppableCondition changed_;
+  bool room_ OPSCORE_GUARDED_BY(mutex_) = false;
   Loop loop_;
 };
 

@@ -82,12 +82,12 @@ void Maintenance::rescue_lost_sessions() {
 }
 
 void Maintenance::set_retention(Retention retention) {
-  std::lock_guard lock(retention_mutex_);
+  MutexLock lock(retention_mutex_);
   retention_ = std::move(retention);
 }
 
 void Maintenance::prune() {
-  std::unique_lock lock(retention_mutex_);
+  MutexLock lock(retention_mutex_);
   Retention retention = retention_;
   lock.unlock();
   size_t count = store_.tasks().prune(retention, kStep * 10);

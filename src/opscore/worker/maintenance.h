@@ -6,10 +6,10 @@
 #include <atomic>
 #include <functional>
 #include <map>
-#include <mutex>
 
 #include "opscore/base/log.h"
 #include "opscore/base/metrics.h"
+#include "opscore/base/mutex.h"
 #include "opscore/base/thread.h"
 #include "opscore/broker/broker.h"
 #include "opscore/model/limits.h"
@@ -72,8 +72,8 @@ class Maintenance {
   const Clock& clock_;
   Log& log_;
   const MaintenanceOptions options_;
-  std::mutex retention_mutex_;
-  Retention retention_;  // guarded by retention_mutex_
+  Mutex retention_mutex_;
+  Retention retention_ OPSCORE_GUARDED_BY(retention_mutex_);
   Counter& expired_;
   Counter& rescued_;
   Counter& pruned_;

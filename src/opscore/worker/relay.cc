@@ -47,7 +47,7 @@ Duration Relay::tick(std::stop_token stop) {
 }
 
 std::optional<OutboxRow> Relay::take() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   if (due_.empty() && clock_.steady() >= look_at_) refill();
   while (!due_.empty()) {
     OutboxRow row = std::move(due_.front());
@@ -74,7 +74,7 @@ void Relay::refill() {
 }
 
 void Relay::release(const OutboxRow& row) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   taken_.erase(row.id);
   if (auto calls = calls_.find(row.destination); --calls->second == 0) calls_.erase(calls);
 }

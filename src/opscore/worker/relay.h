@@ -9,12 +9,12 @@
 #include <deque>
 #include <functional>
 #include <map>
-#include <mutex>
 #include <set>
 #include <string>
 
 #include "opscore/base/log.h"
 #include "opscore/base/metrics.h"
+#include "opscore/base/mutex.h"
 #include "opscore/base/thread.h"
 #include "opscore/model/webhook.h"
 #include "opscore/store/store.h"
@@ -51,7 +51,7 @@ class Relay {
 
  private:
   std::optional<OutboxRow> take();
-  void refill();
+  void refill() OPSCORE_REQUIRES(mutex_);
   void release(const OutboxRow& row);
   void deliver(const OutboxRow& row, std::stop_token stop);
   void record(const OutboxTry& tried);
@@ -64,12 +64,12 @@ class Relay {
   const RelayOptions options_;
   Histogram& seconds_;
 
-  std::mutex mutex_;
-  std::deque<OutboxRow> due_;            // guarded by mutex_; seen due and not taken
-  std::set<int64_t> taken_;              // guarded by mutex_
-  std::map<std::string, size_t> calls_;  // guarded by mutex_; under way, by receiver
-  SteadyPoint look_at_{};                // guarded by mutex_; not before this
-  std::deque<Loop> loops_;               // last, so that they end first
+  Mutex mutex_;
+  std::deque<OutboxRow> due_ OPSCORE_GUARDED_BY(mutex_);  // seen due and not taken
+  std::set<int64_t> taken_ OPSCORE_GUARDED_BY(mutex_);
+  std::map<std::string, size_t> calls_ OPSCORE_GUARDED_BY(mutex_);  // under way, by receiver
+  SteadyPoint look_at_ OPSCORE_GUARDED_BY(mutex_){};                // not before this
+  std::deque<Loop> loops_;                                          // last, so that they end first
 };
 
 }  // namespace opscore

@@ -8,12 +8,12 @@
 namespace opscore {
 
 void ProgressBox::put(std::string json) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   value_ = std::move(json);
 }
 
 std::optional<std::string> ProgressBox::take() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return std::exchange(value_, std::nullopt);
 }
 

@@ -1,9 +1,8 @@
 #pragma once
 // What a slot gives its actor: the task, its stop token, progress, and the journal of steps.
 
-#include <mutex>
-
 #include "opscore/actor/actor.h"
+#include "opscore/base/mutex.h"
 #include "opscore/store/store.h"
 
 namespace opscore {
@@ -15,8 +14,8 @@ class ProgressBox {
   std::optional<std::string> take();  // nothing when unchanged since
 
  private:
-  std::mutex mutex_;
-  std::optional<std::string> value_;  // guarded by mutex_
+  Mutex mutex_;
+  std::optional<std::string> value_ OPSCORE_GUARDED_BY(mutex_);
 };
 
 class SlotContext final : public TaskContext {

@@ -62,14 +62,14 @@ void ThreadRunner::replace(std::shared_ptr<const Registry> actors) {
     auto names = names_of(actor->entry);
     types->insert(types->end(), names.begin(), names.end());
   }
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   actors_ = std::move(actors);
   types_ = std::move(types);
   find_limits();
 }
 
 void ThreadRunner::set_concurrency(std::map<std::string, int64_t> chosen) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   if (chosen == chosen_) return;
   chosen_ = std::move(chosen);
   find_limits();
@@ -94,10 +94,12 @@ void ThreadRunner::start_threads() {
 
 bool ThreadRunner::stop_threads(Deadline deadline) {
   {
-    std::unique_lock lock(mutex_);
+    MutexLock lock(mutex_);
     ending_ = true;
     work_.notify_all();
-    if (!idle_.wait_until(lock, deadline.when(), [this] { return busy_ == 0; })) return false;
+    if (!idle_.wait_until(lock, deadline.when(),
+                          [this]() OPSCORE_REQUIRES(mutex_) { return busy_ == 0; }))
+      return false;
   }
   for (auto& slot : slots_)
     if (slot->thread.joinable()) slot->thread.join();
@@ -110,7 +112,7 @@ void ThreadRunner::start(std::vector<ClaimedTask> tasks) {
   std::vector<Finished> unwanted;
   size_t wake = 0;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     for (ClaimedTask& task : tasks) {
       if (draining_) {
         Outcome outcome = stopped_outcome(task, Stopping::drain, {});
@@ -133,20 +135,20 @@ void ThreadRunner::start(std::vector<ClaimedTask> tasks) {
 }
 
 void ThreadRunner::drain() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   draining_ = true;
 }
 
 // Into the slot before the queue's lock is given up: at no time is a claimed task in neither.
 bool ThreadRunner::take(Slot& slot) {
-  std::unique_lock lock(mutex_);
-  work_.wait(lock, [this] { return ending_ || !queue_.empty(); });
+  MutexLock lock(mutex_);
+  work_.wait(lock, [this]() OPSCORE_REQUIRES(mutex_) { return ending_ || !queue_.empty(); });
   if (ending_) return false;
   slot.current = std::move(queue_.front());
   queue_.pop_front();
   ++busy_;
   const ClaimedTask& task = slot.current->task;
-  std::lock_guard slot_lock(slot.mutex);
+  MutexLock slot_lock(slot.mutex);
   if (slot.stop.stop_requested()) slot.stop = std::stop_source();
   slot.lease = task.lease();
   slot.stopping = Stopping::no;
@@ -169,11 +171,16 @@ void ThreadRunner::run_one(size_t index) {
   Slot& slot = *slots_[index];
   Waiting& waiting = *slot.current;
   const ClaimedTask& task = waiting.task;
-  // Only stop_at and stopping are changed by others while the slot is taken.
-  const TimePoint started_at = slot.started_at;
   const Duration timeout = slot.timeout;
-  const SteadyPoint began = slot.began;
-  std::stop_token stop = slot.stop.get_token();
+  TimePoint started_at;
+  SteadyPoint began;
+  std::stop_token stop;
+  {
+    MutexLock lock(slot.mutex);
+    started_at = slot.started_at;
+    began = slot.began;
+    stop = slot.stop.get_token();
+  }
   if (timeout < kWatchIdle) watch_.wake();
   if (options_.page) options_.page->enter(index, task.key.value, task.live.attempt);
   SlotContext context({task, store_, clock_, log_, stop, Deadline::at(began + timeout),
@@ -184,7 +191,7 @@ void ThreadRunner::run_one(size_t index) {
   Stopping why;
   bool was_abandoned;
   {
-    std::lock_guard lock(slot.mutex);
+    MutexLock lock(slot.mutex);
     why = slot.stopping;
     was_abandoned = slot.abandoned;
     slot.lease.reset();
@@ -269,7 +276,7 @@ void ThreadRunner::left(const Waiting& waiting, std::chrono::nanoseconds took) {
   // The first measurement is the pace; 0 stands for none.
   int64_t next = pace == 0 ? took.count() : pace + (took.count() - pace) / 4;
   pace_ns_.store(std::max<int64_t>(next, 1), std::memory_order_relaxed);
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   --busy_;
   if (waiting.task.live.suspect) --suspects_;
   if (ending_ && busy_ == 0) idle_.notify_all();
@@ -287,7 +294,7 @@ void ThreadRunner::stop(const Lease& lease, StopReason reason) {
                                                : Stopping::session_lost;
   std::vector<Finished> unstarted;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     auto found = std::find_if(queue_.begin(), queue_.end(),
                               [&](const Waiting& w) { return w.task.lease() == lease; });
     if (found != queue_.end()) {
@@ -301,7 +308,7 @@ void ThreadRunner::stop(const Lease& lease, StopReason reason) {
   }
   if (!unstarted.empty()) return post_(std::move(unstarted));
   for (auto& slot : slots_) {
-    std::lock_guard lock(slot->mutex);
+    MutexLock lock(slot->mutex);
     if (slot->lease == lease && slot->stopping == Stopping::no) ask_to_stop(*slot, why);
   }
 }
@@ -309,11 +316,11 @@ void ThreadRunner::stop(const Lease& lease, StopReason reason) {
 void ThreadRunner::stop_all(StopReason reason) {
   std::vector<Lease> leases;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     for (const Waiting& waiting : queue_) leases.push_back(waiting.task.lease());
   }
   for (auto& slot : slots_) {
-    std::lock_guard lock(slot->mutex);
+    MutexLock lock(slot->mutex);
     if (slot->lease) leases.push_back(*slot->lease);
   }
   for (const Lease& lease : leases) stop(lease, reason);
@@ -322,7 +329,7 @@ void ThreadRunner::stop_all(StopReason reason) {
 size_t ThreadRunner::hand_back_unstarted(Duration age) {
   std::vector<Lease> leases;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     SteadyPoint now = clock_.steady();
     for (const Waiting& waiting : queue_)
       if (now - waiting.since >= age) leases.push_back(waiting.task.lease());
@@ -332,14 +339,14 @@ size_t ThreadRunner::hand_back_unstarted(Duration age) {
 }
 
 std::shared_ptr<const std::vector<std::string>> ThreadRunner::types() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return types_;
 }
 
 // Counted when it is asked for: only actors with a limit pay for it. By type, because what still
 // runs with an earlier definition of an actor counts, too.
 std::vector<ClaimRequest::Room> ThreadRunner::room() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   std::vector<ClaimRequest::Room> rooms = limits_;
   if (rooms.empty()) return rooms;
   std::map<std::string_view, size_t*> by_type;
@@ -350,7 +357,7 @@ std::vector<ClaimRequest::Room> ThreadRunner::room() const {
   };
   for (const Waiting& waiting : queue_) count(waiting);
   for (const auto& slot : slots_) {
-    std::lock_guard slot_lock(slot->mutex);
+    MutexLock slot_lock(slot->mutex);
     if (slot->lease) count(*slot->current);
   }
   return rooms;
@@ -358,19 +365,19 @@ std::vector<ClaimRequest::Room> ThreadRunner::room() const {
 
 bool ThreadRunner::holds(const Lease& lease) const {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     for (const Waiting& waiting : queue_)
       if (waiting.task.lease() == lease) return true;
   }
   for (const auto& slot : slots_) {
-    std::lock_guard lock(slot->mutex);
+    MutexLock lock(slot->mutex);
     if (slot->lease == lease) return true;
   }
   return false;
 }
 
 size_t ThreadRunner::free() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   size_t taken = busy_ + queue_.size();
   return slots_.size() - std::min(slots_.size(), taken);
 }
@@ -384,7 +391,7 @@ size_t ThreadRunner::appetite(Duration ahead) const {
   if (pace > 0) {
     SteadyPoint now = clock_.steady();
     for (const auto& slot : slots_) {
-      std::lock_guard lock(slot->mutex);
+      MutexLock lock(slot->mutex);
       int64_t elapsed = slot->lease ? std::chrono::nanoseconds(now - slot->began).count() : 0;
       in_time += ahead_ns / static_cast<double>(std::max({pace, elapsed, kPaceFloorNs}));
     }
@@ -392,19 +399,19 @@ size_t ThreadRunner::appetite(Duration ahead) const {
   size_t wanted = std::min(static_cast<size_t>(in_time), kAheadMax);
   size_t waiting;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     waiting = queue_.size();
   }
   return std::max(free(), wanted - std::min(wanted, waiting));
 }
 
 bool ThreadRunner::idle() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return busy_ <= abandoned_.load() && queue_.empty();
 }
 
 size_t ThreadRunner::suspects() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return suspects_;
 }
 
@@ -415,7 +422,7 @@ size_t ThreadRunner::abandoned() const {
 std::vector<ProgressUpdate> ThreadRunner::take_progress() {
   std::vector<ProgressUpdate> updates;
   for (auto& slot : slots_) {
-    std::lock_guard lock(slot->mutex);
+    MutexLock lock(slot->mutex);
     if (!slot->lease) continue;
     if (auto progress = slot->progress.take()) updates.push_back({*slot->lease, *progress});
   }
@@ -426,7 +433,7 @@ void ThreadRunner::fill(SessionReport& report) const {
   TimePoint now = clock_.now();
   SteadyPoint steady = clock_.steady();
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     report.slots = static_cast<int>(slots_.size());
     report.busy = static_cast<int>(busy_);
     report.unstarted = static_cast<int>(queue_.size());
@@ -436,7 +443,7 @@ void ThreadRunner::fill(SessionReport& report) const {
   }
   report.abandoned = static_cast<int>(abandoned_.load());
   for (size_t i = 0; i < slots_.size(); ++i) {
-    std::lock_guard lock(slots_[i]->mutex);
+    MutexLock lock(slots_[i]->mutex);
     if (slots_[i]->lease)
       report.running.push_back({slots_[i]->lease->key, slots_[i]->lease->attempt,
                                 static_cast<int>(i), slots_[i]->started_at});
@@ -445,7 +452,7 @@ void ThreadRunner::fill(SessionReport& report) const {
 
 void ThreadRunner::check_slot(Slot& slot, size_t index, SteadyPoint now,
                               std::vector<Finished>& lost) {
-  std::lock_guard lock(slot.mutex);
+  MutexLock lock(slot.mutex);
   if (!slot.lease || slot.abandoned || now < slot.stop_at) return;
   if (slot.stopping == Stopping::no) return ask_to_stop(slot, Stopping::timeout);
   slot.abandoned = true;
@@ -465,7 +472,7 @@ Duration ThreadRunner::watch() {
   std::vector<Finished> lost;
   for (size_t i = 0; i < slots_.size(); ++i) check_slot(*slots_[i], i, now, lost);
   if (!lost.empty()) post_(std::move(lost));
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return busy_ > 0 ? kWatchBusy : kWatchIdle;
 }
 

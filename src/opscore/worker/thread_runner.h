@@ -2,13 +2,13 @@
 // Runs each task on one of N threads of this process.
 
 #include <atomic>
-#include <condition_variable>
 #include <deque>
 #include <map>
 #include <memory>
 
 #include "opscore/actor/actor.h"
 #include "opscore/base/metrics.h"
+#include "opscore/base/mutex.h"
 #include "opscore/base/thread.h"
 #include "opscore/model/limits.h"
 #include "opscore/process/crash_page.h"
@@ -70,17 +70,17 @@ class ThreadRunner final : public Runner {
   };
   // What one slot is doing. Its mutex is only ever contended by stop() and the watch.
   struct Slot {
-    mutable std::mutex mutex;
-    std::optional<Lease> lease;        // guarded by mutex; nothing: free
-    std::stop_source stop;             // guarded by mutex
-    Stopping stopping = Stopping::no;  // guarded by mutex
-    bool abandoned = false;            // guarded by mutex: the outcome was posted without it
-    Duration stop_grace{0};            // guarded by mutex: of the actor
-    TimePoint started_at{};            // guarded by mutex
-    SteadyPoint began{};               // guarded by mutex
-    SteadyPoint stop_at{};             // guarded by mutex: the timeout, then the end of the grace
-    Duration timeout{0};               // of this attempt; the slot's thread's
-    std::optional<Waiting> current;    // while lease is set, unchanged; the slot's thread's
+    mutable Mutex mutex;
+    std::optional<Lease> lease OPSCORE_GUARDED_BY(mutex);  // nothing: free
+    std::stop_source stop OPSCORE_GUARDED_BY(mutex);
+    Stopping stopping OPSCORE_GUARDED_BY(mutex) = Stopping::no;
+    bool abandoned OPSCORE_GUARDED_BY(mutex) = false;  // the outcome was posted without it
+    Duration stop_grace OPSCORE_GUARDED_BY(mutex){0};  // of the actor
+    TimePoint started_at OPSCORE_GUARDED_BY(mutex){};
+    SteadyPoint began OPSCORE_GUARDED_BY(mutex){};
+    SteadyPoint stop_at OPSCORE_GUARDED_BY(mutex){};  // the timeout, then the end of the grace
+    Duration timeout{0};                              // of this attempt; the slot's thread's
+    std::optional<Waiting> current;  // while lease is set, unchanged; the slot's thread's
     ProgressBox progress;
     std::jthread thread;
   };
@@ -93,9 +93,9 @@ class ThreadRunner final : public Runner {
   Outcome stopped_outcome(const ClaimedTask& task, Stopping why, const std::string& detail) const;
   Duration watch();
   void check_slot(Slot& slot, size_t index, SteadyPoint now, std::vector<Finished>& lost);
-  void ask_to_stop(Slot& slot, Stopping why);
+  void ask_to_stop(Slot& slot, Stopping why) OPSCORE_REQUIRES(slot.mutex);
   void left(const Waiting& waiting, std::chrono::nanoseconds took);
-  void find_limits();
+  void find_limits() OPSCORE_REQUIRES(mutex_);
 
   Store& store_;
   const Clock& clock_;
@@ -104,18 +104,18 @@ class ThreadRunner final : public Runner {
   const Post post_;
   std::function<void()> progress_wake_ = [] {};
 
-  mutable std::mutex mutex_;
-  std::condition_variable work_;            // something waits for a slot, or all is ending
-  std::condition_variable idle_;            // the last busy slot was left
-  bool draining_ = false;                   // guarded by mutex_
-  bool ending_ = false;                     // guarded by mutex_
-  std::deque<Waiting> queue_;               // guarded by mutex_
-  std::shared_ptr<const Registry> actors_;  // guarded by mutex_
-  std::shared_ptr<const std::vector<std::string>> types_;  // of actors_; guarded by mutex_
-  std::map<std::string, int64_t> chosen_;                  // guarded by mutex_
-  std::vector<ClaimRequest::Room> limits_;                 // when all is idle; guarded by mutex_
-  size_t busy_ = 0;                                        // guarded by mutex_
-  size_t suspects_ = 0;                                    // guarded by mutex_
+  mutable Mutex mutex_;
+  ConditionVariable work_;  // something waits for a slot, or all is ending
+  ConditionVariable idle_;  // the last busy slot was left
+  bool draining_ OPSCORE_GUARDED_BY(mutex_) = false;
+  bool ending_ OPSCORE_GUARDED_BY(mutex_) = false;
+  std::deque<Waiting> queue_ OPSCORE_GUARDED_BY(mutex_);
+  std::shared_ptr<const Registry> actors_ OPSCORE_GUARDED_BY(mutex_);
+  std::shared_ptr<const std::vector<std::string>> types_ OPSCORE_GUARDED_BY(mutex_);  // of actors_
+  std::map<std::string, int64_t> chosen_ OPSCORE_GUARDED_BY(mutex_);
+  std::vector<ClaimRequest::Room> limits_ OPSCORE_GUARDED_BY(mutex_);  // when all is idle
+  size_t busy_ OPSCORE_GUARDED_BY(mutex_) = 0;
+  size_t suspects_ OPSCORE_GUARDED_BY(mutex_) = 0;
   std::atomic<size_t> abandoned_{0};
   std::atomic<int64_t> pace_ns_{0};  // how long a task occupies a slot, smoothed; 0: not measured
   std::vector<std::unique_ptr<Slot>> slots_;

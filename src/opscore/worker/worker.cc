@@ -63,18 +63,19 @@ void Worker::announce(const Registry& actors) {
 void Worker::replace(std::shared_ptr<const Registry> actors) {
   runner_.replace(std::move(actors));
   if (!session()) return;  // reports when it is opened
-  std::unique_lock lock(report_mutex_);
+  MutexLock lock(report_mutex_);
   uint64_t before = reports_;
   lock.unlock();
   store_.fleet().command(session(), kReport);
   lock.lock();
-  reported_.wait_for(lock, limits::kRenewEvery * 2, [&] { return reports_ != before; });
+  reported_.wait_for(lock, limits::kRenewEvery * 2,
+                     [&]() OPSCORE_REQUIRES(report_mutex_) { return reports_ != before; });
 }
 
 void Worker::on_command(const std::string& command) {
   if (command != kReport) return options_.on_command(command);
   {
-    std::lock_guard lock(report_mutex_);
+    MutexLock lock(report_mutex_);
     ++reports_;
   }
   reported_.notify_all();

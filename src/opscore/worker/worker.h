@@ -1,9 +1,7 @@
 #pragma once
 // One worker: intake, slots and finisher put together, with one way to start and one to stop.
 
-#include <condition_variable>
-#include <mutex>
-
+#include "opscore/base/mutex.h"
 #include "opscore/worker/finisher.h"
 #include "opscore/worker/intake.h"
 #include "opscore/worker/thread_runner.h"
@@ -62,10 +60,10 @@ class Worker {
   const WorkerOptions options_;
   std::atomic<bool> hurried_{false};
   bool stopped_ = false;
-  std::mutex report_mutex_;
-  std::condition_variable reported_;
-  uint64_t reports_ = 0;       // asked for and made; guarded by report_mutex_
-  SteadyPoint progress_at_{};  // of the progress loop: not before this
+  Mutex report_mutex_;
+  ConditionVariable reported_;
+  uint64_t reports_ OPSCORE_GUARDED_BY(report_mutex_) = 0;  // asked for and made
+  SteadyPoint progress_at_{};                               // of the progress loop: not before this
   Finisher finisher_;
   ThreadRunner runner_;
   Intake intake_;

@@ -3,11 +3,10 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 
-#include <condition_variable>
 #include <cstdlib>
-#include <mutex>
 
 #include "opscore/base/json_reader.h"
+#include "opscore/base/mutex.h"
 #include "opscore/model/error_kind.h"
 
 namespace opscore {
@@ -54,9 +53,9 @@ Outcome sleep(TaskContext& task) {
     });
     in.end();
     if (!ms) throw Error(Errc::invalid, "ms is missing");
-    std::mutex mutex;
-    std::condition_variable_any wake;
-    std::unique_lock lock(mutex);
+    Mutex mutex;
+    StoppableCondition wake;
+    MutexLock lock(mutex);
     wake.wait_for(lock, task.stop(), Duration(*ms), [] { return false; });
     if (task.stop().stop_requested())
       return Outcome::fail({error_kind::kActorError, "stopped while asleep", {}});

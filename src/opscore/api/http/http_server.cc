@@ -11,13 +11,12 @@
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <condition_variable>
 #include <ctime>
-#include <mutex>
 #include <thread>
 #include <unordered_map>
 
 #include "opscore/api/http/connection.h"
+#include "opscore/base/mutex.h"
 #include "opscore/base/thread.h"
 
 namespace opscore {
@@ -86,8 +85,8 @@ class HttpServer::Impl {
   }
 
   bool wait_idle(Deadline deadline) {
-    std::unique_lock lock(mutex_);
-    auto empty = [this] { return open_ == 0; };
+    MutexLock lock(mutex_);
+    auto empty = [this]() OPSCORE_REQUIRES(mutex_) { return open_ == 0; };
     if (deadline.when() == SteadyPoint::max()) return all_closed_.wait(lock, empty), true;
     return all_closed_.wait_until(lock, deadline.when(), empty);
   }
@@ -227,7 +226,7 @@ class HttpServer::Impl {
   }
 
   void count(int change) {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     open_ += change;
     if (open_ == 0) all_closed_.notify_all();
   }
@@ -286,9 +285,9 @@ class HttpServer::Impl {
   size_t connections_peak_ = 0;
   bool ending_ = false;
 
-  std::mutex mutex_;
-  std::condition_variable all_closed_;
-  int64_t open_ = 0;  // guarded by mutex_
+  Mutex mutex_;
+  ConditionVariable all_closed_;
+  int64_t open_ OPSCORE_GUARDED_BY(mutex_) = 0;
 };
 
 HttpServer::HttpServer(HttpHandler& handler, Log& log, Refusals& refusals,

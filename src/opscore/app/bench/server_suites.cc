@@ -75,7 +75,7 @@ class Target {
     sigset_t ending;
     sigemptyset(&ending);
     sigaddset(&ending, SIGTERM);
-    sigprocmask(SIG_BLOCK, &ending, nullptr);
+    pthread_sigmask(SIG_BLOCK, &ending, nullptr);
     try {
       auto add = [&](Registry& registry) {
         if (scene.add_actors) scene.add_actors(registry);

@@ -3,23 +3,20 @@
 #include <fmt/format.h>
 #include <signal.h>
 
-#include <condition_variable>
 #include <future>
 #include <iostream>
-#include <mutex>
 #include <thread>
 
 #include "opscore/app/cli/client_commands.h"
 #include "opscore/app/cli/columns.h"
 #include "opscore/app/cli/live_terminal.h"
 #include "opscore/app/cli/watch_view.h"
+#include "opscore/base/mutex.h"
 
 namespace opscore {
 namespace {
 
-using std::chrono_literals::operator""ms;
-using std::chrono_literals::operator""h;
-using std::chrono_literals::operator""s;
+using namespace std::chrono_literals;
 
 constexpr Duration kPatience = 5s;  // with one call
 
@@ -106,10 +103,10 @@ CommandExit watch_in_lines(ClientContext& context, WatchOf of) {
 
 // What the thread that looks has for the one that draws.
 struct Seen {
-  std::mutex mutex;
-  std::condition_variable_any changed;  // only to stop waiting
-  WatchView view;                       // guarded by mutex
-  bool ended = false;                   // guarded by mutex: there will be nothing new
+  Mutex mutex;
+  StoppableCondition changed;  // only to stop waiting
+  WatchView view OPSCORE_GUARDED_BY(mutex);
+  bool ended OPSCORE_GUARDED_BY(mutex) = false;  // there will be nothing new
 };
 
 // The refusal that ended the looking, if one did; throws what it threw. Stopping cuts a call off.
@@ -129,7 +126,7 @@ std::optional<ApiAnswer> keep_looking(Looker& looker, Duration interval, Seen& s
     Seen& seen;
     LiveTerminal& terminal;
     ~AtEnd() {
-      std::lock_guard lock(seen.mutex);
+      MutexLock lock(seen.mutex);
       seen.ended = true;
       terminal.notify();
     }
@@ -137,7 +134,7 @@ std::optional<ApiAnswer> keep_looking(Looker& looker, Duration interval, Seen& s
   while (!stop.stop_requested()) {
     SteadyPoint next = std::chrono::steady_clock::now() + interval;
     if (auto refusal = looker.look()) return refusal;
-    std::unique_lock lock(seen.mutex);
+    MutexLock lock(seen.mutex);
     seen.view = looker.view();
     terminal.notify();
     seen.changed.wait_until(lock, stop, next, [] { return false; });
@@ -151,7 +148,7 @@ void show(ClientContext& context, Seen& seen, LiveTerminal& terminal) {
     auto event = terminal.wait(Deadline::never());
     if (event == LiveTerminal::Event::leave) return;
     if (event == LiveTerminal::Event::none) continue;
-    std::lock_guard lock(seen.mutex);
+    MutexLock lock(seen.mutex);
     if (seen.ended) return;
     terminal.draw(draw(seen.view, look_at_terminal(context.config.environment)));
   }
@@ -165,8 +162,7 @@ CommandExit watch_live(ClientContext& context, WatchOf of) {
   Looker looker(context, of, stop.get_token());
   // Before the terminal is taken, so that a wrong address is told as every command does.
   if (auto refusal = looker.look()) return refused(context, of, *refusal);
-  Seen seen;
-  seen.view = looker.view();
+  Seen seen{.view = looker.view()};
   std::optional<int> signal;
   std::future<std::optional<ApiAnswer>> looking;
   {

@@ -1,13 +1,12 @@
 #include "opscore/broker/memory/memory_broker.h"
 
 #include <algorithm>
-#include <condition_variable>
 #include <deque>
 #include <map>
-#include <mutex>
 #include <set>
 
 #include "opscore/base/error.h"
+#include "opscore/base/mutex.h"
 
 namespace opscore {
 namespace {
@@ -40,19 +39,17 @@ class Hub final : public MemoryBrokerHub, public std::enable_shared_from_this<Hu
   BrokerState state() const;
 
  private:
-  // All with mutex_ held.
-  void require_available() const;
-  void move_consumer(Consumer& consumer, std::set<std::string> queues);
-  std::vector<Delivery> take(Consumer& consumer);
-  void give_back_all(Consumer& consumer);
+  void require_available() const OPSCORE_REQUIRES(mutex_);
+  void move_consumer(Consumer& consumer, std::set<std::string> queues) OPSCORE_REQUIRES(mutex_);
+  std::vector<Delivery> take(Consumer& consumer) OPSCORE_REQUIRES(mutex_);
+  void give_back_all(Consumer& consumer) OPSCORE_REQUIRES(mutex_);
 
-  mutable std::mutex mutex_;
-  std::condition_variable news_;
-  // Everything below is guarded by mutex_.
-  std::map<std::string, QueueState> queues_;
-  std::set<std::shared_ptr<Consumer>> consumers_;
-  bool away_ = false;
-  std::map<std::string, std::string> refused_;  // with the reason
+  mutable Mutex mutex_;
+  ConditionVariable news_;
+  std::map<std::string, QueueState> queues_ OPSCORE_GUARDED_BY(mutex_);
+  std::set<std::shared_ptr<Consumer>> consumers_ OPSCORE_GUARDED_BY(mutex_);
+  bool away_ OPSCORE_GUARDED_BY(mutex_) = false;
+  std::map<std::string, std::string> refused_ OPSCORE_GUARDED_BY(mutex_);  // with the reason
 };
 
 class MemoryBroker final : public Broker {
@@ -91,7 +88,7 @@ void Hub::require_available() const {
 }
 
 void Hub::set_away(bool away) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   away_ = away;
   if (away)
     for (const auto& consumer : consumers_) give_back_all(*consumer);
@@ -99,21 +96,21 @@ void Hub::set_away(bool away) {
 }
 
 std::shared_ptr<Consumer> Hub::add() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   auto consumer = std::make_shared<Consumer>();
   consumers_.insert(consumer);
   return consumer;
 }
 
 void Hub::remove(const std::shared_ptr<Consumer>& consumer) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   give_back_all(*consumer);
   move_consumer(*consumer, {});
   consumers_.erase(consumer);
 }
 
 void Hub::set_refused(const std::string& queue, const std::string& why) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   if (why.empty())
     refused_.erase(queue);
   else
@@ -121,7 +118,7 @@ void Hub::set_refused(const std::string& queue, const std::string& why) {
 }
 
 std::vector<Refusal> Hub::announce(std::span<const Hint> hints) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   require_available();
   std::map<std::string, std::string> refused;
   for (const Hint& hint : hints) {
@@ -138,7 +135,7 @@ std::vector<Refusal> Hub::announce(std::span<const Hint> hints) {
 }
 
 void Hub::subscribe(Consumer& consumer, const std::vector<std::string>& queues) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   require_available();
   move_consumer(consumer, {queues.begin(), queues.end()});
 }
@@ -150,7 +147,7 @@ void Hub::move_consumer(Consumer& consumer, std::set<std::string> queues) {
 }
 
 std::vector<Delivery> Hub::receive(Consumer& consumer, Deadline deadline) {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   for (;;) {
     require_available();
     auto deliveries = take(consumer);
@@ -175,7 +172,7 @@ std::vector<Delivery> Hub::take(Consumer& consumer) {
 }
 
 void Hub::answer(Consumer& consumer, std::span<const uint64_t> tags, bool again) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   require_available();
   std::set<uint64_t, std::greater<>> newest_first(tags.begin(), tags.end());
   for (uint64_t tag : newest_first) {
@@ -201,7 +198,7 @@ void Hub::give_back_all(Consumer& consumer) {
 }
 
 std::vector<BrokerQueue> Hub::queues(std::span<const std::string> names) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   require_available();
   std::vector<BrokerQueue> known;
   for (const std::string& name : names) {
@@ -214,7 +211,7 @@ std::vector<BrokerQueue> Hub::queues(std::span<const std::string> names) {
 }
 
 BrokerState Hub::state() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   BrokerState state{.connected = !away_, .where = "memory"};
   if (away_) state.problem = "the broker is away";
   for (const auto& [queue, why] : refused_) state.refused.push_back({queue, why});

@@ -16,8 +16,8 @@
 
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <map>
+#include <system_error>
 
 #include "opscore/base/json.h"
 #include "opscore/broker/rabbitmq/refusal_words.h"
@@ -306,7 +306,7 @@ void RabbitConnection::wait_for_room(std::string_view doing, Deadline deadline) 
     int ready =
         ::poll(&socket, 1, static_cast<int>(std::min(deadline.left(), Duration(60'000)).count()));
     if (ready > 0) return;
-    if (ready < 0 && errno != EINTR) fail(doing, std::strerror(errno));
+    if (ready < 0 && errno != EINTR) fail(doing, std::generic_category().message(errno));
     if (ready == 0 && deadline.passed())
       fail(doing, "it does not read what is sent: the server or the network between stands still");
   }

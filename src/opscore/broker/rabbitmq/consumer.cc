@@ -81,7 +81,8 @@ void Consumer::begin(Connection& server, const std::string& queue) {
   auto refusal = names_.problem(queue);
   if (!refusal) refusal = server.declare(name);
   if (refusal) return notices_.refused(queue, *refusal);
-  if ((refusal = server.consume(name))) {
+  refusal = server.consume(name);
+  if (refusal) {
     notices_.refused(queue, *refusal);
     throw Error(Errc::unavailable, *refusal);
   }

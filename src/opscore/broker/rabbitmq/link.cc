@@ -39,24 +39,24 @@ void Link::start() {
 void Link::stop() {
   loop_.stop();
   std::unique_ptr<Connection> ending;
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   stopped_ = true;
   ending = std::move(connection_);
   changed_.notify_all();
 }
 
 uint64_t Link::generation() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return generation_;
 }
 
 Link::View Link::view() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return {connection_ ? connection_->where() : urls_.front().where(), problem_};
 }
 
 Connection& Link::get(Deadline deadline) {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   while (!connection_) {
     if (stopped_ || failures_ > 0 || deadline.passed())
       throw Error(Errc::unavailable,
@@ -72,7 +72,7 @@ Connection& Link::get(Deadline deadline) {
 void Link::lost(const Error& why) {
   std::unique_ptr<Connection> ending;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (!connection_) return;
     ending = std::move(connection_);
     problem_ = why.message();
@@ -84,7 +84,7 @@ void Link::lost(const Error& why) {
 }
 
 Duration Link::tick(std::stop_token stop) {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   bool connected = connection_ != nullptr;
   auto wait = std::chrono::ceil<Duration>(next_attempt_ - std::chrono::steady_clock::now());
   lock.unlock();
@@ -120,7 +120,7 @@ std::unique_ptr<Connection> Link::connect(std::stop_token stop) {
 }
 
 void Link::failed(const Error& why) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   auto wait = backoff(++failures_, random_);
   next_attempt_ = std::chrono::steady_clock::now() + wait;
   // Once for each reason: the server may be away for hours.

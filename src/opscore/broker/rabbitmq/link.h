@@ -8,11 +8,11 @@
 
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "opscore/base/log.h"
+#include "opscore/base/mutex.h"
 #include "opscore/base/random.h"
 #include "opscore/base/thread.h"
 #include "opscore/broker/rabbitmq/connection.h"
@@ -55,15 +55,15 @@ class Link {
   Random& random_;
   const Tend tend_;
 
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;
-  // Guarded by mutex_; the connection behind the pointer belongs to its user.
-  std::unique_ptr<Connection> connection_;
-  uint64_t generation_ = 0;
-  std::string problem_;
-  int failures_ = 0;  // since the last success
-  bool stopped_ = false;
-  SteadyPoint next_attempt_{};
+  mutable Mutex mutex_;
+  ConditionVariable changed_;
+  // What is behind the pointer belongs to its user.
+  std::unique_ptr<Connection> connection_ OPSCORE_GUARDED_BY(mutex_);
+  uint64_t generation_ OPSCORE_GUARDED_BY(mutex_) = 0;
+  std::string problem_ OPSCORE_GUARDED_BY(mutex_);
+  int failures_ OPSCORE_GUARDED_BY(mutex_) = 0;  // since the last success
+  bool stopped_ OPSCORE_GUARDED_BY(mutex_) = false;
+  SteadyPoint next_attempt_ OPSCORE_GUARDED_BY(mutex_){};
 
   Loop loop_;
 };

@@ -4,12 +4,12 @@
 
 #include <chrono>
 #include <map>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "opscore/base/log.h"
+#include "opscore/base/mutex.h"
 #include "opscore/base/time.h"
 #include "opscore/broker/broker.h"
 
@@ -38,9 +38,9 @@ class Notices {
   };
 
   Log& log_;
-  mutable std::mutex mutex_;
-  std::string blocked_;                   // guarded by mutex_
-  std::map<std::string, Known> refused_;  // guarded by mutex_
+  mutable Mutex mutex_;
+  std::string blocked_ OPSCORE_GUARDED_BY(mutex_);
+  std::map<std::string, Known> refused_ OPSCORE_GUARDED_BY(mutex_);
 };
 
 }  // namespace opscore

@@ -3,9 +3,8 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <condition_variable>
-#include <mutex>
 
+#include "opscore/base/mutex.h"
 #include "opscore/llm/openai/chat_codec.h"
 #include "opscore/llm/openai/provider_error.h"
 #include "opscore/net/sse_reader.h"
@@ -206,9 +205,9 @@ class OpenAiClient final : public LlmClient {
   }
 
   void wait(Duration pause, const std::stop_token& stop) const {
-    std::mutex mutex;
-    std::condition_variable_any never;
-    std::unique_lock lock(mutex);
+    Mutex mutex;
+    StoppableCondition never;
+    MutexLock lock(mutex);
     never.wait_for(lock, stop, pause, [] { return false; });
     if (stop.stop_requested())
       throw LlmError(Errc::cancelled, options_.provider + ": cancelled", false);

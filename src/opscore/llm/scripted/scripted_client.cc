@@ -3,12 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <condition_variable>
 #include <fstream>
 #include <iterator>
-#include <mutex>
 #include <set>
 
+#include "opscore/base/mutex.h"
 #include "opscore/llm/scripted/template.h"
 
 namespace opscore {
@@ -178,9 +177,9 @@ class ScriptedClient final : public LlmClient {
   }
 
   static void wait(int64_t ms, const std::stop_token& stop, Deadline deadline) {
-    std::mutex mutex;
-    std::condition_variable_any never;
-    std::unique_lock lock(mutex);
+    Mutex mutex;
+    StoppableCondition never;
+    MutexLock lock(mutex);
     const Duration left = deadline.left();
     never.wait_for(lock, stop, std::min(Duration(ms), left), [] { return false; });
     if (stop.stop_requested()) throw LlmError(Errc::cancelled, "scripted: cancelled", false);

@@ -39,7 +39,7 @@ void ChangeFeed::interrupt() {
 }
 
 void ChangeFeed::append(Entry entry) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   entry.position = ++position_;
   for (Interest interest : {Interest::work, Interest::tasks}) {
     if (!concerns(entry, interest)) continue;
@@ -58,7 +58,7 @@ void ChangeFeed::append(Entry entry) {
 }
 
 uint64_t ChangeFeed::position() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return position_;
 }
 
@@ -68,7 +68,7 @@ bool ChangeFeed::out_of_reach(uint64_t since, const Channel& channel) const {
 }
 
 ChangeBatch ChangeFeed::wait(uint64_t since, Interest interest, Deadline deadline) {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   Channel& channel = channels_[static_cast<size_t>(interest)];
   while (channel.last <= since && !out_of_reach(since, channel) && !deadline.passed())
     channel.news.wait_for(lock, deadline.left());

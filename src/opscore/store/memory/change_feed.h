@@ -3,12 +3,11 @@
 // is further behind than the ring reaches is told to look at everything. Safe for concurrent use;
 // nothing survives the process.
 
-#include <condition_variable>
 #include <cstdint>
 #include <deque>
-#include <mutex>
 #include <vector>
 
+#include "opscore/base/mutex.h"
 #include "opscore/store/store.h"
 
 namespace opscore {
@@ -38,24 +37,25 @@ class ChangeFeed final : public Changes {
     Change change;
     bool interrupt = false;  // wakes everyone, says nothing
   };
-  // Per Interest. Guarded by mutex_.
+  // Per Interest.
   struct Channel {
-    std::condition_variable news;
+    ConditionVariable news;
     uint64_t last = 0;       // position of the newest entry that concerns it
     uint64_t forgotten = 0;  // position of the newest such entry that the ring has dropped
   };
 
   static bool concerns(const Entry& entry, Interest interest);
   void append(Entry entry);
-  bool out_of_reach(uint64_t since, const Channel& channel) const;
-  ChangeBatch collect(uint64_t since, Interest interest, const Channel& channel) const;
+  bool out_of_reach(uint64_t since, const Channel& channel) const OPSCORE_REQUIRES(mutex_);
+  ChangeBatch collect(uint64_t since, Interest interest, const Channel& channel) const
+      OPSCORE_REQUIRES(mutex_);
 
   const size_t capacity_;
-  mutable std::mutex mutex_;
-  std::deque<Entry> ring_;  // guarded by mutex_
-  size_t size_ = 0;         // of all entries; guarded by mutex_
-  uint64_t position_ = 0;   // guarded by mutex_
-  Channel channels_[2];
+  mutable Mutex mutex_;
+  std::deque<Entry> ring_ OPSCORE_GUARDED_BY(mutex_);
+  size_t size_ OPSCORE_GUARDED_BY(mutex_) = 0;  // of all entries
+  uint64_t position_ OPSCORE_GUARDED_BY(mutex_) = 0;
+  Channel channels_[2] OPSCORE_GUARDED_BY(mutex_);
 };
 
 }  // namespace opscore

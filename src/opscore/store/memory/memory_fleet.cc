@@ -3,12 +3,12 @@
 namespace opscore {
 
 SessionId MemoryFleet::open_session(const std::string& name, const std::string& context) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   return state_.sessions.open(name, context, state_.clock.now());
 }
 
 RenewReply MemoryFleet::renew(SessionId session, const SessionReport& report) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   RenewReply reply;
   reply.lost = !state_.sessions.renew(session, report, state_.clock.now());
   if (reply.lost) return reply;
@@ -30,24 +30,24 @@ RenewReply MemoryFleet::renew(SessionId session, const SessionReport& report) {
 }
 
 std::vector<Session> MemoryFleet::sessions(Duration ended_within) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   return state_.sessions.list(ended_within, state_.clock.now());
 }
 
 void MemoryFleet::command(SessionId session, const std::string& command) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   Effects effects;
   if (state_.sessions.command(session, command)) effects.change.sessions.push_back(session);
   state_.commit(std::move(effects));
 }
 
 void MemoryFleet::announce_actors(const std::vector<CatalogueEntry>& entries) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   state_.sessions.announce(entries, state_.clock.now());
 }
 
 std::vector<CatalogueEntry> MemoryFleet::catalogue() {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   auto entries = state_.sessions.catalogue();
   for (CatalogueEntry& entry : entries)
     if (auto chosen = state_.settings.actor_concurrency.find(entry.type);
@@ -57,7 +57,7 @@ std::vector<CatalogueEntry> MemoryFleet::catalogue() {
 }
 
 bool MemoryFleet::lead(SessionId session) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   return state_.sessions.lead(session, state_.clock.steady());
 }
 

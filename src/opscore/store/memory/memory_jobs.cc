@@ -25,7 +25,7 @@ void act(TaskTable& tasks, const Job& job, TaskKey key, TimePoint now, JobCounts
 }  // namespace
 
 Job MemoryJobs::create(const NewJob& wanted) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   Job job;
   job.id = JobId{++state_.last_job_id};
   job.action = wanted.action;
@@ -39,13 +39,13 @@ Job MemoryJobs::create(const NewJob& wanted) {
 }
 
 std::optional<Job> MemoryJobs::find(JobId id) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   auto found = state_.jobs.find(id);
   return found == state_.jobs.end() ? std::nullopt : std::optional(found->second);
 }
 
 std::vector<Job> MemoryJobs::list(size_t limit) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   std::vector<Job> listed;
   for (auto job = state_.jobs.rbegin(); job != state_.jobs.rend() && listed.size() < limit; ++job)
     listed.push_back(job->second);
@@ -53,7 +53,7 @@ std::vector<Job> MemoryJobs::list(size_t limit) {
 }
 
 std::vector<Job> MemoryJobs::unfinished() {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   std::vector<Job> listed;
   for (const auto& [id, job] : state_.jobs)
     if (!is_ended(job.state)) listed.push_back(job);
@@ -61,7 +61,7 @@ std::vector<Job> MemoryJobs::unfinished() {
 }
 
 JobLook MemoryJobs::look(const Job& job, size_t most) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   JobLook look;
   look.cursor = job.cursor;
   KeyRange range = range_of(job.filter);
@@ -79,7 +79,7 @@ JobLook MemoryJobs::look(const Job& job, size_t most) {
 }
 
 Job MemoryJobs::advance(const Job& from, const JobSlice& slice) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   Job& job = state_.jobs.at(from.id);
   if (is_ended(job.state) || job.cursor != from.cursor) return job;
   TimePoint now = state_.clock.now();
@@ -94,7 +94,7 @@ Job MemoryJobs::advance(const Job& from, const JobSlice& slice) {
 }
 
 std::optional<Job> MemoryJobs::end(JobId id, JobState state, const std::string& error) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   auto found = state_.jobs.find(id);
   if (found == state_.jobs.end()) return std::nullopt;
   Job& job = found->second;
@@ -106,7 +106,7 @@ std::optional<Job> MemoryJobs::end(JobId id, JobState state, const std::string& 
 }
 
 std::vector<JobId> MemoryJobs::forget(TimePoint ended_before) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   std::vector<JobId> forgotten;
   for (const auto& [id, job] : state_.jobs)
     if (job.ended_at && *job.ended_at < ended_before) forgotten.push_back(id);

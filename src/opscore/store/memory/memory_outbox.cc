@@ -6,7 +6,7 @@ namespace opscore {
 
 std::vector<OutboxRow> MemoryOutbox::due(OutboxRow::Kind kind, size_t limit,
                                          const std::vector<std::string>& but_for) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   TimePoint now = state_.clock.now();
   std::vector<OutboxRow> rows;
   for (const auto& [id, row] : state_.outbox)
@@ -21,12 +21,12 @@ std::vector<OutboxRow> MemoryOutbox::due(OutboxRow::Kind kind, size_t limit,
 }
 
 void MemoryOutbox::settle(std::span<const int64_t> delivered) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   for (int64_t id : delivered) state_.outbox.erase(id);
 }
 
 void MemoryOutbox::record(const OutboxTry& tried) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   auto found = state_.outbox.find(tried.row);
   if (found == state_.outbox.end()) return;
   if (tried.again) {

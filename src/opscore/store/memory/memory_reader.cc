@@ -38,18 +38,18 @@ void count(QueueStats& stats, const TaskRow& row, TimePoint now) {
 
 std::optional<TaskKey> MemoryReader::resolve(std::string_view id) {
   if (auto key = ids_.decode(id)) return key;
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   return state_.tasks.find_id(std::string(id));
 }
 
 std::optional<Task> MemoryReader::find(TaskKey key) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   const TaskRow* row = state_.tasks.find(key);
   return row ? std::optional(row->task()) : std::nullopt;
 }
 
 TaskPage MemoryReader::list(const TaskFilter& filter, std::optional<TaskKey> before, size_t limit) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   auto& rows = state_.tasks.rows();
   KeyRange range = range_of(filter);
   if (before) range.end = std::min(range.end, *before);
@@ -69,31 +69,31 @@ TaskPage MemoryReader::list(const TaskFilter& filter, std::optional<TaskKey> bef
 }
 
 std::vector<Attempt> MemoryReader::attempts(TaskKey key) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   const TaskRow* row = state_.tasks.find(key);
   return row ? row->attempts() : std::vector<Attempt>{};
 }
 
 std::vector<TaskEvent> MemoryReader::events(TaskKey key) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   const TaskRow* row = state_.tasks.find(key);
   return row ? row->events : std::vector<TaskEvent>{};
 }
 
 std::vector<Step> MemoryReader::steps(TaskKey key) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   const TaskRow* row = state_.tasks.find(key);
   return row ? row->steps : std::vector<Step>{};
 }
 
 std::vector<std::string> MemoryReader::inputs(TaskKey key) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   const TaskRow* row = state_.tasks.find(key);
   return row ? row->inputs : std::vector<std::string>{};
 }
 
 std::vector<QueueStats> MemoryReader::queues() {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   std::map<std::string, QueueStats> stats;
   for (const std::string& queue : state_.seen_queues) stats[queue].paused = false;
   for (const auto& [queue, settings] : state_.settings.queues) {

@@ -3,10 +3,10 @@
 // that mutex that ends with commit().
 
 #include <map>
-#include <mutex>
 #include <set>
 #include <string>
 
+#include "opscore/base/mutex.h"
 #include "opscore/base/random.h"
 #include "opscore/store/memory/session_table.h"
 #include "opscore/store/memory/task_table.h"
@@ -17,9 +17,9 @@ struct MemoryState {
   MemoryState(const Clock& clock_in, Random& random_in, bool announce_in)
       : clock(clock_in), random(random_in), announce(announce_in) {}
 
-  // Writes the outbox rows and tells the change feed. Call it with the mutex held, last.
-  void commit(Effects effects);
-  int64_t concurrency_of(const std::string& queue) const {
+  // Writes the outbox rows and tells the change feed. Call it last.
+  void commit(Effects effects) OPSCORE_REQUIRES(mutex);
+  int64_t concurrency_of(const std::string& queue) const OPSCORE_REQUIRES(mutex) {
     return settings.of_queue(queue).limits.in_force(&QueueLimits::concurrency);
   }
 
@@ -28,17 +28,16 @@ struct MemoryState {
   const bool announce;  // token rows for queues with new due tasks
   ChangeFeed feed;
 
-  std::mutex mutex;
-  // Everything below is guarded by mutex.
-  TaskTable tasks;
-  SessionTable sessions;
-  std::map<int64_t, OutboxRow> outbox;
-  int64_t last_outbox_id = 0;
-  std::set<std::string> seen_queues;  // that have or had tasks
-  Settings settings;
-  TaskKey pruned_up_to;  // where the next prune() goes on
-  std::map<JobId, Job> jobs;
-  int64_t last_job_id = 0;
+  Mutex mutex;
+  TaskTable tasks OPSCORE_GUARDED_BY(mutex);
+  SessionTable sessions OPSCORE_GUARDED_BY(mutex);
+  std::map<int64_t, OutboxRow> outbox OPSCORE_GUARDED_BY(mutex);
+  int64_t last_outbox_id OPSCORE_GUARDED_BY(mutex) = 0;
+  std::set<std::string> seen_queues OPSCORE_GUARDED_BY(mutex);  // that have or had tasks
+  Settings settings OPSCORE_GUARDED_BY(mutex);
+  TaskKey pruned_up_to OPSCORE_GUARDED_BY(mutex);  // where the next prune() goes on
+  std::map<JobId, Job> jobs OPSCORE_GUARDED_BY(mutex);
+  int64_t last_job_id OPSCORE_GUARDED_BY(mutex) = 0;
 };
 
 class MemoryTasks final : public TaskStore {

@@ -53,7 +53,8 @@ class Claiming {
 };
 
 // How many of a queue the session may be given on top of what it runs of it.
-size_t room_in(MemoryState& state, const std::string& queue, SessionId session) {
+size_t room_in(MemoryState& state, const std::string& queue, SessionId session)
+    OPSCORE_REQUIRES(state.mutex) {
   auto limit = static_cast<size_t>(state.concurrency_of(queue));
   size_t running = 0;
   for (TaskKey key : state.tasks.held_by(session))
@@ -96,7 +97,7 @@ Duration retention_of(const Retention& retention, const TaskRow& row) {
 }  // namespace
 
 std::vector<InsertResult> MemoryTasks::insert(std::vector<InsertItem> items, InsertMode mode) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   Effects effects;
   std::vector<InsertResult> results;
   std::set<TaskKey> inserted;
@@ -120,7 +121,7 @@ std::vector<InsertResult> MemoryTasks::insert(std::vector<InsertItem> items, Ins
 }
 
 ClaimResult MemoryTasks::claim(const ClaimRequest& request) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   // An ended session must not get work: nobody would rescue it from there.
   if (!state_.sessions.alive(request.session)) return {};
   TimePoint now = state_.clock.now();
@@ -142,7 +143,7 @@ ClaimResult MemoryTasks::claim(const ClaimRequest& request) {
 }
 
 std::vector<Applied> MemoryTasks::apply(std::vector<Plan> plans) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   Effects effects;
   std::vector<Applied> results;
   for (Plan& plan : plans) results.push_back(state_.tasks.apply(std::move(plan), effects));
@@ -151,7 +152,7 @@ std::vector<Applied> MemoryTasks::apply(std::vector<Plan> plans) {
 }
 
 Promoted MemoryTasks::promote(size_t limit) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   TimePoint now = state_.clock.now();
   Effects effects;
   Promoted promoted;
@@ -167,7 +168,7 @@ Promoted MemoryTasks::promote(size_t limit) {
 }
 
 size_t MemoryTasks::expire(size_t limit) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   TimePoint now = state_.clock.now();
   Effects effects;
   size_t expired = 0;
@@ -182,7 +183,7 @@ size_t MemoryTasks::expire(size_t limit) {
 }
 
 size_t MemoryTasks::rescue(const LostSession& lost) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   TimePoint now = state_.clock.now();
   Effects effects;
   if (state_.sessions.end(lost.session, lost.words, now))
@@ -200,7 +201,7 @@ size_t MemoryTasks::rescue(const LostSession& lost) {
 }
 
 size_t MemoryTasks::prune(const Retention& retention, size_t limit) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   TimePoint now = state_.clock.now();
   Effects effects;
   auto& rows = state_.tasks.rows();
@@ -219,7 +220,7 @@ size_t MemoryTasks::prune(const Retention& retention, size_t limit) {
 }
 
 void MemoryTasks::record_progress(std::vector<ProgressUpdate> updates) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   Effects effects;
   for (ProgressUpdate& update : updates) {
     TaskRow* row = state_.tasks.find_running(update.lease);
@@ -231,7 +232,7 @@ void MemoryTasks::record_progress(std::vector<ProgressUpdate> updates) {
 }
 
 Applied MemoryTasks::append_step(const Lease& lease, const Step& step) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   TaskRow* row = state_.tasks.find_running(lease);
   if (!row) return Applied::lease_lost;
   for (const Step& taken : row->steps)
@@ -247,7 +248,7 @@ Applied MemoryTasks::append_step(const Lease& lease, const Step& step) {
 }
 
 size_t MemoryTasks::remove(std::span<const TaskKey> keys) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   Effects effects;
   size_t removed = 0;
   for (TaskKey key : keys) {
@@ -261,7 +262,7 @@ size_t MemoryTasks::remove(std::span<const TaskKey> keys) {
 }
 
 void MemoryTasks::change_settings(const std::function<void(Settings&)>& change) {
-  std::lock_guard lock(state_.mutex);
+  MutexLock lock(state_.mutex);
   Settings next = state_.settings;
   change(next);
   next.forget_defaults();

@@ -2,9 +2,8 @@
 // Waits between tries to reach the server: longer each time, and not at once for everybody.
 
 #include <algorithm>
-#include <condition_variable>
-#include <mutex>
 
+#include "opscore/base/mutex.h"
 #include "opscore/base/random.h"
 #include "opscore/base/time.h"
 
@@ -21,9 +20,9 @@ class Backoff {
   }
   // Never longer than what is left.
   void wait(Deadline deadline) {
-    std::mutex mutex;
-    std::condition_variable nobody;
-    std::unique_lock lock(mutex);
+    Mutex mutex;
+    ConditionVariable nobody;
+    MutexLock lock(mutex);
     nobody.wait_for(lock, std::min(next(), deadline.left()), [] { return false; });
   }
 

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 
 namespace opscore::postgres {
 namespace {
@@ -168,7 +169,7 @@ void Connection::wait(short events, Deadline deadline, int extra_fd) {
     int ready = ::poll(fds, extra_fd >= 0 ? 2 : 1,
                        static_cast<int>(std::min<int64_t>(left.count() + 1, 60'000)));
     if (ready > 0) return;
-    if (ready < 0 && errno != EINTR) lose(std::strerror(errno));
+    if (ready < 0 && errno != EINTR) lose(std::generic_category().message(errno));
     if (!deadline.passed()) continue;
     if (extra_fd >= 0) return;
     lose("no answer in time; check that it runs and can be reached from here");

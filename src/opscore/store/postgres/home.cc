@@ -26,7 +26,7 @@ constexpr Statement kAlive{"session_alive",
 }  // namespace
 
 void Home::ensure(Deadline deadline) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   connect(deadline);
 }
 
@@ -53,7 +53,7 @@ void Home::lease_node() {
     int node = (first + i) % kNodes;
     if (connection_->query(kLeaseNode, Parameters::of(int64_t{node})).integer(0, 0) == 0) continue;
     TaskKey newest{connection_->query(kLastKey).integer(0, 0)};
-    std::lock_guard lock(keys_mutex_);
+    MutexLock lock(keys_mutex_);
     last_ = std::max(last_, newest);
     keys_.emplace(static_cast<uint8_t>(node), last_);
     node_ = node;
@@ -73,7 +73,7 @@ void Home::lost(const Error& error) {
 }
 
 std::vector<TaskKey> Home::make_keys(size_t count, TimePoint now) {
-  std::lock_guard lock(keys_mutex_);
+  MutexLock lock(keys_mutex_);
   OPSCORE_ASSERT(keys_.has_value(), "a node is leased when the store is opened");
   std::vector<TaskKey> keys;
   keys.reserve(count);
@@ -86,7 +86,7 @@ bool Home::alive(SessionId session) {
 }
 
 bool Home::lead(SessionId session, Deadline deadline) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   try {
     connect(deadline);
     bool vacant = !leader_ || clock_.steady() - led_at_ > limits::kSessionTtl ||
@@ -108,7 +108,7 @@ bool Home::lead(SessionId session, Deadline deadline) {
 }
 
 void Home::look_after_leadership() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   if (!connection_) return;
   try {
     if (leads_ && clock_.steady() - led_at_ > limits::kSessionTtl) {

@@ -5,9 +5,9 @@
 // use.
 
 #include <memory>
-#include <mutex>
 
 #include "opscore/base/log.h"
+#include "opscore/base/mutex.h"
 #include "opscore/base/random.h"
 #include "opscore/base/task_key.h"
 #include "opscore/store/postgres/connection.h"
@@ -34,24 +34,24 @@ class Home {
   void look_after_leadership();
 
  private:
-  void connect(Deadline deadline);
-  void lease_node();
-  bool alive(SessionId session);
-  void lost(const Error& error);
+  void connect(Deadline deadline) OPSCORE_REQUIRES(mutex_);
+  void lease_node() OPSCORE_REQUIRES(mutex_);
+  bool alive(SessionId session) OPSCORE_REQUIRES(mutex_);
+  void lost(const Error& error) OPSCORE_REQUIRES(mutex_);
 
   const Clock& clock_;
   Random& random_;
   Log& log_;
   const ConnectOptions options_;
-  std::mutex mutex_;  // guards everything below but the keys
-  std::unique_ptr<Connection> connection_;
-  int node_ = -1;       // -1: none
-  bool leads_ = false;  // the lock is ours
-  SessionId leader_;    // the session of this process that leads
-  SteadyPoint led_at_{};
-  std::mutex keys_mutex_;
-  std::optional<KeyMaker> keys_;  // guarded by keys_mutex_; nothing: no node is leased
-  TaskKey last_;                  // guarded by keys_mutex_
+  Mutex mutex_;  // guards everything below but the keys
+  std::unique_ptr<Connection> connection_ OPSCORE_GUARDED_BY(mutex_);
+  int node_ OPSCORE_GUARDED_BY(mutex_) = -1;       // -1: none
+  bool leads_ OPSCORE_GUARDED_BY(mutex_) = false;  // the lock is ours
+  SessionId leader_ OPSCORE_GUARDED_BY(mutex_);    // the session of this process that leads
+  SteadyPoint led_at_ OPSCORE_GUARDED_BY(mutex_){};
+  Mutex keys_mutex_;
+  std::optional<KeyMaker> keys_ OPSCORE_GUARDED_BY(keys_mutex_);  // nothing: no node is leased
+  TaskKey last_ OPSCORE_GUARDED_BY(keys_mutex_);
 };
 
 }  // namespace opscore::postgres

@@ -22,7 +22,7 @@ void Lanes::load(Connection& connection) {
 }
 
 void Lanes::learn(const Rows& rows) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   for (int i = 0; i < rows.size(); ++i) {
     Lane lane{rows.integer(i, 0), std::string(rows.text(i, 1)), std::string(rows.text(i, 2))};
     by_name_[{lane.queue, lane.type}] = lane.id;
@@ -33,7 +33,7 @@ void Lanes::learn(const Rows& rows) {
 void Lanes::intern(Connection& connection, const std::set<Name>& names) {
   Array queues = Array::texts(), types = Array::texts();
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     for (const auto& [queue, type] : names) {
       if (by_name_.contains({queue, type})) continue;
       queues.add(queue);
@@ -46,12 +46,12 @@ void Lanes::intern(Connection& connection, const std::set<Name>& names) {
 }
 
 LaneId Lanes::id(const std::string& queue, const std::string& type) const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return by_name_.at({queue, type});
 }
 
 std::optional<Lane> Lanes::find(LaneId id) const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   auto found = by_id_.find(id);
   return found == by_id_.end() ? std::nullopt : std::optional(found->second);
 }
@@ -69,7 +69,7 @@ Lane Lanes::lane(Transaction& transaction, LaneId id) {
 }
 
 std::vector<Lane> Lanes::of_queue(const std::string& queue) const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   std::vector<Lane> lanes;
   for (auto it = by_name_.lower_bound({queue, ""}); it != by_name_.end(); ++it) {
     if (it->first.first != queue) break;
@@ -79,12 +79,12 @@ std::vector<Lane> Lanes::of_queue(const std::string& queue) const {
 }
 
 size_t Lanes::size() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return by_id_.size();
 }
 
 std::vector<Lane> Lanes::all() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   std::vector<Lane> lanes;
   for (const auto& [id, lane] : by_id_) lanes.push_back(lane);
   return lanes;

@@ -3,11 +3,11 @@
 // ever added, here or by other processes. Safe for concurrent use.
 
 #include <map>
-#include <mutex>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "opscore/base/mutex.h"
 #include "opscore/store/postgres/transaction.h"
 
 namespace opscore::postgres {
@@ -40,9 +40,9 @@ class Lanes {
   void learn(const Rows& rows);
   std::optional<Lane> find(LaneId id) const;
 
-  mutable std::mutex mutex_;
-  std::map<Name, LaneId> by_name_;  // guarded by mutex_
-  std::map<LaneId, Lane> by_id_;    // guarded by mutex_
+  mutable Mutex mutex_;
+  std::map<Name, LaneId> by_name_ OPSCORE_GUARDED_BY(mutex_);
+  std::map<LaneId, Lane> by_id_ OPSCORE_GUARDED_BY(mutex_);
 };
 
 }  // namespace opscore::postgres

@@ -32,11 +32,11 @@ TaskKey first_key_of(int64_t day) {
 void Partitions::ensure(Connection& connection, int64_t first, int64_t last) {
   for (int64_t day = first; day <= last + 1; ++day) {
     {
-      std::lock_guard lock(mutex_);
+      MutexLock lock(mutex_);
       if (known_.contains(day)) continue;
     }
     create(connection, day);
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     known_.insert(day);
   }
 }
@@ -95,7 +95,7 @@ bool Partitions::drop_if_nearly_empty(Connection& connection, int64_t day) {
       return false;
     throw;
   }
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   known_.erase(day);
   return true;
 }

@@ -4,11 +4,11 @@
 // results within their retention, is moved to the default partitions in the same transaction.
 // Safe for concurrent use.
 
-#include <mutex>
 #include <set>
 #include <string>
 
 #include "opscore/base/log.h"
+#include "opscore/base/mutex.h"
 #include "opscore/store/postgres/connection.h"
 
 namespace opscore::postgres {
@@ -34,8 +34,8 @@ class Partitions {
  private:
   void create(Connection& connection, int64_t day);
   Log& log_;
-  std::mutex mutex_;
-  std::set<int64_t> known_;  // guarded by mutex_
+  Mutex mutex_;
+  std::set<int64_t> known_ OPSCORE_GUARDED_BY(mutex_);
 };
 
 }  // namespace opscore::postgres

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "opscore/base/log.h"
+#include "opscore/base/mutex.h"
 #include "opscore/base/random.h"
 #include "opscore/store/postgres/home.h"
 #include "opscore/store/postgres/lanes.h"
@@ -44,11 +45,11 @@ class PostgresTasks final : public TaskStore {
 
  private:
   static constexpr Duration kLookAtDaysEvery = std::chrono::minutes(10);
-  void drop_days(const Retention& retention);
+  void drop_days(const Retention& retention) OPSCORE_REQUIRES(prune_mutex_);
   Parts& parts_;
-  std::mutex prune_mutex_;  // guards what follows
-  TaskKey pruned_up_to_;    // where the next prune() goes on
-  std::optional<SteadyPoint> dropped_at_;
+  Mutex prune_mutex_;                                      // guards what follows
+  TaskKey pruned_up_to_ OPSCORE_GUARDED_BY(prune_mutex_);  // where the next prune() goes on
+  std::optional<SteadyPoint> dropped_at_ OPSCORE_GUARDED_BY(prune_mutex_);
 };
 
 class PostgresReader final : public TaskReader {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "opscore/base/mutex.h"
 #include "opscore/store/postgres/task_images.h"
 
 namespace opscore::postgres {
@@ -46,10 +47,10 @@ std::vector<Candidate> walk(Transaction& transaction, TaskKey after, TaskKey end
 }  // namespace
 
 size_t PostgresTasks::prune(const Retention& retention, size_t limit) {
-  std::lock_guard lock(prune_mutex_);
+  MutexLock lock(prune_mutex_);
   size_t pruned = 0;
   TaskKey reached;
-  parts_.writers.run("prune", [&](Transaction& transaction) {
+  parts_.writers.run("prune", [&](Transaction& transaction) OPSCORE_REQUIRES(prune_mutex_) {
     pruned = 0;
     TimePoint now = transaction.now();
     // What is younger than the shortest retention cannot be due. Keys run ahead of the clock when

@@ -5,8 +5,10 @@
 namespace opscore::postgres {
 
 Readers::Loan::Loan(Readers& readers, const char* what, Deadline deadline) : readers_(readers) {
-  std::unique_lock lock(readers.mutex_);
-  if (!readers.returned_.wait_until(lock, deadline.when(), [&] { return readers.free_ > 0; }))
+  MutexLock lock(readers.mutex_);
+  if (!readers.returned_.wait_until(lock, deadline.when(), [&]() OPSCORE_REQUIRES(readers.mutex_) {
+        return readers.free_ > 0;
+      }))
     throw Error(Errc::unavailable,
                 fmt::format("{}: no connection to PostgreSQL came free in time", what));
   --readers.free_;
@@ -16,7 +18,7 @@ Readers::Loan::Loan(Readers& readers, const char* what, Deadline deadline) : rea
 }
 
 Readers::Loan::~Loan() {
-  std::lock_guard lock(readers_.mutex_);
+  MutexLock lock(readers_.mutex_);
   ++readers_.free_;
   if (connection_ && connection_->usable() && connection_->idle())
     readers_.idle_.push_back(std::move(connection_));

@@ -1,11 +1,10 @@
 #pragma once
 // A few connections for reading. Callers wait for a free one; what is lost is opened again.
 
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <vector>
 
+#include "opscore/base/mutex.h"
 #include "opscore/store/postgres/connection.h"
 
 namespace opscore::postgres {
@@ -43,10 +42,10 @@ class Readers {
   };
 
   const ConnectOptions options_;
-  std::mutex mutex_;
-  std::condition_variable returned_;
-  size_t free_;                                    // guarded by mutex_
-  std::vector<std::unique_ptr<Connection>> idle_;  // guarded by mutex_
+  Mutex mutex_;
+  ConditionVariable returned_;
+  size_t free_ OPSCORE_GUARDED_BY(mutex_);
+  std::vector<std::unique_ptr<Connection>> idle_ OPSCORE_GUARDED_BY(mutex_);
 };
 
 }  // namespace opscore::postgres

@@ -31,7 +31,7 @@ struct Writers::Job {
   Deadline deadline;
   enum class State : uint8_t { waiting, taken, done } state = State::waiting;
   std::optional<Error> error;
-  std::condition_variable changed;
+  ConditionVariable changed;
 
   bool goes_with(const Job& other) const {
     return shared != nullptr && shared == other.shared && context == other.context;
@@ -72,7 +72,7 @@ void Writers::run_shared(const char* what, SharedWork work, void* context, void*
 }
 
 void Writers::wait_for(Job& job) {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   waiting_.push_back(&job);
   while (job.state != Job::State::done) {
     auto free = std::ranges::find(slots_, false, &Slot::taken);
@@ -99,7 +99,7 @@ void Writers::wait_for(Job& job) {
   if (job.error) throw Error(*job.error);
 }
 
-// The oldest job and what goes with it. Call it with the mutex held and something waiting.
+// The oldest job and what goes with it. Call it when something waits.
 std::vector<Writers::Job*> Writers::take_batch() {
   std::vector<Job*> batch;
   size_t items = 0;
@@ -124,7 +124,7 @@ void Writers::lead(Slot& slot, const std::vector<Job*>& batch) {
     const std::vector<Job*>& batch;
     bool performed = false;
     ~Release() {
-      std::lock_guard lock(writers.mutex_);
+      MutexLock lock(writers.mutex_);
       slot.taken = false;
       for (Job* job : batch) {
         if (!performed) job->error.emplace(Errc::internal, fmt::format("{}: failed", job->what));

@@ -9,14 +9,13 @@
 // it is read back before anybody is answered.
 
 #include <atomic>
-#include <condition_variable>
 #include <deque>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <span>
 
 #include "opscore/base/log.h"
+#include "opscore/base/mutex.h"
 #include "opscore/store/postgres/backoff.h"
 #include "opscore/store/postgres/feed.h"
 #include "opscore/store/postgres/transaction.h"
@@ -57,7 +56,7 @@ class Writers {
     bool taken = false;
   };
   void wait_for(Job& job);
-  std::vector<Job*> take_batch();
+  std::vector<Job*> take_batch() OPSCORE_REQUIRES(mutex_);
   void lead(Slot& slot, const std::vector<Job*>& batch);
   void perform(Slot& slot, const std::vector<Job*>& batch);
   void attempt(Slot& slot, const std::vector<Job*>& batch, Deadline deadline);
@@ -68,9 +67,9 @@ class Writers {
   Log& log_;
   Feed& feed_;
   const WritersOptions options_;
-  std::mutex mutex_;
-  std::deque<Slot> slots_;    // `taken` is guarded by mutex_; the rest belongs to who has taken it
-  std::deque<Job*> waiting_;  // guarded by mutex_
+  Mutex mutex_;
+  std::deque<Slot> slots_;  // `taken` is guarded by mutex_; the rest belongs to who has taken it
+  std::deque<Job*> waiting_ OPSCORE_GUARDED_BY(mutex_);
   std::atomic<uint64_t> transactions_{0};
 };
 

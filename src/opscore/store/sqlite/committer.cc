@@ -41,7 +41,7 @@ Committer::Committer(WriteSide& side, size_t batch_max, int checkpoint_pages)
 
 Committer::~Committer() {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     stopping_ = true;
   }
   posted_.notify_one();
@@ -51,7 +51,7 @@ void Committer::run(size_t items, Kind kind, const std::function<void(WriteSide&
   Posted posted{{}, &operation, items, kind};
   bool here, wake;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (stopping_) throw Error(Errc::unavailable, "the store is being closed");
     here = !owned_ && items <= kItemsHere;
     if (here)
@@ -72,7 +72,7 @@ void Committer::commit_here(Posted& posted) {
   commit({&posted});
   bool wake;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     release();
     // Tidying would only keep this caller waiting: that is for the committer's thread.
     wake = !inbox_.empty() || stopping_ || wal_ == Wal::to_tidy || (wal_ != Wal::small && asleep_);
@@ -95,7 +95,7 @@ void Committer::release() {
 }
 
 size_t Committer::waiting() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return inbox_.size();
 }
 
@@ -172,7 +172,7 @@ void Committer::loop() {
 
 // False at the end, otherwise with the right to touch side_.
 bool Committer::wait_for_work() {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   idle_ = false;
   if (waiting_.empty() && inbox_.empty() && !stopping_) {
     release();

@@ -10,14 +10,13 @@
 // they may still fit. An operation must therefore bear to be run twice.
 
 #include <atomic>
-#include <condition_variable>
 #include <deque>
 #include <exception>
 #include <functional>
-#include <mutex>
 #include <thread>
 #include <vector>
 
+#include "opscore/base/mutex.h"
 #include "opscore/base/time.h"
 #include "opscore/store/sqlite/write_side.h"
 
@@ -63,7 +62,7 @@ class Committer {
   };
 
   void commit_here(Posted& posted);
-  void release();
+  void release() OPSCORE_REQUIRES(mutex_);
   bool wants_reserve() const;
   void loop();
   bool wait_for_work();
@@ -83,15 +82,15 @@ class Committer {
   WriteSide& side_;
   const size_t batch_max_;
   const int checkpoint_pages_;
-  mutable std::mutex mutex_;
-  std::condition_variable posted_;
-  std::vector<Posted*> inbox_;  // guarded by mutex_
-  bool owned_ = true;           // guarded by mutex_: a thread works with side_ and the rest
-  uint64_t releases_ = 0;       // guarded by mutex_: how often one had
-  bool asleep_ = false;         // guarded by mutex_: the committer's thread, for good
-  bool stopping_ = false;       // guarded by mutex_
+  mutable Mutex mutex_;
+  ConditionVariable posted_;
+  std::vector<Posted*> inbox_ OPSCORE_GUARDED_BY(mutex_);
+  bool owned_ OPSCORE_GUARDED_BY(mutex_) = true;      // a thread works with side_ and the rest
+  uint64_t releases_ OPSCORE_GUARDED_BY(mutex_) = 0;  // how often one had
+  bool asleep_ OPSCORE_GUARDED_BY(mutex_) = false;    // the committer's thread, for good
+  bool stopping_ OPSCORE_GUARDED_BY(mutex_) = false;
   enum class Wal : uint8_t { small, to_empty, to_tidy };  // when idle; at once
-  Wal wal_ = Wal::small;                                  // guarded by mutex_: as released
+  Wal wal_ OPSCORE_GUARDED_BY(mutex_) = Wal::small;       // as released
   bool idle_ = false;                                     // the committer's thread's
   SteadyPoint warn_at_{};            // the next complaint about the WAL: not for every commit
   std::deque<Posted*> waiting_;      // taken from the inbox

@@ -1,11 +1,9 @@
 #include "opscore/store/sqlite/lanes.h"
 
-#include <mutex>
-
 namespace opscore::sqlite {
 
 void Lanes::load(Connection& db) {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   Statement select(db, "SELECT lane, queue, type FROM lanes WHERE lane > ? ORDER BY lane");
   auto rows = select.query(lanes_.size());
   while (rows.next()) {
@@ -17,7 +15,7 @@ void Lanes::load(Connection& db) {
 }
 
 const Lane& Lanes::intern(const std::string& queue, const std::string& type) {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   auto found = by_name_.find(std::pair(queue, type));
   if (found != by_name_.end()) return lanes_[static_cast<size_t>(found->second) - 1];
   auto id = static_cast<LaneId>(lanes_.size()) + 1;
@@ -34,7 +32,7 @@ const Lane& Lanes::add(LaneId id, const std::string& queue, const std::string& t
 }
 
 QueueId Lanes::intern_queue(const std::string& queue) {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   return add_queue(queue);
 }
 
@@ -45,25 +43,25 @@ QueueId Lanes::add_queue(const std::string& queue) {
 }
 
 const Lane* Lanes::find(LaneId id) const {
-  std::shared_lock lock(mutex_);
+  MutexLock lock(mutex_);
   bool known = id >= 1 && static_cast<size_t>(id) <= lanes_.size();
   return known ? &lanes_[static_cast<size_t>(id) - 1] : nullptr;
 }
 
 std::optional<QueueId> Lanes::find_queue(const std::string& queue) const {
-  std::shared_lock lock(mutex_);
+  MutexLock lock(mutex_);
   auto found = queues_.find(queue);
   if (found == queues_.end()) return std::nullopt;
   return found->second;
 }
 
 std::vector<const Lane*> Lanes::of_queue(QueueId queue) const {
-  std::shared_lock lock(mutex_);
+  MutexLock lock(mutex_);
   return by_queue_[static_cast<size_t>(queue)].lanes;
 }
 
 std::string Lanes::queue_name(QueueId queue) const {
-  std::shared_lock lock(mutex_);
+  MutexLock lock(mutex_);
   return by_queue_[static_cast<size_t>(queue)].name;
 }
 

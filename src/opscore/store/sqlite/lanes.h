@@ -5,10 +5,10 @@
 
 #include <deque>
 #include <map>
-#include <shared_mutex>
 #include <string>
 #include <vector>
 
+#include "opscore/base/mutex.h"
 #include "opscore/store/sqlite/database.h"
 
 namespace opscore::sqlite {
@@ -43,18 +43,20 @@ class Lanes {
   void saved() { unsaved_.clear(); }
 
  private:
-  const Lane& add(LaneId id, const std::string& queue, const std::string& type);
-  QueueId add_queue(const std::string& queue);
+  const Lane& add(LaneId id, const std::string& queue, const std::string& type)
+      OPSCORE_REQUIRES(mutex_);
+  QueueId add_queue(const std::string& queue) OPSCORE_REQUIRES(mutex_);
 
-  mutable std::shared_mutex mutex_;
-  std::deque<Lane> lanes_;  // by number; guarded by mutex_, as are the next three
-  std::map<std::pair<std::string, std::string>, LaneId, std::less<>> by_name_;
-  std::map<std::string, QueueId, std::less<>> queues_;
+  mutable Mutex mutex_;
+  std::deque<Lane> lanes_ OPSCORE_GUARDED_BY(mutex_);  // by number
+  std::map<std::pair<std::string, std::string>, LaneId, std::less<>> by_name_
+      OPSCORE_GUARDED_BY(mutex_);
+  std::map<std::string, QueueId, std::less<>> queues_ OPSCORE_GUARDED_BY(mutex_);
   struct Queue {
     std::string name;
     std::vector<const Lane*> lanes;
   };
-  std::deque<Queue> by_queue_;
+  std::deque<Queue> by_queue_ OPSCORE_GUARDED_BY(mutex_);
   std::vector<LaneId> unsaved_;  // the writing thread's
 };
 

@@ -8,8 +8,9 @@ ReaderPool::ReaderPool(const std::string& path, OpenMode mode, Lanes& lanes, int
     : path_(path), mode_(mode), lanes_(lanes), unopened_(std::max(size, 1)) {}
 
 std::unique_ptr<ReadSide> ReaderPool::take() {
-  std::unique_lock lock(mutex_);
-  returned_.wait(lock, [this] { return !free_.empty() || unopened_ > 0; });
+  MutexLock lock(mutex_);
+  returned_.wait(lock,
+                 [this]() OPSCORE_REQUIRES(mutex_) { return !free_.empty() || unopened_ > 0; });
   if (!free_.empty()) {
     auto side = std::move(free_.back());
     free_.pop_back();
@@ -29,7 +30,7 @@ std::unique_ptr<ReadSide> ReaderPool::take() {
 
 void ReaderPool::give_back(std::unique_ptr<ReadSide> side) {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     free_.push_back(std::move(side));
   }
   returned_.notify_one();

@@ -1,11 +1,10 @@
 #pragma once
 // A few connections for reading, borrowed one call at a time. Safe for concurrent use.
 
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <vector>
 
+#include "opscore/base/mutex.h"
 #include "opscore/store/sqlite/task_rows.h"
 
 namespace opscore::sqlite {
@@ -50,10 +49,10 @@ class ReaderPool {
   const std::string path_;
   const OpenMode mode_;
   Lanes& lanes_;
-  std::mutex mutex_;
-  std::condition_variable returned_;
-  std::vector<std::unique_ptr<ReadSide>> free_;  // guarded by mutex_
-  int unopened_;                                 // guarded by mutex_
+  Mutex mutex_;
+  ConditionVariable returned_;
+  std::vector<std::unique_ptr<ReadSide>> free_ OPSCORE_GUARDED_BY(mutex_);
+  int unopened_ OPSCORE_GUARDED_BY(mutex_);
 };
 
 }  // namespace opscore::sqlite

@@ -81,7 +81,8 @@ void reset_signals() {
 // Why noinline: the child of a vfork runs on this very stack frame, so nothing of the caller may
 // live in it.
 [[gnu::noinline]] pid_t fork_and_become(const Launch& launch) {
-  pid_t pid = ::vfork();
+  // posix_spawn can neither join a cgroup nor set limits.
+  pid_t pid = ::vfork();  // NOLINT(bugprone-unsafe-functions)
   if (pid == 0) become(launch);
   return pid;
 }

@@ -7,7 +7,6 @@ namespace opscore {
 namespace {
 
 using testing::ElementsAre;
-using testing::HasSubstr;
 using testing::IsEmpty;
 
 const ErrorInfo kNo{"actor_error", "no", "a traceback"};

@@ -5,7 +5,6 @@
 namespace opscore {
 namespace {
 
-using testing::ElementsAre;
 using testing::IsEmpty;
 
 Step step(int number, std::string response) {

@@ -77,7 +77,6 @@ StateSet successors(State state, Event event) {  // layout: table
         case Event::fail:
         case Event::time_out:
         case Event::crash:
-          return StateSet(pending, scheduled, failed, cancelled);
         case Event::lose:
           return StateSet(pending, scheduled, failed, cancelled);
         case Event::snooze:

@@ -59,7 +59,8 @@ void copy_database(Connection& from, const OpenFile& to, const BackupProgress& p
     if (pages > 0)
       progress(kCopyShare * static_cast<double>(pages - left) / static_cast<double>(pages),
                fmt::format("copied {} of {}", mib((pages - left) * 4096), mib(pages * 4096)));
-    if ((unsynced += int64_t{kStepPages} * 4096) < kSyncBytes) continue;
+    unsynced += int64_t{kStepPages} * 4096;
+    if (unsynced < kSyncBytes) continue;
     unsynced = 0;
     to.sync();
   }

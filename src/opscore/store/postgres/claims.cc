@@ -1,291 +1,308 @@
-// The selection of a claim: which due tasks a worker gets, in which order. Each lane of a queue,
-// and its suspects apart, is a source; the best of all sources is next. Rows are locked as they are
-// looked at, and rows that others have locked are passed over, so that no claimer waits for
-// another.
+#include "opscore/store/postgres/claims.h"
 
 #include <algorithm>
-#include <map>
-#include <set>
 
-#include "opscore/model/decide.h"
 #include "opscore/model/limits.h"
-#include "opscore/store/postgres/parts.h"
-#include "opscore/store/postgres/settings_rows.h"
-#include "opscore/store/postgres/task_rows.h"
 
 namespace opscore::postgres {
+
+const Statement kHoldSession{"hold_session",
+                             "SELECT pg_advisory_xact_lock_shared(hashtext(current_schema || "
+                             "':session'), $1::bigint::int)"};
+
 namespace {
 
-// Rescue takes it alone and ends the session: a claim comes before that, or finds the session
-// ended.
-constexpr Statement kHoldSession{
-    "hold_session",
-    "SELECT pg_advisory_xact_lock_shared(hashtext(current_schema || ':session'), "
-    "$1::bigint::int)"};
-constexpr Statement kSituation{
-    "claim_situation",
-    "SELECT EXISTS(SELECT 1 FROM sessions WHERE id = $1::bigint AND ended IS NULL), "
-    "(SELECT count(*) FROM lanes)"};
-constexpr Statement kRunning{
-    "running_of_session",
-    "SELECT n.queue, count(*) FROM live l JOIN lanes n ON n.lane = l.lane WHERE "
-    "l.session = $1::bigint AND l.state + 0 = 3 GROUP BY n.queue"};
-
-// No due task is more urgent than one of the highest priority that became due just now, which
-// bounds the walk over what is scheduled for later.
-#define OPSCORE_DUE                                                      \
-  "l.lane = s.lane AND l.place <= $3::bigint AND l.state + 0 IN (0, 2) " \
-  "AND l.run_at <= $4::bigint AND (l.deadline IS NULL OR l.deadline > $4::bigint)"
-constexpr Statement kCandidates{
-    "claim_candidates",
-    "SELECT s.lane, false, c.place, c.key FROM unnest($1::bigint[], $2::bigint[]) s(lane, most) "
-    "CROSS JOIN LATERAL (SELECT l.place, l.key FROM live l WHERE " OPSCORE_DUE
-    " AND NOT l.suspect ORDER BY l.place, l.key LIMIT s.most FOR UPDATE SKIP LOCKED) c"};
-constexpr Statement kSuspects{
-    "claim_suspects",
-    "SELECT s.lane, true, c.place, c.key FROM unnest($1::bigint[], $2::bigint[]) s(lane, most) "
-    "CROSS JOIN LATERAL (SELECT l.place, l.key FROM live l WHERE " OPSCORE_DUE
-    " AND l.suspect ORDER BY l.place, l.key LIMIT s.most FOR UPDATE SKIP LOCKED) c"};
 // The best of each lane that the worker does not know.
 constexpr Statement kForeign{
     "claim_foreign",
-    "SELECT s.lane, c.place, c.key FROM unnest($1::bigint[], $2::bigint[]) s(lane, most) "
-    "CROSS JOIN LATERAL (SELECT l.place, l.key FROM live l WHERE " OPSCORE_DUE
-    " ORDER BY l.place, l.key LIMIT s.most) c"};
+    "SELECT s.lane, c.place, c.key FROM unnest($1::bigint[], $2::bigint[]) s(lane, first) "
+    "CROSS JOIN LATERAL (SELECT l.place, l.key FROM live l WHERE " OPSCORE_DUE_ROW(
+        "$3", "$4") " ORDER BY l.place, l.key LIMIT 1) c"};
 constexpr Statement kNextDue{
     "next_due",
-    "SELECT min(c.run_at) FROM unnest($1::bigint[]) s(lane) CROSS JOIN LATERAL (SELECT l.run_at "
+    "SELECT s.lane, c.run_at FROM unnest($1::bigint[]) s(lane) CROSS JOIN LATERAL (SELECT l.run_at "
     "FROM live l WHERE l.lane = s.lane AND l.later AND l.run_at > $2::bigint AND l.state + 0 = 0 "
     "ORDER BY l.run_at LIMIT 1) c"};
-constexpr Statement kTake{
-    "claim_take",
-    "UPDATE live l SET state = 3, attempt = attempt + 1, session = $2::bigint, "
-    "claimed = $3::bigint, started = NULL, cancel_requested = false, progress = NULL "
-    "WHERE key = ANY($1::bigint[]) RETURNING " OPSCORE_LIVE_COLUMNS};
-constexpr Statement kPayloads{
-    "claim_payloads", "SELECT key, input, options FROM tasks WHERE key = ANY($1::bigint[])"};
-constexpr Statement kEditedInputs{
-    "claim_edited_inputs",
-    "SELECT DISTINCT ON (key) key, input FROM inputs WHERE key = ANY($1::bigint[]) "
-    "ORDER BY key, edit DESC"};
 
-struct Candidate {
-  int64_t place;
-  TaskKey key;
-  Lane lane;
-  bool suspect;
-  bool operator<(const Candidate& other) const {
-    return place != other.place ? place < other.place : key < other.key;
-  }
-};
+// What the guard found, as bits.
+constexpr int64_t kSettled = 1, kAlive = 2, kSuspects = 4;
+// What a row of the answer is about.
+constexpr int64_t kTaken = 0, kLeft = 2;  // 1: the guard
+#define OPSCORE_17_NULLS                                                                       \
+  "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, " \
+  "NULL, NULL"
 
-class Claiming {
+// Lanes ($1) belong to queues by number ($2), each with where to begin ($3). Of each queue ($4) one
+// more is locked than is taken ($5), which tells whether there is more. Rows that others have
+// locked are passed over, so that no claimer waits for another. The mark of the commit is made only
+// with something to commit.
+constexpr Statement kClaim{
+    "claim",
+    "WITH guard AS MATERIALIZED (SELECT "
+    "CASE WHEN (SELECT version FROM settings) = $8::bigint THEN 1 ELSE 0 END + "
+    "CASE WHEN EXISTS(SELECT 1 FROM sessions WHERE id = $9::bigint AND ended IS NULL) "
+    "THEN 2 ELSE 0 END + "
+    "CASE WHEN EXISTS(SELECT 1 FROM unnest($1::bigint[]) s(lane) CROSS JOIN LATERAL (SELECT FROM "
+    "live l WHERE l.suspect AND l.lane = s.lane AND l.state + 0 IN (0, 2) LIMIT 1) x) "
+    "THEN 4 ELSE 0 END AS found), "
+    "picked AS MATERIALIZED (SELECT q.most, c.* FROM unnest($4::bigint[], $5::bigint[]) "
+    "q(queue, most) CROSS JOIN LATERAL (SELECT m.*, row_number() OVER () AS n FROM ("
+    "SELECT s.lane, l.place, l.key FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) "
+    "s(lane, queue, first) CROSS JOIN LATERAL (SELECT l.place, l.key FROM live l "
+    "WHERE " OPSCORE_DUE_ROW("$6", "$7") " AND NOT l.suspect "
+    "ORDER BY l.place, l.key LIMIT q.most + 1 FOR UPDATE SKIP LOCKED) l "
+    "WHERE s.queue = q.queue ORDER BY l.place, l.key LIMIT q.most + 1) m) c "
+    "WHERE (SELECT found FROM guard) = 3), "
+    "taken AS (" OPSCORE_TAKE("$9", "$7")
+    " WHERE l.key = ANY(ARRAY(SELECT key FROM picked WHERE n <= most)) "
+    "RETURNING " OPSCORE_LIVE_COLUMNS "), "
+    "marked AS (UPDATE writers SET number = $11::bigint, at = now() WHERE id = $10::bigint AND "
+    "number = $11::bigint - 1 AND EXISTS(SELECT 1 FROM picked WHERE n <= most) RETURNING 1) "
+    "SELECT " OPSCORE_LIVE_COLUMNS ", 0, t.input, t.options FROM taken l" OPSCORE_PAYLOAD
+    " UNION ALL SELECT (SELECT found FROM guard), (SELECT count(*) FROM lanes)::int, "
+    OPSCORE_17_NULLS ", 1, NULL, CASE WHEN EXISTS(SELECT 1 FROM taken) "
+    "THEN (1 / (SELECT count(*) FROM marked))::text END "
+    "UNION ALL SELECT key, lane, " OPSCORE_17_NULLS
+    ", 2, place::text, NULL FROM picked WHERE n > most"};
+constexpr int kKindColumn = kLiveColumns;
+
+// What was taken by a commit whose answer was lost.
+constexpr Statement kRecall{"recall_claim", "SELECT " OPSCORE_LIVE_COLUMNS
+                                            ", 0, t.input, t.options FROM live l" OPSCORE_PAYLOAD
+                                            " WHERE l.session = $1::bigint AND l.state + 0 = 3 "
+                                            "AND l.xmin = (SELECT w.xmin FROM writers w "
+                                            "WHERE w.id = $2::bigint)"};
+
+class PlainClaim {
  public:
-  Claiming(Parts& parts, Transaction& transaction, const ClaimRequest& request)
-      : parts_(parts),
-        transaction_(transaction),
-        request_(request),
-        suspects_left_(static_cast<int64_t>(request.suspects)) {
-    if (request.types) types_.insert(request.types->begin(), request.types->end());
-    for (const auto& room : request.room) {
-      room_.push_back(static_cast<int64_t>(room.max));
-      for (const std::string& type : room.types) room_of_[type] = room_.size() - 1;
+  PlainClaim(Parts& parts, const ClaimRequest& request) : parts_(parts), request_(request) {}
+
+  enum class End : uint8_t { done, again, limited };
+  End run() {
+    parts_.writers.run(
+        "claim", [this](Transaction& transaction) { act(transaction); },
+        [this](Connection& connection, Mark mark) { recall(connection, mark); });
+    if (end_ == End::again) parts_.settings.forget();
+    if (end_ != End::done) return end_;
+    if (lanes_known_ < lanes_there_) {
+      // Another process has added one, and perhaps a task that is to be had.
+      parts_.readers.run("load lanes", [&](Connection& connection) {
+        parts_.lanes.load(connection);
+        return 0;
+      });
+      if (taken_.empty()) return End::again;
+      result_.more = true;
     }
+    return End::done;
   }
 
-  ClaimResult run() {
-    // A lane that another process has added since is found by their number.
-    while (!gather()) {
-      transaction_.rollback_to_start();
-      parts_.lanes.load(transaction_.outside());
+  ClaimResult result() {
+    for (auto& [queue, tasks] : taken_) {
+      std::ranges::sort(tasks, {}, [](const ClaimedTask& task) {
+        return Standing{order_of(task.live.run_at, task.priority), task.key};
+      });
+      for (ClaimedTask& task : tasks) result_.tasks.push_back(std::move(task));
     }
-    if (!alive_) return {};
-    count_running();
-    for (const auto& from : request_.queues)
-      if (!settings_.of_queue(from.queue).paused)
-        choose({from.queue, std::min(from.max, room_in(from.queue))});
-    result_.skipped_types.assign(skipped_.begin(), skipped_.end());
-    take();
     return std::move(result_);
   }
 
  private:
-  // What the session runs of queues with a limit, only when there is one.
-  void count_running() {
-    bool limited = std::ranges::any_of(request_.queues, [&](const auto& from) {
-      return concurrency_of(from.queue) != kUnlimited;
+  void act(Transaction& transaction) {
+    result_ = {};
+    taken_.clear();
+    end_ = End::limited;
+    if (transaction.again()) parts_.floors.reset();  // others have passed over what it had locked
+    auto known = parts_.settings.of(transaction);
+    lanes_known_ = parts_.lanes.size();
+    lanes_.emplace(parts_, request_, known->settings, transaction.now());
+    if (is_limited(*known)) return;
+    transaction.mark_by_statement();
+    transaction.send(kHoldSession, Parameters::of(request_.session));
+    size_t claimed = send(transaction, *known);
+    lanes_->ask(transaction);
+    transaction.commit();
+    read(transaction, claimed);
+    transaction.set_marked(!taken_.empty());
+  }
+
+  bool is_limited(const KnownSettings& known) const {
+    if (std::ranges::any_of(request_.queues,
+                            [&](const auto& from) { return known.limits_concurrency(from.queue); }))
+      return true;
+    return std::ranges::any_of(lanes_->known(), [&](const auto& source) {
+      return std::ranges::any_of(request_.room, [&](const auto& room) {
+        return std::ranges::find(room.types, source.lane.type) != room.types.end();
+      });
     });
-    if (!limited) return;
-    Rows rows = transaction_.query(kRunning, Parameters::of(request_.session));
-    for (int i = 0; i < rows.size(); ++i)
-      running_[std::string(rows.text(i, 0))] = rows.integer(i, 1);
   }
 
-  int64_t concurrency_of(const std::string& queue) const {
-    return settings_.of_queue(queue).limits.in_force(&QueueLimits::concurrency);
-  }
-
-  size_t room_in(const std::string& queue) {
-    int64_t limit = concurrency_of(queue);
-    return static_cast<size_t>(limit - std::min(limit, running_[queue]));
-  }
-
-  // False when there are lanes that this process has not heard of.
-  bool gather() {
-    candidates_.clear();
-    foreign_.clear();
-    transaction_.send(kHoldSession, Parameters::of(request_.session));
-    size_t situation = transaction_.send(kSituation, Parameters::of(request_.session));
-    SettingsQuery settings = send_settings(transaction_);
-    size_t known = parts_.lanes.size();
-    select();
-    transaction_.flush();
-    const Rows& facts = transaction_.rows(situation);
-    alive_ = facts.integer(0, 0) != 0;
-    if (static_cast<size_t>(facts.integer(0, 1)) > known) return false;
-    settings_ = read_settings(transaction_, settings);
-    read(known_rows_, false);
-    read(suspect_rows_, true);
-    const Rows& foreign = transaction_.rows(foreign_rows_);
-    for (int i = 0; i < foreign.size(); ++i) add(foreign_, foreign, i, 1, false);
-    const Rows& next = transaction_.rows(next_due_row_);
-    if (!next.is_null(0, 0)) result_.next_due_at = next.time(0, 0);
-    return true;
-  }
-
-  void select() {
-    Array lanes = Array::numbers(), most = Array::numbers(), few = Array::numbers(),
-          strange = Array::numbers(), one = Array::numbers(), every = Array::numbers();
-    for (const auto& from : request_.queues)
-      for (const Lane& lane : parts_.lanes.of_queue(from.queue)) {
-        every.add(lane.id);
-        if (!types_.contains(lane.type)) {
-          strange.add(lane.id);
-          one.add(int64_t{1});
-          continue;
-        }
-        auto wanted = static_cast<int64_t>(from.max) + 1;  // one more tells whether there is more
-        lanes.add(lane.id);
-        wanted = std::min(wanted, room_for(lane.type));
-        most.add(wanted);
-        few.add(std::min(suspects_left_, wanted));
-      }
-    TimePoint now = transaction_.now();
-    int64_t last_place = order_of(now, -limits::kPriorityMax);
-    known_rows_ = transaction_.send(kCandidates, Parameters::of(lanes, most, last_place, now));
-    suspect_rows_ = transaction_.send(kSuspects, Parameters::of(lanes, few, last_place, now));
-    foreign_rows_ = transaction_.send(kForeign, Parameters::of(strange, one, last_place, now));
-    next_due_row_ = transaction_.send(kNextDue, Parameters::of(every, now));
-  }
-
-  void read(size_t index, bool suspect) {
-    const Rows& rows = transaction_.rows(index);
-    for (int i = 0; i < rows.size(); ++i) add(candidates_, rows, i, 2, suspect);
-  }
-
-  void add(std::map<std::string, std::vector<Candidate>>& to, const Rows& rows, int row, int column,
-           bool suspect) {
-    Lane lane = parts_.lanes.lane(transaction_, rows.integer(row, 0));
-    std::string queue = lane.queue;
-    to[queue].push_back({rows.integer(row, column), TaskKey{rows.integer(row, column + 1)},
-                         std::move(lane), suspect});
-  }
-
-  void choose(const ClaimRequest::FromQueue& from) {
-    auto& candidates = candidates_[from.queue];
-    std::sort(candidates.begin(), candidates.end());
-    const Candidate* left_behind = nullptr;  // the best one that was wanted, but not asked for
-    size_t taken = 0;
-    for (const Candidate& candidate : candidates) {
-      if (!wanted(candidate)) continue;
-      if (taken == from.max) {
-        left_behind = &candidate;
-        break;
-      }
-      if (auto room = room_of_.find(candidate.lane.type); room != room_of_.end())
-        --room_[room->second];
-      if (candidate.suspect) --suspects_left_;
-      chosen_.push_back(candidate);
-      ++taken;
+  size_t send(Transaction& transaction, const KnownSettings& known) {
+    Array lanes = Array::numbers(), queues_of_lanes = Array::numbers(), first = Array::numbers(),
+          queues = Array::numbers(), most = Array::numbers();
+    for (const auto& source : lanes_->known()) {
+      lanes.add(source.lane.id);
+      queues_of_lanes.add(static_cast<int64_t>(source.queue));
+      first.add(source.first);
     }
-    result_.more |= left_behind != nullptr;
-    for (const Candidate& foreign : foreign_[from.queue])
-      if (left_behind == nullptr || foreign < *left_behind) skipped_.insert(foreign.lane.type);
+    for (size_t i = 0; i < request_.queues.size(); ++i) {
+      const auto& from = request_.queues[i];
+      if (known.settings.of_queue(from.queue).paused) continue;
+      queues.add(static_cast<int64_t>(i));
+      most.add(static_cast<int64_t>(from.max));
+    }
+    const Mark& mark = transaction.mark();
+    return transaction.send(
+        kClaim, Parameters::of(lanes, queues_of_lanes, first, queues, most, lanes_->last_place(),
+                               transaction.now(), known.version, request_.session, mark.writer,
+                               mark.number));
   }
 
-  bool wanted(const Candidate& candidate) const {
-    if (candidate.suspect && suspects_left_ <= 0) return false;
-    return room_for(candidate.lane.type) > 0;
-  }
-
-  int64_t room_for(const std::string& type) const {
-    auto room = room_of_.find(type);
-    return room == room_of_.end() ? kUnlimited : room_[room->second];
-  }
-
-  void take() {
-    if (chosen_.empty()) return;
-    Array keys = Array::numbers();
-    for (const Candidate& candidate : chosen_) keys.add(candidate.key);
-    size_t taken =
-        transaction_.send(kTake, Parameters::of(keys, request_.session, transaction_.now()));
-    size_t payloads = transaction_.send(kPayloads, Parameters::of(keys));
-    transaction_.flush();
-    std::map<TaskKey, ClaimedTask> tasks;
-    Array edited = Array::numbers();
-    const Rows& rows = transaction_.rows(taken);
+  void read(Transaction& transaction, size_t claimed) {
+    const Rows& rows = transaction.rows(claimed);
+    std::map<size_t, Standing> left;
     for (int i = 0; i < rows.size(); ++i) {
-      LiveRow row = decode_live(rows, i);
-      if (row.live.edits > 0) edited.add(row.key);
-      ClaimedTask& task = tasks[row.key];
-      task.key = row.key;
-      task.priority = row.priority;
-      task.live = row.live;
+      const auto* source = lanes_->find(rows.integer(i, 1));
+      int64_t kind = rows.integer(i, kKindColumn);
+      if (kind == kTaken) {
+        taken_[source->queue].push_back(decode_claimed(rows, i, source->lane));
+      } else if (kind == kLeft) {
+        left[source->queue] = {std::stoll(std::string(rows.text(i, kKindColumn + 1))),
+                               TaskKey{rows.integer(i, 0)}};
+      } else {
+        int64_t found = rows.integer(i, 0);
+        lanes_there_ = static_cast<size_t>(rows.integer(i, 1));
+        end_ = (found & kSettled) == 0    ? End::again
+               : (found & kAlive) == 0    ? End::done
+               : (found & kSuspects) != 0 ? End::limited
+                                          : End::done;
+        looks_ = found == (kSettled | kAlive);
+      }
     }
-    const Rows& inputs = transaction_.rows(payloads);
-    for (int i = 0; i < inputs.size(); ++i) {
-      ClaimedTask& task = tasks[TaskKey{inputs.integer(i, 0)}];
-      task.input = inputs.text(i, 1);
-      task.options = decode_options(inputs.text(i, 2));
+    if (!looks_) return;
+    result_.more = !left.empty();
+    lanes_->answer(transaction, result_, left);
+    for (const auto& source : lanes_->known()) {
+      if (source.paused) continue;
+      auto next = left.find(source.queue);
+      lanes_->raise(source, next == left.end() ? lanes_->last_place() : next->second.place);
     }
-    if (edited.size() > 0) {
-      Rows newer = transaction_.query(kEditedInputs, Parameters::of(edited));
-      for (int i = 0; i < newer.size(); ++i)
-        tasks[TaskKey{newer.integer(i, 0)}].input = newer.text(i, 1);
+  }
+
+  void recall(Connection& connection, Mark mark) {
+    Rows rows = connection.query(kRecall, Parameters::of(request_.session, mark.writer));
+    taken_.clear();
+    for (int i = 0; i < rows.size(); ++i) {
+      const auto* source = lanes_->find(rows.integer(i, 1));
+      taken_[source->queue].push_back(decode_claimed(rows, i, source->lane));
     }
-    for (const Candidate& candidate : chosen_) {
-      ClaimedTask& task = tasks[candidate.key];
-      task.type = candidate.lane.type;
-      task.queue = candidate.lane.queue;
-      result_.tasks.push_back(std::move(task));
-    }
+    result_.more = true;
+    end_ = End::done;
   }
 
   Parts& parts_;
-  Transaction& transaction_;
   const ClaimRequest& request_;
-  int64_t suspects_left_;
-  std::set<std::string> types_;
-  std::vector<int64_t> room_;
-  std::map<std::string, size_t> room_of_;  // type -> place in room_
-  bool alive_ = false;
-  Settings settings_;
-  std::map<std::string, int64_t> running_;  // by queue
-  size_t known_rows_ = 0, suspect_rows_ = 0, foreign_rows_ = 0, next_due_row_ = 0;
-  std::map<std::string, std::vector<Candidate>> candidates_, foreign_;  // by queue
-  std::vector<Candidate> chosen_;
-  std::set<std::string> skipped_;
+  std::optional<ClaimedLanes> lanes_;
+  size_t lanes_known_ = 0, lanes_there_ = 0;
+  bool looks_ = false;                                // it was for it to look
+  std::map<size_t, std::vector<ClaimedTask>> taken_;  // by queue
+  End end_ = End::done;
   ClaimResult result_;
 };
 
 }  // namespace
 
+ClaimedLanes::ClaimedLanes(Parts& parts, const ClaimRequest& request, const Settings& settings,
+                           TimePoint now)
+    : parts_(parts), now_(now), seen_(parts.floors.seen()) {
+  std::set<std::string_view> types;
+  if (request.types) types.insert(request.types->begin(), request.types->end());
+  for (size_t i = 0; i < request.queues.size(); ++i) {
+    const std::string& queue = request.queues[i].queue;
+    bool paused = settings.of_queue(queue).paused;
+    for (Lane& lane : parts.lanes.of_queue(queue)) {
+      auto& sources = types.contains(lane.type) ? known_ : strange_;
+      int64_t first = parts.floors.of(lane, now);
+      sources.push_back({std::move(lane), i, paused, first});
+    }
+  }
+}
+
+const ClaimedLanes::Source* ClaimedLanes::find(LaneId id) const {
+  for (const auto* sources : {&known_, &strange_})
+    for (const Source& source : *sources)
+      if (source.lane.id == id) return &source;
+  return nullptr;
+}
+
+int64_t ClaimedLanes::last_place() const {
+  return order_of(now_, -limits::kPriorityMax);
+}
+
+void ClaimedLanes::ask(Transaction& transaction) {
+  Array lanes = Array::numbers(), first = Array::numbers(), every = Array::numbers();
+  for (const Source& source : known_) every.add(source.lane.id);
+  for (const Source& source : strange_) {
+    every.add(source.lane.id);
+    lanes.add(source.lane.id);
+    first.add(source.first);
+  }
+  if (!strange_.empty())
+    strange_rows_ = transaction.send(kForeign, Parameters::of(lanes, first, last_place(), now_));
+  due_rows_ = transaction.send(kNextDue, Parameters::of(every, now_));
+}
+
+void ClaimedLanes::answer(Transaction& transaction, ClaimResult& result,
+                          const std::map<size_t, Standing>& left_behind) {
+  const Rows& due = transaction.rows(due_rows_);
+  for (int i = 0; i < due.size(); ++i) {
+    TimePoint at = due.time(i, 1);
+    next_due_[due.integer(i, 0)] = at;
+    result.next_due_at = std::min(result.next_due_at.value_or(at), at);
+  }
+  if (strange_.empty()) return;
+  std::set<std::string> skipped;
+  const Rows& strange = transaction.rows(strange_rows_);
+  for (int i = 0; i < strange.size(); ++i) {
+    const Source& source = *find(strange.integer(i, 0));
+    if (source.paused) continue;
+    Standing first{strange.integer(i, 1), TaskKey{strange.integer(i, 2)}};
+    auto left = left_behind.find(source.queue);
+    if (left == left_behind.end() || first < left->second) skipped.insert(source.lane.type);
+  }
+  result.skipped_types.assign(skipped.begin(), skipped.end());
+}
+
+void ClaimedLanes::raise(const Source& source, int64_t place) {
+  auto due = next_due_.find(source.lane.id);
+  parts_.floors.raise(source.lane, place,
+                      due == next_due_.end() ? std::nullopt : std::optional(due->second), seen_);
+}
+
+ClaimedTask decode_claimed(const Rows& rows, int row, const Lane& lane) {
+  LiveRow live = decode_live(rows, row);
+  ClaimedTask task;
+  task.key = live.key;
+  task.priority = live.priority;
+  task.live = std::move(live.live);
+  task.type = lane.type;
+  task.queue = lane.queue;
+  task.input = rows.text(row, kLiveColumns + 1);
+  task.options = decode_options(rows.text(row, kLiveColumns + 2));
+  return task;
+}
+
 ClaimResult PostgresTasks::claim(const ClaimRequest& request) {
-  ClaimResult result;
-  parts_.writers.run("claim", [&](Transaction& transaction) {
-    result = Claiming(parts_, transaction, request).run();
-  });
-  return result;
+  for (;;) {
+    PlainClaim claim(parts_, request);
+    switch (claim.run()) {
+      case PlainClaim::End::done:
+        return claim.result();
+      case PlainClaim::End::again:
+        continue;
+      case PlainClaim::End::limited:
+        return claim_with_limits(parts_, request);
+    }
+  }
 }
 
 }  // namespace opscore::postgres

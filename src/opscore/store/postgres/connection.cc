@@ -36,7 +36,8 @@ struct Judged {
 Judged judge(const std::string& state) {
   std::string_view group = std::string_view(state).substr(0, 2);
   // A key that somebody else took meanwhile is a lost race, too, and so is a mark (see kMark).
-  if (state == "40001" || state == "40P01" || state == "23505" || state == "22012")
+  if (state == "40001" || state == "40P01" || state == "23505" || state == "22012" ||
+      state == "OS002")  // the settings have changed: see settings_rows.h
     return {Kind::conflict, Errc::unavailable};
   if (state == "53100") return {Kind::refused, Errc::disk_low};
   // Connection trouble, an operator's stop, a server that starts, or a standby after a failover.

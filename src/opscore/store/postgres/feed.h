@@ -1,20 +1,33 @@
 #pragma once
 // The change feed of one process of several: what it commits itself is published at once, what
 // others commit when their notification comes. When notifications may have been missed, reset()
-// makes everybody look at everything. Safe for concurrent use.
+// makes everybody look at everything. Claims are told first where to look. Safe for concurrent use.
 
 #include <atomic>
 
 #include "opscore/store/memory/change_feed.h"
+#include "opscore/store/postgres/floors.h"
 
 namespace opscore::postgres {
 
+// What one commit did.
+struct Effects {
+  Change change;
+  Places places;  // for queues of the change that have something new
+};
+
 class Feed final : public Changes {
  public:
-  void publish(Change change) { changes_.publish(std::move(change)); }
+  explicit Feed(Floors& floors) : floors_(floors) {}
+
+  void publish(Effects effects) {
+    floors_.lower(effects.places);
+    changes_.publish(std::move(effects.change));
+  }
 
   // Whoever waits, or comes with a position from before, is told.
   void reset() {
+    floors_.reset();
     uint64_t before;
     do {  // until nobody has published between the look and the interrupt
       before = changes_.position();
@@ -33,6 +46,7 @@ class Feed final : public Changes {
   void interrupt() override { changes_.interrupt(); }
 
  private:
+  Floors& floors_;
   ChangeFeed changes_;
   std::atomic<uint64_t> floor_{0};  // positions below it have missed something
 };

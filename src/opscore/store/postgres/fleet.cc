@@ -61,7 +61,7 @@ RenewReply PostgresFleet::renew(SessionId session, const SessionReport& report) 
           kStart,
           Parameters::of(entered.key, int64_t{entered.attempt}, session, entered.started_at)));
     size_t cancels = transaction.send(kCancels, Parameters::of(session));
-    SettingsQuery settings = send_settings(transaction);
+    size_t settings = transaction.send(settings_statement());
     size_t commands = transaction.send(kHasCommands, Parameters::of(session));
     transaction.flush();
     reply.lost = transaction.rows(renewed).size() == 0;
@@ -69,7 +69,8 @@ RenewReply PostgresFleet::renew(SessionId session, const SessionReport& report) 
     for (size_t start : starts)
       if (const Rows& rows = transaction.rows(start); rows.size() == 1)
         transaction.note_task(TaskKey{rows.integer(0, 0)});
-    reply.actor_concurrency = read_settings(transaction, settings).actor_concurrency;
+    reply.actor_concurrency =
+        decode_settings(transaction.rows(settings)).settings.actor_concurrency;
     const Rows& asked = transaction.rows(cancels);
     for (int i = 0; i < asked.size(); ++i)
       reply.cancels.push_back(
@@ -126,11 +127,8 @@ void PostgresFleet::announce_actors(const std::vector<CatalogueEntry>& entries) 
 std::vector<CatalogueEntry> PostgresFleet::catalogue() {
   return parts_.readers.run("read the catalogue", [&](Connection& connection) {
     Rows rows = connection.query(kCatalogue);
-    connection.set_up_transaction();
-    SettingsQuery query = send_settings(connection);
-    connection.sync();
-    auto chosen = read_settings(connection, query).actor_concurrency;
-    connection.clear();
+    auto chosen =
+        decode_settings(connection.query(settings_statement())).settings.actor_concurrency;
     std::vector<CatalogueEntry> entries;
     for (int i = 0; i < rows.size(); ++i) {
       entries.push_back(decode_entry(rows.text(i, 0)));

@@ -99,23 +99,25 @@ class Inserting {
     parts_.lanes.intern(transaction_.outside(), lanes);
     parts_.partitions.ensure(transaction_.outside(), day_of(fresh_keys_.front()),
                              day_of(fresh_keys_.back()));
-    load_limits(lanes);
+    known_ = parts_.settings.of(transaction_);
+    expect_same(transaction_, *known_);
+    hold_limited_queues(lanes);
     if (!names.empty()) look_up(names);
   }
 
   // Whoever adds to a queue with room for so many only, does it alone.
-  void load_limits(const std::set<Lanes::Name>& lanes) {
-    SettingsQuery query = send_settings(transaction_);
-    transaction_.flush();
-    settings_ = read_settings(transaction_, query);
+  void hold_limited_queues(const std::set<Lanes::Name>& lanes) {
     std::set<std::string> limited;
     for (const auto& [queue, type] : lanes)
-      if (settings_.of_queue(queue).limits.in_force(&QueueLimits::max_pending) != kUnlimited)
-        limited.insert(queue);
+      if (limits_of(queue).in_force(&QueueLimits::max_pending) != kUnlimited) limited.insert(queue);
     for (const std::string& queue : limited) {
       transaction_.query(kHoldQueue, Parameters::of(queue));
       waiting_[queue] = transaction_.query(kWaiting, Parameters::of(queue)).integer(0, 0);
     }
+  }
+
+  LayeredLimits limits_of(const std::string& queue) const {
+    return known_->settings.of_queue(queue).limits;
   }
 
   void look_up(const std::set<KeyName>& names) {
@@ -170,9 +172,10 @@ class Inserting {
     for (const UniqueKey& key : task.keys)
       if (auto found = taken_.find(name_of(key)); found != taken_.end())
         return answer(item, key, found->second);
-    LayeredLimits limits = settings_.of_queue(item.spec.queue).limits;
     int64_t& waiting = waiting_[item.spec.queue];
-    if (auto refused = refuse_by_limits(limits, waiting, item.spec.input.size())) return *refused;
+    if (auto refused =
+            refuse_by_limits(limits_of(item.spec.queue), waiting, item.spec.input.size()))
+      return *refused;
     task.key = fresh_keys_[used_++];
     task.live = decide_submit(item.spec, transaction_.now());
     waiting += task.live.state != State::waiting;
@@ -197,7 +200,9 @@ class Inserting {
     write_tasks();
     write_keys();
     write_origins();
-    for (const New& task : new_) transaction_.note_queue(task.item->spec.queue, task.live.state);
+    for (const New& task : new_)
+      transaction_.note_queue(task.item->spec.queue, task.live.state,
+                              order_of(task.live.run_at, task.item->spec.priority));
   }
 
   void write_tasks() {
@@ -256,7 +261,7 @@ class Inserting {
 
   Parts& parts_;
   Transaction& transaction_;
-  Settings settings_;
+  std::shared_ptr<const KnownSettings> known_;
   std::map<std::string, int64_t> waiting_;  // of queues with a limit, with this batch
   std::vector<TaskKey> fresh_keys_;
   size_t used_ = 0;
@@ -264,17 +269,28 @@ class Inserting {
   std::vector<New> new_;
 };
 
-void insert_all(void* parts, Transaction& transaction, std::span<void* const> requests) {
-  Inserting(*static_cast<Parts*>(parts), transaction).run(requests);
-}
+class InsertingTogether final : public Writers::Shared {
+ public:
+  explicit InsertingTogether(Parts& parts) : parts_(parts) {}
+  void act(Transaction& transaction, std::span<void* const> requests) override {
+    Inserting(parts_, transaction).run(requests);
+  }
+
+ private:
+  Parts& parts_;
+};
 
 }  // namespace
+
+std::unique_ptr<Writers::Shared> make_inserting(Parts& parts) {
+  return std::make_unique<InsertingTogether>(parts);
+}
 
 std::vector<InsertResult> PostgresTasks::insert(std::vector<InsertItem> items, InsertMode mode) {
   Request request{items, mode, {}};
   if (items.empty()) return {};
   parts_.home.ensure(Deadline::after(parts_.timeout));
-  parts_.writers.run_shared("insert", insert_all, &parts_, &request, items.size());
+  parts_.writers.run_shared("insert", *inserting_, &request, items.size());
   return std::move(request.results);
 }
 

@@ -8,17 +8,10 @@
 #include <vector>
 
 #include "opscore/base/mutex.h"
+#include "opscore/store/postgres/lane.h"
 #include "opscore/store/postgres/transaction.h"
 
 namespace opscore::postgres {
-
-using LaneId = int64_t;
-
-struct Lane {
-  LaneId id = 0;
-  std::string queue;
-  std::string type;
-};
 
 class Lanes {
  public:

@@ -4,6 +4,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "opscore/model/limits.h"
 #include "opscore/store/postgres/news.h"
 
@@ -12,10 +14,12 @@ namespace {
 
 constexpr Statement kHeads{
     "lane_heads",
-    "SELECT s.lane, s.queue, c.key FROM lanes s CROSS JOIN LATERAL (SELECT l.key FROM live l "
+    "SELECT s.lane, s.queue, c.key, c.place FROM lanes s CROSS JOIN LATERAL (SELECT l.key, l.place "
+    "FROM live l "
     "WHERE l.lane = s.lane AND l.place <= $2::bigint AND l.state + 0 IN (0, 2) AND "
     "l.run_at <= $1::bigint ORDER BY l.place, l.key LIMIT 1) c "
     "WHERE NOT EXISTS(SELECT 1 FROM queues q WHERE q.queue = s.queue AND q.paused)"};
+constexpr int kShare = 20;  // a poll may take this part of the time
 
 }  // namespace
 
@@ -54,8 +58,11 @@ Duration Listener::tick() {
     }
     hear();
     if (next_poll_.passed()) {
-      next_poll_ = Deadline::after(options_.poll_every);
+      SteadyPoint begun = parts_.clock.steady();
       look_for_stale_work();
+      // While the server cannot clean up, the way to the first due task grows long.
+      auto took = std::chrono::duration_cast<Duration>(parts_.clock.steady() - begun);
+      next_poll_ = Deadline::after(std::max(options_.poll_every, took * kShare));
     }
     return Duration(0);
   } catch (const Failure& failure) {
@@ -74,26 +81,29 @@ void Listener::hear() {
     if (!news || news->everything)
       parts_.feed.reset();
     else
-      parts_.feed.publish(std::move(news->change));
+      parts_.feed.publish(std::move(news->effects));
   }
 }
 
 // What stood first in its lane at two looks is told again: its news may have been lost with the
-// process that was to take it.
+// process that was to take it. Claims are told where the first one of each queue stands.
 void Listener::look_for_stale_work() {
   TimePoint now = parts_.clock.now();
   Rows rows = connection_->query(kHeads, Parameters::of(now, order_of(now, -limits::kPriorityMax)));
   std::map<LaneId, TaskKey> heads;
-  Change stale;
+  Effects found;
   for (int i = 0; i < rows.size(); ++i) {
     LaneId lane = rows.integer(i, 0);
+    std::string queue(rows.text(i, 1));
     TaskKey key{rows.integer(i, 2)};
+    auto [lowest, first] = found.places.try_emplace(queue, rows.integer(i, 3));
+    lowest->second = std::min(lowest->second, rows.integer(i, 3));
     heads[lane] = key;
     if (auto before = heads_.find(lane); before != heads_.end() && before->second == key)
-      stale.queues.emplace_back(rows.text(i, 1));
+      found.change.queues.push_back(std::move(queue));
   }
   heads_ = std::move(heads);
-  parts_.feed.publish(std::move(stale));
+  parts_.feed.publish(std::move(found));
 }
 
 }  // namespace opscore::postgres

@@ -37,10 +37,17 @@ std::string channel_of(const std::string& schema) {
   return channel.size() < 64 ? channel : "opscore:" + to_hex(sha256(schema)).substr(0, 40);
 }
 
-std::string encode_news(const std::string& origin, const Change& change) {
+std::string encode_news(const std::string& origin, const Effects& effects) {
+  const Change& change = effects.change;
   if (change.queues.empty() && change.tasks.empty() && change.sessions.empty()) return {};
   std::string news = origin + ';';
-  for (size_t i = 0; i < change.queues.size(); ++i) news += (i > 0 ? "," : "") + change.queues[i];
+  for (size_t i = 0; i < change.queues.size(); ++i) {
+    news += (i > 0 ? "," : "") + change.queues[i];
+    auto place = effects.places.find(change.queues[i]);
+    if (place == effects.places.end()) continue;
+    news += ':';
+    append_number(news, place->second);
+  }
   news += ';';
   auto keys = change.tasks;
   std::sort(keys.begin(), keys.end());
@@ -68,15 +75,20 @@ std::optional<News> decode_news(std::string_view text) {
     return news;
   }
   auto queues = cut(text, ';'), tasks = cut(text, ';'), sessions = text;
-  while (!queues.empty()) news.change.queues.emplace_back(cut(queues, ','));
   int64_t key = 0, number = 0;
+  while (!queues.empty()) {
+    std::string_view place = cut(queues, ',');
+    std::string name(cut(place, ':'));
+    if (!place.empty() && !read_number(place, news.effects.places[name])) return std::nullopt;
+    news.effects.change.queues.push_back(std::move(name));
+  }
   while (!tasks.empty()) {
     if (!read_number(cut(tasks, ','), number)) return std::nullopt;
-    news.change.tasks.push_back(TaskKey{key += number});
+    news.effects.change.tasks.push_back(TaskKey{key += number});
   }
   while (!sessions.empty()) {
     if (!read_number(cut(sessions, ','), number)) return std::nullopt;
-    news.change.sessions.push_back(SessionId{number});
+    news.effects.change.sessions.push_back(SessionId{number});
   }
   return news;
 }

@@ -10,6 +10,7 @@
 #include "opscore/store/postgres/lanes.h"
 #include "opscore/store/postgres/partitions.h"
 #include "opscore/store/postgres/readers.h"
+#include "opscore/store/postgres/settings_rows.h"
 #include "opscore/store/postgres/writers.h"
 #include "opscore/store/store.h"
 
@@ -20,7 +21,9 @@ struct Parts {
   Random& random;
   Log& log;
   Feed& feed;
+  Floors& floors;
   Lanes& lanes;
+  SettingsCache& settings;
   Home& home;
   Partitions& partitions;
   Writers& writers;
@@ -28,9 +31,18 @@ struct Parts {
   Duration timeout;
 };
 
+// What callers share transactions for: new tasks; the end of what ran well; all other plans.
+std::unique_ptr<Writers::Shared> make_inserting(Parts& parts);
+std::unique_ptr<Writers::Shared> make_completing(Parts& parts);
+std::unique_ptr<Writers::Shared> make_changing(Parts& parts);
+
 class PostgresTasks final : public TaskStore {
  public:
-  explicit PostgresTasks(Parts& parts) : parts_(parts) {}
+  explicit PostgresTasks(Parts& parts)
+      : parts_(parts),
+        inserting_(make_inserting(parts)),
+        completing_(make_completing(parts)),
+        changing_(make_changing(parts)) {}
   std::vector<InsertResult> insert(std::vector<InsertItem> items, InsertMode mode) override;
   ClaimResult claim(const ClaimRequest& request) override;
   std::vector<Applied> apply(std::vector<Plan> plans) override;
@@ -47,6 +59,7 @@ class PostgresTasks final : public TaskStore {
   static constexpr Duration kLookAtDaysEvery = std::chrono::minutes(10);
   void drop_days(const Retention& retention) OPSCORE_REQUIRES(prune_mutex_);
   Parts& parts_;
+  const std::unique_ptr<Writers::Shared> inserting_, completing_, changing_;
   Mutex prune_mutex_;                                      // guards what follows
   TaskKey pruned_up_to_ OPSCORE_GUARDED_BY(prune_mutex_);  // where the next prune() goes on
   std::optional<SteadyPoint> dropped_at_ OPSCORE_GUARDED_BY(prune_mutex_);

@@ -69,8 +69,8 @@ class PostgresStore final : public Store {
                   options.write_connections,
                   options.batch}),
         readers_(routes.pooled, options.read_connections),
-        parts_{clock, random,      log,      feed_,    lanes_,
-               home_, partitions_, writers_, readers_, options.timeout},
+        parts_{clock,     random, log,         feed_,    floors_,  lanes_,
+               settings_, home_,  partitions_, writers_, readers_, options.timeout},
         listener_(parts_, {routes.direct, channel_of(options.schema), origin_, options.poll_every}),
         housekeeping_(parts_, patient(routes.direct), options.vacuum_every) {
     listener_.start();
@@ -91,8 +91,10 @@ class PostgresStore final : public Store {
   const IdCodec ids_;
   const std::string identity_;
   const std::string origin_;
-  Feed feed_;
+  Floors floors_;
+  Feed feed_{floors_};
   Lanes lanes_;
+  SettingsCache settings_;
   Home home_;
   Partitions partitions_;
   Writers writers_;

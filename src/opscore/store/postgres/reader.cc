@@ -239,15 +239,11 @@ std::vector<QueueStats> PostgresReader::queues() {
       queue.dead = finished.integer(i, 2);
       queue.cancelled = finished.integer(i, 3);
     }
-    connection.set_up_transaction();
-    SettingsQuery query = send_settings(connection);
-    connection.sync();
-    const Settings settings_now = read_settings(connection, query);
-    for (const auto& [name, settings] : settings_now.queues) {
+    const KnownSettings known = decode_settings(connection.query(settings_statement()));
+    for (const auto& [name, settings] : known.settings.queues) {
       stats[name].paused = settings.paused;
       stats[name].limits = settings.limits;
     }
-    connection.clear();
     std::vector<QueueStats> listed;
     for (auto& [name, queue] : stats) {
       queue.name = name;

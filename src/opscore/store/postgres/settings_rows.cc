@@ -3,11 +3,14 @@
 namespace opscore::postgres {
 namespace {
 
-constexpr Statement kPaused{"settings_paused", "SELECT queue FROM queues WHERE paused"};
-constexpr Statement kLimits{"settings_limits",
-                            "SELECT queue, chosen, max_pending, concurrency, max_input_bytes "
-                            "FROM queue_limits"};
-constexpr Statement kActors{"settings_actors", "SELECT type, concurrency FROM actor_limits"};
+constexpr Statement kSettings{
+    "settings",
+    "SELECT 2, queue, chosen, max_pending, concurrency, max_input_bytes FROM queue_limits "
+    "UNION ALL SELECT 0, '', false, version, NULL, NULL FROM settings "
+    "UNION ALL SELECT 1, queue, false, NULL, NULL, NULL FROM queues WHERE paused "
+    "UNION ALL SELECT 3, type, false, concurrency, NULL, NULL FROM actor_limits"};
+constexpr Statement kExpectSame{"expect_settings", "SELECT settings_are($1::bigint)"};
+constexpr Statement kRaise{"raise_settings_version", "UPDATE settings SET version = version + 1"};
 constexpr Statement kClear[] = {{"clear_queues", "DELETE FROM queues"},
                                 {"clear_queue_limits", "DELETE FROM queue_limits"},
                                 {"clear_actor_limits", "DELETE FROM actor_limits"}};
@@ -30,35 +33,37 @@ void save_limits(Transaction& transaction, const std::string& queue, const Queue
 
 }  // namespace
 
-template <class Sender>
-SettingsQuery send_settings(Sender& sender) {
-  return {sender.send(kPaused, {}), sender.send(kLimits, {}), sender.send(kActors, {})};
+const Statement& settings_statement() {
+  return kSettings;
 }
 
-template <class Sender>
-Settings read_settings(Sender& sender, const SettingsQuery& query) {
-  Settings settings;
-  const Rows& paused = sender.rows(query.paused);
-  for (int i = 0; i < paused.size(); ++i)
-    settings.queues[std::string(paused.text(i, 0))].paused = true;
-  const Rows& limits = sender.rows(query.limits);
-  for (int i = 0; i < limits.size(); ++i) {
-    LayeredLimits& layers = settings.queues[std::string(limits.text(i, 0))].limits;
-    (limits.integer(i, 1) != 0 ? layers.chosen : layers.configured) =
-        QueueLimits{limit(limits, i, 2), limit(limits, i, 3), limit(limits, i, 4)};
+KnownSettings decode_settings(const Rows& rows) {
+  KnownSettings known;
+  Settings& settings = known.settings;
+  for (int i = 0; i < rows.size(); ++i) {
+    std::string name(rows.text(i, 1));
+    switch (rows.integer(i, 0)) {
+      case 0:
+        known.version = rows.integer(i, 3);
+        break;
+      case 1:
+        settings.queues[name].paused = true;
+        break;
+      case 2: {
+        LayeredLimits& layers = settings.queues[name].limits;
+        (rows.integer(i, 2) != 0 ? layers.chosen : layers.configured) =
+            QueueLimits{limit(rows, i, 3), limit(rows, i, 4), limit(rows, i, 5)};
+        break;
+      }
+      default:
+        settings.actor_concurrency[name] = rows.integer(i, 3);
+    }
   }
-  const Rows& actors = sender.rows(query.actors);
-  for (int i = 0; i < actors.size(); ++i)
-    settings.actor_concurrency[std::string(actors.text(i, 0))] = actors.integer(i, 1);
-  return settings;
+  return known;
 }
-
-template SettingsQuery send_settings(Transaction&);
-template SettingsQuery send_settings(Connection&);
-template Settings read_settings(Transaction&, const SettingsQuery&);
-template Settings read_settings(Connection&, const SettingsQuery&);
 
 void save_settings(Transaction& transaction, const Settings& settings) {
+  transaction.send(kRaise);
   for (const Statement& statement : kClear) transaction.send(statement);
   for (const auto& [queue, set] : settings.queues) {
     if (set.paused) transaction.send(kPause, Parameters::of(queue));
@@ -67,6 +72,26 @@ void save_settings(Transaction& transaction, const Settings& settings) {
   }
   for (const auto& [type, concurrency] : settings.actor_concurrency)
     transaction.send(kActor, Parameters::of(type, concurrency));
+}
+
+std::shared_ptr<const KnownSettings> SettingsCache::of(Transaction& transaction) {
+  if (!transaction.again()) {
+    MutexLock lock(mutex_);
+    if (known_) return known_;
+  }
+  auto read = std::make_shared<const KnownSettings>(
+      decode_settings(transaction.outside().query(kSettings)));
+  MutexLock lock(mutex_);
+  return known_ = read;
+}
+
+void SettingsCache::forget() {
+  MutexLock lock(mutex_);
+  known_.reset();
+}
+
+void expect_same(Transaction& transaction, const KnownSettings& known) {
+  transaction.send(kExpectSame, Parameters::of(known.version));
 }
 
 }  // namespace opscore::postgres

@@ -60,9 +60,8 @@ Attempt ended_attempt(const Plan& plan) {
 
 }  // namespace
 
-void note_room(Transaction& transaction, const Settings& settings, const std::string& queue) {
-  if (settings.of_queue(queue).limits.in_force(&QueueLimits::concurrency) != kUnlimited)
-    transaction.note_due(queue, 0);
+void note_room(Transaction& transaction, const KnownSettings& settings, const std::string& queue) {
+  if (settings.limits_concurrency(queue)) transaction.note_room(queue);
 }
 
 void post_rows(Transaction& transaction, const Plan& plan) {
@@ -79,9 +78,9 @@ void TaskImages::load(const std::vector<TaskKey>& keys) {
 }
 
 void TaskImages::load_live(const std::vector<TaskKey>& keys) {
-  SettingsQuery query = send_settings(transaction_);
+  size_t settings = transaction_.send(settings_statement());
   Rows rows = transaction_.query(kLock, Parameters::of(Array::keys(keys)));
-  settings_ = read_settings(transaction_, query);
+  settings_ = decode_settings(transaction_.rows(settings));
   for (int i = 0; i < rows.size(); ++i) {
     LiveRow row = decode_live(rows, i);
     Image& image = images_[row.key];
@@ -224,7 +223,8 @@ void TaskImages::run_again(const Plan& plan, Image& image) {
   if (plan.edited_input)
     transaction_.send(kInsertInput,
                       Parameters::of(plan.key, int64_t{plan.live.edits}, *plan.edited_input));
-  transaction_.note_queue(queue_of(image), plan.next);
+  transaction_.note_queue(queue_of(image), plan.next,
+                          order_of(plan.live.run_at, image.live->priority));
   add_events(plan);
 }
 

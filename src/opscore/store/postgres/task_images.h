@@ -12,7 +12,7 @@
 namespace opscore::postgres {
 
 // What ends makes room in a queue with a limit.
-void note_room(Transaction& transaction, const Settings& settings, const std::string& queue);
+void note_room(Transaction& transaction, const KnownSettings& settings, const std::string& queue);
 // What a plan that was applied leaves in the outbox.
 void post_rows(Transaction& transaction, const Plan& plan);
 
@@ -63,7 +63,7 @@ class TaskImages {
 
   Parts& parts_;
   Transaction& transaction_;
-  Settings settings_;
+  KnownSettings settings_;
   std::map<TaskKey, Image> images_;
   std::map<LaneId, Lane> lanes_;
   std::map<TaskKey, TaskOptions> options_;

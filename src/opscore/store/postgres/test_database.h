@@ -46,7 +46,7 @@ class TestDatabase {
       DO $$ DECLARE t record; BEGIN
         FOR t IN SELECT c.oid::regclass AS name FROM pg_class c
             WHERE c.relnamespace = current_schema::regnamespace AND c.relkind = 'r'
-            AND c.relname NOT IN ('meta', 'migrations') LOOP
+            AND c.relname NOT IN ('meta', 'migrations', 'settings') LOOP
           EXECUTE 'DELETE FROM ' || t.name;
         END LOOP;
         PERFORM setval(c.oid::regclass, 1, false) FROM pg_class c

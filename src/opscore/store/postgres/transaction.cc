@@ -1,5 +1,7 @@
 #include "opscore/store/postgres/transaction.h"
 
+#include <algorithm>
+
 #include "opscore/store/postgres/news.h"
 
 namespace opscore::postgres {
@@ -46,10 +48,12 @@ Rows Transaction::query(const Statement& statement, const Parameters& parameters
   return rows(index);
 }
 
-void Transaction::note_queue(const std::string& queue, State state) {
+void Transaction::note_queue(const std::string& queue, State state, int64_t place) {
   // What is scheduled is news, too: it may be due before anything that waiters know of.
-  if (state == State::pending || state == State::scheduled)
-    due_[queue] += state == State::pending ? 1 : 0;
+  if (state != State::pending && state != State::scheduled) return;
+  due_[queue] += state == State::pending ? 1 : 0;
+  auto [lowest, first] = effects_.places.try_emplace(queue, place);
+  lowest->second = std::min(lowest->second, place);
 }
 
 void Transaction::count(const std::string& queue, State state, int64_t by) {
@@ -74,7 +78,7 @@ void Transaction::send_outbox() {
 
 void Transaction::send_effects() {
   for (const auto& [queue, due] : due_) {
-    change_.queues.push_back(queue);
+    effects_.change.queues.push_back(queue);
     if (options_.announce && due > 0)
       post({0, OutboxRow::Kind::token, queue, std::to_string(due), {}, now_});
   }
@@ -88,14 +92,16 @@ void Transaction::send_effects() {
     cancelled.add(counts.cancelled);
   }
   if (queues.size() > 0) send(kCount, Parameters::of(queues, completed, failed, cancelled));
-  std::string news = encode_news(options_.origin, change_);
+  std::string news = encode_news(options_.origin, effects_);
   if (!news.empty()) send(kNotify, Parameters::of(channel_of(options_.schema), news));
 }
 
 void Transaction::commit() {
+  if (ended_) return;
   send_effects();
   if (begun_) {
-    if (wrote_) send(kMark, Parameters::of(mark_.writer, mark_.number));
+    marked_ = wrote_;
+    if (wrote_ && !marks_itself_) send(kMark, Parameters::of(mark_.writer, mark_.number));
     connection_.send(kCommit);
     commit_sent_ = wrote_;
     connection_.sync();
@@ -105,11 +111,11 @@ void Transaction::commit() {
 
 void Transaction::rollback_to_start() {
   rollback();
-  begun_ = wrote_ = ended_ = false;
+  begun_ = wrote_ = ended_ = marks_itself_ = marked_ = false;
   due_.clear();
   counts_.clear();
   outbox_.clear();
-  change_ = {};
+  effects_ = {};
 }
 
 void Transaction::rollback() {

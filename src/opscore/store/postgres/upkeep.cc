@@ -16,7 +16,7 @@ constexpr Statement kPromote{
     "$2::bigint "
     "AND l.state + 0 = 0 ORDER BY l.run_at LIMIT $3::bigint) c ORDER BY c.run_at LIMIT $3::bigint) "
     "UPDATE live l SET state = 2, later = false WHERE l.key = ANY(ARRAY(SELECT key FROM due)) "
-    "AND l.state + 0 = 0 RETURNING l.lane"};
+    "AND l.state + 0 = 0 RETURNING l.lane, l.place"};
 constexpr Statement kNextDue{
     "next_scheduled",
     "SELECT min(c.run_at) FROM unnest($1::bigint[]) s(lane) CROSS JOIN LATERAL (SELECT l.run_at "
@@ -85,7 +85,8 @@ Promoted PostgresTasks::promote(size_t limit) {
     Rows rows = transaction.query(
         kPromote, Parameters::of(lanes, transaction.now(), static_cast<int64_t>(limit)));
     for (int i = 0; i < rows.size(); ++i)
-      transaction.note_due(parts_.lanes.lane(transaction, rows.integer(i, 0)).queue, 1);
+      transaction.note_queue(parts_.lanes.lane(transaction, rows.integer(i, 0)).queue,
+                             State::pending, rows.integer(i, 1));
     promoted.tasks = static_cast<size_t>(rows.size());
     Rows next = transaction.query(kNextDue, Parameters::of(lanes));
     promoted.next_due_at = next.optional_time(0, 0);
@@ -199,9 +200,7 @@ void PostgresTasks::change_settings(const std::function<void(Settings&)>& change
   parts_.writers.run("change settings", [&](Transaction& transaction) {
     parts_.lanes.load(transaction.outside());
     transaction.query(kHoldSettings);
-    SettingsQuery query = send_settings(transaction);
-    transaction.flush();
-    const Settings before = read_settings(transaction, query);
+    const Settings before = decode_settings(transaction.query(settings_statement())).settings;
     Settings next = before;
     change(next);
     next.forget_defaults();

@@ -23,20 +23,24 @@ constexpr int kAttempts = 20;
 
 struct Writers::Job {
   const char* what;
-  SharedWork shared = nullptr;
-  void* context = nullptr;
+  Shared* shared = nullptr;
   void* task = nullptr;
   const std::function<void(Transaction&)>* alone = nullptr;
+  const Recall* recall = nullptr;
   size_t items = 1;
   Deadline deadline;
   enum class State : uint8_t { waiting, taken, done } state = State::waiting;
   std::optional<Error> error;
   ConditionVariable changed;
 
-  bool goes_with(const Job& other) const {
-    return shared != nullptr && shared == other.shared && context == other.context;
-  }
+  bool goes_with(const Job& other) const { return shared != nullptr && shared == other.shared; }
 };
+
+std::vector<void*> Writers::tasks_of(const std::vector<Job*>& batch) {
+  std::vector<void*> tasks;
+  for (const Job* job : batch) tasks.push_back(job->task);
+  return tasks;
+}
 
 Writers::Writers(const Clock& clock, Random& random, Log& log, Feed& feed, WritersOptions options)
     : clock_(clock), log_(log), feed_(feed), options_(std::move(options)) {
@@ -55,16 +59,18 @@ Writers::~Writers() {
   }
 }
 
-void Writers::run(const char* what, const std::function<void(Transaction&)>& work) {
-  Job job{.what = what, .alone = &work, .deadline = Deadline::after(options_.connect.timeout)};
+void Writers::run(const char* what, const std::function<void(Transaction&)>& work,
+                  const Recall& recall) {
+  Job job{.what = what,
+          .alone = &work,
+          .recall = &recall,
+          .deadline = Deadline::after(options_.connect.timeout)};
   wait_for(job);
 }
 
-void Writers::run_shared(const char* what, SharedWork work, void* context, void* task,
-                         size_t items) {
+void Writers::run_shared(const char* what, Shared& work, void* task, size_t items) {
   Job job{.what = what,
-          .shared = work,
-          .context = context,
+          .shared = &work,
           .task = task,
           .items = items,
           .deadline = Deadline::after(options_.connect.timeout)};
@@ -152,31 +158,42 @@ void Writers::perform(Slot& slot, const std::vector<Job*>& batch) {
   }
 }
 
+void Writers::act(Transaction& transaction, const std::vector<Job*>& batch) {
+  Job& first = *batch.front();
+  if (first.shared == nullptr) return (*first.alone)(transaction);
+  first.shared->act(transaction, tasks_of(batch));
+}
+
+void Writers::recall(Slot& slot, const std::vector<Job*>& batch) {
+  Job& first = *batch.front();
+  Mark mark{slot.mark.writer, slot.mark.number + 1};
+  if (first.shared != nullptr)
+    first.shared->recall(*slot.connection, mark, tasks_of(batch));
+  else if (*first.recall)
+    (*first.recall)(*slot.connection, mark);
+}
+
 void Writers::attempt(Slot& slot, const std::vector<Job*>& batch, Deadline deadline) {
   for (int tries = 1;; ++tries) {
     connect(slot, deadline);
     Transaction transaction(*slot.connection, {slot.mark.writer, slot.mark.number + 1},
-                            options_.transaction, clock_.now());
+                            options_.transaction, clock_.now(), tries > 1);
+    bool acted = false;  // and knows what came of it
     try {
-      if (batch.front()->shared != nullptr) {
-        std::vector<void*> tasks;
-        for (Job* job : batch) tasks.push_back(job->task);
-        batch.front()->shared(batch.front()->context, transaction, tasks);
-      } else {
-        (*batch.front()->alone)(transaction);
-      }
+      act(transaction, batch);
+      acted = true;
       transaction.commit();
-      ++slot.mark.number;
+      slot.mark.number += transaction.marked();
       slot.backoff.reset();
       transactions_.fetch_add(1, std::memory_order_relaxed);
-      feed_.publish(transaction.take_change());
+      feed_.publish(transaction.take_effects());
       return;
     } catch (const Failure& failure) {
       if (failure.kind() == Failure::Kind::lost) {
         transaction.forget_connection();
         slot.connection.reset();
-        if (transaction.commit_sent() && committed(slot, deadline)) {
-          feed_.publish(transaction.take_change());
+        if (transaction.commit_sent() && committed(slot, deadline, acted ? nullptr : &batch)) {
+          feed_.publish(transaction.take_effects());
           return;
         }
         if (deadline.passed()) throw;
@@ -208,8 +225,9 @@ void Writers::connect(Slot& slot, Deadline deadline) {
   }
 }
 
-// Whether the transaction whose COMMIT nobody answered is there.
-bool Writers::committed(Slot& slot, Deadline deadline) {
+// Whether the transaction whose COMMIT nobody answered is there. If so, and the batch does not know
+// what it did, it is told.
+bool Writers::committed(Slot& slot, Deadline deadline, const std::vector<Job*>* unanswered) {
   for (;;) {
     try {
       connect(slot, deadline);
@@ -218,6 +236,7 @@ bool Writers::committed(Slot& slot, Deadline deadline) {
       bool happened = rows.size() == 1 && rows.integer(0, 0) == slot.mark.number + 1;
       log_.info("a connection to PostgreSQL was cut during COMMIT; the transaction {}",
                 happened ? "had happened" : "had not happened and is done again");
+      if (happened && unanswered != nullptr) recall(slot, *unanswered);
       slot.mark.number += happened ? 1 : 2;
       return happened;
     } catch (const Failure& failure) {

@@ -38,13 +38,24 @@ class Writers {
   // How many have been committed.
   uint64_t transactions() const { return transactions_.load(std::memory_order_relaxed); }
 
-  // In a transaction of its own. Throws Error{unavailable} when it could not be done in time.
-  void run(const char* what, const std::function<void(Transaction&)>& work);
+  // Tells what a transaction did that had committed by itself, and whose answer was lost: what it
+  // wrote has the xmin that its row in writers has.
+  using Recall = std::function<void(Connection&, Mark)>;
 
-  // In a transaction with others that ask for the same work. `task` is handed to it; when one of
-  // several tasks is refused, each is done by itself.
-  using SharedWork = void (*)(void* context, Transaction&, std::span<void* const> tasks);
-  void run_shared(const char* what, SharedWork work, void* context, void* task, size_t items);
+  // In a transaction of its own. Throws Error{unavailable} when it could not be done in time.
+  void run(const char* what, const std::function<void(Transaction&)>& work,
+           const Recall& recall = {});
+
+  // What callers share transactions for.
+  class Shared {
+   public:
+    virtual ~Shared() = default;
+    // Several tasks at once; when it is refused, each is done by itself.
+    virtual void act(Transaction& transaction, std::span<void* const> tasks) = 0;
+    virtual void recall(Connection&, Mark, std::span<void* const>) {}
+  };
+  // `task` is handed to the work, beside those of others.
+  void run_shared(const char* what, Shared& work, void* task, size_t items);
 
  private:
   struct Job;
@@ -55,13 +66,16 @@ class Writers {
     Backoff backoff;
     bool taken = false;
   };
+  void act(Transaction& transaction, const std::vector<Job*>& batch);
+  void recall(Slot& slot, const std::vector<Job*>& batch);
   void wait_for(Job& job);
+  static std::vector<void*> tasks_of(const std::vector<Job*>& batch);
   std::vector<Job*> take_batch() OPSCORE_REQUIRES(mutex_);
   void lead(Slot& slot, const std::vector<Job*>& batch);
   void perform(Slot& slot, const std::vector<Job*>& batch);
   void attempt(Slot& slot, const std::vector<Job*>& batch, Deadline deadline);
   void connect(Slot& slot, Deadline deadline);
-  bool committed(Slot& slot, Deadline deadline);
+  bool committed(Slot& slot, Deadline deadline, const std::vector<Job*>* unanswered);
 
   const Clock& clock_;
   Log& log_;

@@ -46,11 +46,8 @@ Identity prepare(const Routes& routes, const PostgresOptions& options) {
                                            connection.server_version() / 10000));
   if (options.migrate)
     apply_migrations(connection, options.schema);
-  else if (schema_version(connection, options.schema) < migrations().back().version)
-    throw Error(Errc::invalid,
-                fmt::format("schema '{}' of PostgreSQL is older than this opscore; migrate it "
-                            "first",
-                            options.schema));
+  else
+    check_schema(connection, options.schema);
   return load_identity(connection);
 }
 
@@ -123,8 +120,8 @@ std::unique_ptr<Store> open_postgres_store(const Clock& clock, Random& random, L
 MigrationStatus postgres_migration_status(const PostgresOptions& options) {
   Routes routes = routes_of(options);
   Connection connection(patient(routes.direct), Deadline::after(options.timeout));
-  MigrationStatus status;
-  status.version = schema_version(connection, options.schema);
+  MigrationStatus status{
+      schema_version(connection, options.schema), migrations().back().version, {}};
   for (const Migration& migration : migrations())
     if (migration.version > status.version)
       status.pending.push_back({migration.version, migration.name, migration.sql});
@@ -132,10 +129,11 @@ MigrationStatus postgres_migration_status(const PostgresOptions& options) {
 }
 
 MigrationStatus migrate_postgres(const PostgresOptions& options) {
+  MigrationStatus status = postgres_migration_status(options);
   Routes routes = routes_of(options);
   Connection connection(patient(routes.direct), Deadline::after(options.timeout));
   apply_migrations(connection, options.schema);
-  return {schema_version(connection, options.schema), {}};
+  return status;
 }
 
 void drop_postgres_schema(const PostgresOptions& options) {

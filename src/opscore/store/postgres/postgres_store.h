@@ -12,6 +12,7 @@
 
 #include "opscore/base/log.h"
 #include "opscore/base/random.h"
+#include "opscore/store/migration.h"
 #include "opscore/store/store.h"
 
 namespace opscore {
@@ -33,22 +34,14 @@ struct PostgresOptions {
   bool announce = false;  // token rows in the outbox for queues with new due tasks
 };
 
-// `clock`, `random` and `log` must outlive the store. Throws Error: invalid (the URL; a newer or,
-// without `migrate`, an older schema), unavailable, corrupt.
+// `clock`, `random` and `log` must outlive the store. Throws Error: invalid (the URL; an older
+// schema, without `migrate`; a newer one that says it is not for this program), unavailable,
+// corrupt.
 std::unique_ptr<Store> open_postgres_store(const Clock& clock, Random& random, Log& log,
                                            const PostgresOptions& options);
 
-struct PendingMigration {
-  int version = 0;
-  std::string name;
-  std::string sql;
-};
-struct MigrationStatus {
-  int version = 0;  // of the schema; 0: there is none
-  std::vector<PendingMigration> pending;
-};
 MigrationStatus postgres_migration_status(const PostgresOptions& options);
-// Applies what is pending. Concurrent runs wait for each other.
+// Applies what is pending: that. Concurrent runs wait for each other.
 MigrationStatus migrate_postgres(const PostgresOptions& options);
 // Deletes everything. For benches and tests.
 void drop_postgres_schema(const PostgresOptions& options);

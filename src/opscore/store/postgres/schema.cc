@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <cstring>
 
 namespace opscore::postgres {
@@ -13,7 +14,9 @@ constexpr Statement kHasVersions{
     "tablename = 'migrations')"};
 constexpr Statement kHasSchema{
     "has_schema", "SELECT EXISTS(SELECT 1 FROM pg_namespace WHERE nspname = $1::text)"};
-constexpr Statement kVersion{"version", "SELECT coalesce(max(version), 0) FROM migrations"};
+constexpr Statement kVersion{
+    "version",
+    "SELECT coalesce(max(version), 0), coalesce(max(compatible_since), 0) FROM migrations"};
 constexpr Statement kMeta{"meta", "SELECT value FROM meta WHERE name = $1::text"};
 
 std::string load_meta(Connection& connection, const char* name) {
@@ -24,7 +27,23 @@ std::string load_meta(Connection& connection, const char* name) {
   return std::string(rows.text(0, 0));
 }
 
+int known_version() {
+  return migrations().back().version;
+}
+
 }  // namespace
+
+int compatible_since(const Migration& migration) {
+  constexpr std::string_view kMark = "-- compatible since ";
+  const std::string_view sql = migration.sql;
+  size_t at = sql.find(kMark);
+  int since = migration.version;
+  if (at != sql.npos) {
+    at += kMark.size();
+    std::from_chars(sql.data() + at, sql.data() + sql.size(), since);
+  }
+  return since;
+}
 
 std::string quote_identifier(const std::string& identifier) {
   std::string out = "\"";
@@ -34,18 +53,29 @@ std::string quote_identifier(const std::string& identifier) {
 
 int schema_version(Connection& connection, const std::string& schema) {
   if (connection.query(kHasVersions, Parameters::of(schema)).integer(0, 0) == 0) return 0;
-  auto version = static_cast<int>(connection.query(kVersion).integer(0, 0));
-  if (version > migrations().back().version)
+  Rows rows = connection.query(kVersion);
+  auto version = static_cast<int>(rows.integer(0, 0));
+  if (rows.integer(0, 1) > known_version())
     throw Error(Errc::invalid,
                 fmt::format("open schema '{}' of PostgreSQL: it was written by a newer opscore "
-                            "(version {}, this one knows up to {}); use that version or a later "
-                            "one. Nothing was changed",
-                            schema, version, migrations().back().version));
+                            "(version {}, which takes one that knows {}; this one knows up to {}); "
+                            "use that version or a later one. Nothing was changed",
+                            schema, version, rows.integer(0, 1), known_version()));
   return version;
 }
 
+void check_schema(Connection& connection, const std::string& schema) {
+  const int version = schema_version(connection, schema);
+  if (version >= known_version()) return;
+  std::string has = version == 0 ? "does not exist yet" : fmt::format("has version {}", version);
+  throw Error(Errc::invalid,
+              fmt::format("schema '{}' of PostgreSQL {}, and this opscore works with version {}\n"
+                          "  run: opscore migrate",
+                          schema, has, known_version()));
+}
+
 void apply_migrations(Connection& connection, const std::string& schema) {
-  if (schema_version(connection, schema) == migrations().back().version) return;
+  if (schema_version(connection, schema) >= known_version()) return;
   // One lock for all schemas: two that are made at once would trip over the catalogue of the
   // server.
   connection.execute("SELECT pg_advisory_lock(hashtext('opscore:migrate'), 0)");
@@ -53,12 +83,13 @@ void apply_migrations(Connection& connection, const std::string& schema) {
     connection.execute(fmt::format("CREATE SCHEMA {}", quote_identifier(schema)));
   connection.execute(
       "CREATE TABLE IF NOT EXISTS migrations(version int PRIMARY KEY, name text NOT NULL, "
-      "applied_at timestamptz NOT NULL DEFAULT now())");
+      "compatible_since int NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())");
   for (const Migration& migration : migrations()) {
     if (migration.version <= schema_version(connection, schema)) continue;
-    connection.execute(
-        fmt::format("BEGIN; {} INSERT INTO migrations(version, name) VALUES({}, '{}'); COMMIT",
-                    migration.sql, migration.version, migration.name));
+    connection.execute(fmt::format(
+        "BEGIN; {} INSERT INTO migrations(version, name, compatible_since) VALUES({}, '{}', {}); "
+        "COMMIT",
+        migration.sql, migration.version, migration.name, compatible_since(migration)));
   }
   connection.execute("SELECT pg_advisory_unlock(hashtext('opscore:migrate'), 0)");
 }

@@ -14,14 +14,22 @@ struct Migration {
   const char* name;
   const char* sql;
 };
-// Of this program, in order. Generated from migrations/*.sql.
+// Of this program, in order. Generated from migrations/*.sql. A comment `compatible since N` in one
+// says that programs that know version N, and not yet this one, go on working beside it.
 std::span<const Migration> migrations();
+
+// Since which version programs can work with what it makes; its own when it does not say.
+int compatible_since(const Migration& migration);
 
 std::string quote_identifier(const std::string& identifier);
 
-// The version that the database has; 0: none yet. Throws Error{invalid} when it is newer than this
-// program knows.
+// The version that the database has; 0: none yet. A newer one than this program knows may be one it
+// can work with: every applied migration has left behind since which version programs can, so that
+// old and new processes run side by side during an upgrade. Throws Error{invalid} when it cannot.
 int schema_version(Connection& connection, const std::string& schema);
+
+// Throws Error{invalid} unless this program can work with it as it is.
+void check_schema(Connection& connection, const std::string& schema);
 
 // Brings the schema up to date. Concurrent calls, also of other processes, do it one after the
 // other.

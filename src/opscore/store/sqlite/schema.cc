@@ -11,6 +11,8 @@
 #include <iterator>
 #include <system_error>
 
+#include "opscore/store/sqlite/sqlite_store.h"
+
 namespace opscore::sqlite {
 namespace {
 
@@ -287,3 +289,21 @@ Identity load_identity(Connection& db) {
 }
 
 }  // namespace opscore::sqlite
+
+namespace opscore {
+
+MigrationStatus sqlite_migration_status(const std::string& path) {
+  using namespace sqlite;
+  MigrationStatus status{0, schema_version(), {}};
+  if (::access(path.c_str(), F_OK) == 0) {
+    check_file(path, true);
+    Connection db(path, OpenMode::reader);
+    status.version = static_cast<int>(checked_version(db));
+  }
+  for (int version = status.version; version < status.known; ++version)
+    status.pending.push_back(
+        {version + 1, fmt::format("{:04}", version + 1), kMigrations[version]});
+  return status;
+}
+
+}  // namespace opscore

@@ -9,6 +9,7 @@
 
 #include "opscore/base/log.h"
 #include "opscore/base/random.h"
+#include "opscore/store/migration.h"
 #include "opscore/store/store.h"
 
 namespace opscore {
@@ -27,5 +28,8 @@ struct SqliteOptions {
 // a database, fails its check), invalid (made by a newer opscore).
 std::unique_ptr<Store> open_sqlite_store(const Clock& clock, Random& random, Log& log,
                                          const SqliteOptions& options);
+
+// Of a data file, which may be missing and is not changed. Throws Error as above.
+MigrationStatus sqlite_migration_status(const std::string& path);
 
 }  // namespace opscore

@@ -1,10 +1,15 @@
 """Fixtures for the tests that run the real binary."""
 
 import contextlib
+import os
+import tempfile
+import uuid
 
 import pytest
 
+from harness.cluster import Cluster, psql
 from harness.server import BINARY, Server
+from harness.services import Services, provide
 
 
 def pytest_sessionstart(session):
@@ -56,3 +61,38 @@ def shared(tmp_path_factory):
         yield server.start()
     finally:
         server.clean_up()
+
+
+@pytest.fixture(scope="session")
+def services():
+    """Those of ./dev services; where nobody has started any, of this run only."""
+    if folder := os.environ.get("OPSCORE_SERVICES"):
+        yield Services(folder)
+        return
+    found = Services(tempfile.mkdtemp(prefix="opscore-e2e-"))
+    yield found
+    found.call("stop")  # and removes the folder
+
+
+@pytest.fixture(scope="session")
+def postgres(services):
+    """A PostgreSQL to use; the tests share it and may halt it, if they start it again."""
+    provide(services, "postgres")
+    yield services.env()["DATABASE_URL"]
+
+
+@pytest.fixture
+def new_cluster(tmp_path, postgres, request):
+    """Makes installations with a schema of their own; ends whatever the test leaves running."""
+    request.node.servers = []
+    with contextlib.ExitStack() as stack:
+
+        def make(toml="", environment=None):
+            schema = f"e2e_{uuid.uuid4().hex[:12]}"
+            stack.callback(psql, postgres, f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
+            cluster = Cluster(tmp_path / schema, postgres, schema, toml, environment)
+            stack.callback(cluster.clean_up)
+            request.node.servers = cluster.processes
+            return cluster
+
+        yield make

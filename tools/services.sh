@@ -11,6 +11,7 @@ usage: ./dev services COMMAND
 
   start [NAME...] start those of postgres, rabbitmq and redis that are named, else PostgreSQL and
                   RabbitMQ; what runs already is left alone
+  halt NAME...    end those that are named as a crash would; start takes up what they wrote
   stop            stop them all and remove everything they wrote
   status          what runs, where (exit code 1 when something that was started does not)
   env             KEY=value lines for the tests: DATABASE_URL, RABBITMQ_URL, RABBITMQ_MANAGEMENT_URL,
@@ -187,6 +188,14 @@ start() {
   for name in "$@"; do "start_$name"; done
 }
 
+halt() {
+  [[ -f $settings ]] || die "nothing was started here; run ./dev services start"
+  # shellcheck source=/dev/null
+  source "$settings"
+  local name
+  for name in "$@"; do "stop_$name"; done
+}
+
 stop() {
   [[ -d $folder ]] || return 0
   # shellcheck source=/dev/null
@@ -233,14 +242,20 @@ print_env() {
 
 command=${1:-}
 [[ $# -eq 0 ]] || shift
+check_names() {
+  local name
+  for name in "$@"; do
+    [[ $name =~ ^(postgres|rabbitmq|redis)$ ]] || die "no service '$name'; there are postgres, rabbitmq and redis"
+  done
+}
+
 case $command in
   start)
-    for name in "$@"; do
-      [[ $name =~ ^(postgres|rabbitmq|redis)$ ]] || die "no service '$name'; there are postgres, rabbitmq and redis"
-    done
+    check_names "$@"
     [[ $# -gt 0 ]] || set -- postgres rabbitmq
     start "$@" && status
     ;;
+  halt) check_names "$@" && halt "$@" ;;
   stop) stop ;;
   status) status ;;
   env) print_env ;;

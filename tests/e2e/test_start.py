@@ -103,11 +103,15 @@ def test_roles_refuse_sqlite(new_server):
         assert "PostgreSQL" in output and ".env" in output and "opscore.toml" in output
 
 
-def test_roles_say_what_this_build_lacks(new_server):
-    server = new_server(environment={"DATABASE_URL": "postgresql+asyncpg://u:pw@h/db"})
-    assert "PostgreSQL" in refused(server, role="api")
-    assert "pw" not in server.output().replace("asyncpg", "")
-    assert "PostgreSQL" in refused(server)
+def test_sqlalchemys_url_is_taken_and_its_password_is_never_shown(new_server):
+    url = "postgresql+asyncpg://u:hunter22@127.0.0.1:1/x"
+    server = new_server(environment={"DATABASE_URL": url})
+    shown = server.cli("config", "show").stdout
+    assert "asyncpg" in shown and "postgresql://u:***@127.0.0.1:1/x" in shown
+    server.launch("--require-store", role="api")
+    assert server.process.wait(15) == 1
+    assert "127.0.0.1" in server.output()
+    assert "hunter22" not in shown + server.output()
 
 
 def test_binding_elsewhere_needs_a_token(new_server):

@@ -56,11 +56,13 @@ void ParkingLot::start() {
 }
 
 void ParkingLot::stop() {
+  bool follows;
   {
     MutexLock lock(mutex_);
     stopped_ = true;
+    follows = waits_until_ != SteadyPoint{};
   }
-  service_.store().changes().interrupt();
+  if (follows) service_.store().changes().interrupt();
   watcher_.stop();
   MutexLock lock(mutex_);
   settled_.wait(lock, [this]() OPSCORE_REQUIRES(mutex_) { return looking_ == 0; });

@@ -53,6 +53,7 @@ HttpServerOptions edge_options(const ApiOptions& options) {
   edge.port = options.port;
   edge.listen_fd = options.listen_fd;
   edge.connections_max = options.connections_max;
+  edge.on_progress = options.on_progress;
   edge.header_timeout = edge.body_timeout = edge.write_timeout = options.client_timeout;
   return edge;
 }

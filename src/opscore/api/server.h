@@ -34,6 +34,7 @@ struct ApiOptions {
   std::vector<std::string> allowed_hosts;
   // For requests that arrive slowly, and answers and streams that are read slowly.
   Duration client_timeout = std::chrono::seconds(30);
+  std::function<void()> on_progress = [] {};  // the edge is alive; each second or more often
 };
 
 // Safe for concurrent use. start() and stop() are idempotent; it cannot be started again.

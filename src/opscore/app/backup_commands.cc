@@ -10,6 +10,7 @@
 #include "opscore/app/cli/exit_codes.h"
 #include "opscore/app/cli/progress_bar.h"
 #include "opscore/app/command_line.h"
+#include "opscore/app/config_value.h"
 #include "opscore/app/version.h"
 #include "opscore/base/json.h"
 #include "opscore/store/sqlite/backup.h"
@@ -64,9 +65,21 @@ int run_with_progress(const Config& config, bool json, const char* verb, const s
   }
 }
 
+// A database has a backup of its own kind, of which ours would be a bad copy.
+void refuse_postgresql(const Config& config, const std::string& instead) {
+  if (config.store.url.empty()) return;
+  throw Error(Errc::invalid,
+              fmt::format("this is for data files, and the store is {}\n  use PostgreSQL's own: "
+                          "{}\n  for a data file, name it with --data",
+                          mask_url(config.store.url), instead));
+}
+
 }  // namespace
 
 int run_backup(const Config& config, const std::string& file, bool json) {
+  refuse_postgresql(config,
+                    fmt::format("pg_dump --format=custom --schema={} --file=FILE \"$DATABASE_URL\"",
+                                config.store.schema));
   return run_with_progress(config, json, "backup", file,
                            [&](const BackupOptions& options, ProgressBar& bar) {
                              BackupFacts facts = make_backup(options);
@@ -79,6 +92,7 @@ int run_backup(const Config& config, const std::string& file, bool json) {
 }
 
 int run_restore(const Config& config, const std::string& file, bool json) {
+  refuse_postgresql(config, "pg_restore --clean --if-exists --dbname=\"$DATABASE_URL\" FILE");
   return run_with_progress(
       config, json, "restore", file, [&](const BackupOptions& options, ProgressBar& bar) {
         read_backup(file);  // before anything is made for it

@@ -27,8 +27,9 @@ CommandExit run_client(ClientCommand command, const CommandLine& line, const Con
   try {
     return command(context);
   } catch (const Error& error) {
-    // Another server's tasks are not in the file here.
-    bool may_read = reads_offline(line.command) && config.client.url.empty();
+    // The tasks of another server, or of PostgreSQL, are not in the file here.
+    bool may_read =
+        reads_offline(line.command) && config.client.url.empty() && config.store.url.empty();
     if (error.code() != Errc::unavailable || !may_read) throw;
     if (::access(config.store.path.c_str(), F_OK) != 0) throw;
   }
@@ -64,11 +65,9 @@ int run_config(const CommandLine& line, const Config& config) {
 int run_server(const CommandLine& line, const Config& config, const ConfigSources& sources,
                const AddActors& add_actors) {
   const std::string& command = line.command;
-  if (command == "up") return run_up(config, sources, line.run, add_actors);
-  if (command == "api") return run_api(config, line.run, add_actors);
-  if (command == "worker") return run_worker(config, line.run, add_actors);
-  if (command == "maintenance") return run_maintenance(config, line.run, add_actors);
-  if (command == "migrate") return run_migrate(config);
+  if (command == "up" || command == "api" || command == "worker" || command == "maintenance")
+    return run_role(sources.role, config, sources, line.run, add_actors);
+  if (command == "migrate") return run_migrate(config, line.migrate);
   if (command == "backup") return run_backup(config, line.file, line.json);
   if (command == "restore") return run_restore(config, line.file, line.json);
   if (command == "bench") {

@@ -94,7 +94,7 @@ class CommandTree {
       std::initializer_list<std::string_view> sections;
     };
     const Role roles[] = {{"up",
-                           "Run everything in one process, on a SQLite file",
+                           "Run everything in one process, on a SQLite file or PostgreSQL",
                            "opscore up --port 8080",
                            {"server.", "store.", "worker.", "log."}},
                           {"api",
@@ -115,6 +115,9 @@ class CommandTree {
       command->add_flag_callback(
           "--no-supervise", [this] { line_.run.supervise = false; },
           "Without the supervisor that restarts the process after a crash; for containers");
+      command->add_flag("--require-store", line_.run.require_store,
+                        "End when PostgreSQL does not answer at the start, instead of waiting "
+                        "for it");
     }
   }
 
@@ -353,9 +356,7 @@ class CommandTree {
   }
 
   void add_others() {
-    CLI::App* migrate = add(root_, "migrate", "Bring the store's schema up to date",
-                            "opscore migrate --data ./opscore-data/opscore.db");
-    add_settings(migrate, {"store.", "log."});
+    add_migrate();
     add_backup("backup", "Write a checked copy of the data file, also while `opscore up` runs",
                "opscore backup /backup/opscore.backup");
     add_backup("restore", "Put a backup in the place of the data file, which is kept aside",
@@ -364,6 +365,20 @@ class CommandTree {
     CLI::App* version =
         add(root_, "version", "Print the version and how it was built", "opscore version --json");
     version->add_flag("--json", line_.json, "Print JSON");
+  }
+
+  void add_migrate() {
+    MigrateOptions& migrate = line_.migrate;
+    CLI::App* command =
+        add(root_, "migrate", "Bring the store's schema up to date, or say what that takes",
+            "opscore migrate --dry-run");
+    add_settings(command, {"store.", "log."});
+    command
+        ->add_option("verb", migrate.verb,
+                     "up: apply what is pending, which is the default; status: only say what is")
+        ->check(CLI::IsMember({"up", "status"}));
+    command->add_flag("--dry-run", migrate.dry_run, "Print the SQL of what is pending instead");
+    command->add_flag("--json", migrate.json, "Print JSON");
   }
 
   void add_backup(const std::string& name, const std::string& description,

@@ -47,6 +47,7 @@ struct CommandLine {
   bool json = false;
   bool yes = false;  // no question
   RunOptions run;
+  MigrateOptions migrate;
   BenchOptions bench;
   SubmitOptions submit;
   ListOptions list;

@@ -14,7 +14,14 @@ namespace opscore {
 class Registry;
 
 struct RunOptions {
-  bool supervise = true;  // false: --no-supervise
+  bool supervise = true;       // false: --no-supervise
+  bool require_store = false;  // end when PostgreSQL does not answer at the start
+};
+
+struct MigrateOptions {
+  std::string verb = "up";  // or status
+  bool dry_run = false;     // print the SQL instead
+  bool json = false;
 };
 
 struct BenchOptions {
@@ -29,16 +36,13 @@ struct BenchOptions {
 
 using AddActors = std::function<void(Registry&)>;
 
-// API, worker and maintenance on the SQLite file.
+// Runs what the role does: `up` API, worker and maintenance together, on the SQLite file or on
+// PostgreSQL; the others on PostgreSQL, without which load_config() refuses them.
 // `sources` is where the configuration came from, for reading it again.
-int run_up(const Config& config, const ConfigSources& sources, const RunOptions& options,
-           const AddActors& add_actors);
-// The roles on PostgreSQL; load_config() refuses them without it.
-int run_api(const Config& config, const RunOptions& options, const AddActors& add_actors);
-int run_worker(const Config& config, const RunOptions& options, const AddActors& add_actors);
-int run_maintenance(const Config& config, const RunOptions& options, const AddActors& add_actors);
-// Brings the store's schema up to date.
-int run_migrate(const Config& config);
+int run_role(Role role, const Config& config, const ConfigSources& sources,
+             const RunOptions& options, const AddActors& add_actors);
+// Brings the store's schema up to date, or says what that takes.
+int run_migrate(const Config& config, const MigrateOptions& options);
 // A checked copy of the data file, while a server may be writing it; and back.
 int run_backup(const Config& config, const std::string& file, bool json);
 int run_restore(const Config& config, const std::string& file, bool json);

@@ -148,7 +148,10 @@ struct Config {
   } api;
   struct Store {
     std::string path;
-    std::string url;  // postgresql://..., normalised; empty on SQLite
+    std::string url;         // postgresql://..., normalised; empty on SQLite
+    std::string direct_url;  // of the same database, past a pooler
+    std::string schema;
+    std::string exports;  // the folder of what bulk jobs export; filled by the check
     Bytes disk_reserve;
   } store;
   struct Broker {

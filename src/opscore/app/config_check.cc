@@ -160,7 +160,6 @@ class Checker {
   void check_role() {
     bool postgresql = !config_.store.url.empty();
     bool is_cluster = role_ == Role::api || role_ == Role::worker || role_ == Role::maintenance;
-    Origin origin = config_.origin_of("store.url");
     if (is_cluster && !postgresql) {
       auto files = searched();
       problems_.push_back(fmt::format(
@@ -168,16 +167,16 @@ class Checker {
           "DATABASE_URL names one. Looked at: flags, environment{}{}. For one process on SQLite "
           "run: opscore up",
           files.empty() ? "" : ", ", files));
-    } else if (postgresql && (is_cluster || role_ == Role::up || role_ == Role::migrate)) {
-      report(origin,
-             fmt::format("store.url is {}, and this build has no PostgreSQL store{}",
-                         mask_url(config_.store.url),
-                         role_ == Role::up
-                             ? ". `up` runs on a SQLite file: unset it, or name a file with --data"
-                             : ""));
-    } else if (postgresql && role_ == Role::inspect) {
-      config_.notes.push_back("this build has no PostgreSQL store: `up` will refuse to start");
     }
+    if (config_.store.exports.empty())
+      config_.store.exports =
+          postgresql ? "./opscore-data/exports" : config_.store.path + ".exports";
+    // What holds for the whole installation is written to its store by one kind of process.
+    if ((role_ == Role::api || role_ == Role::worker) && !config_.queues.empty())
+      config_.notes.push_back(
+          fmt::format("{}: limits of queues are set by `opscore maintenance`, from its own "
+                      "configuration: here they have no effect",
+                      config_.queues.front().origin.words()));
     if (role_ != Role::client && !config_.broker.url.empty())
       config_.notes.push_back(
           fmt::format("{}: this build has no RabbitMQ broker: queues are kept in the store",

@@ -51,6 +51,16 @@ std::optional<std::string> amqp_url_problem(std::string_view text) {
   return "must be a URL that starts with amqp:// or amqps://";
 }
 
+// PostgreSQL cuts longer names, and takes those that start with pg_ for itself.
+std::optional<std::string> schema_problem(std::string_view text) {
+  bool fine = !text.empty() && text.size() <= 63 && !text.starts_with("pg_");
+  for (size_t i = 0; i < text.size(); ++i)
+    fine = fine && ((text[i] >= 'a' && text[i] <= 'z') || text[i] == '_' ||
+                    (i > 0 && text[i] >= '0' && text[i] <= '9'));
+  if (fine) return std::nullopt;
+  return "must be at most 63 of a-z, 0-9 and _, start with a letter or _, and not with pg_";
+}
+
 std::optional<std::string> token_problem(std::string_view text) {
   for (char c : text)
     if (c <= ' ' || c > '~') return "must be printable ASCII without spaces";
@@ -158,8 +168,32 @@ const std::vector<Field<Config>>& config_table() {
            "The store as a URL: `sqlite:///relative/path`, `sqlite:////absolute/path` or "
            "`postgresql://...`. A SQLAlchemy driver (`+asyncpg`, `+psycopg2`, ...) and its "
            "options are stripped, and `config show` says so.",
-       .variables = {"OPSCORE_STORE_URL", "DATABASE_URL"},
+       .variables = {"OPSCORE_STORE_URL", "OPSCORE_DATABASE_URL", "DATABASE_URL"},
        .secret = Secret::url},
+      {.key = "store.direct_url",
+       .slot = SLOT(store.direct_url),
+       .fallback = "",
+       .description =
+           "Where the URL of PostgreSQL leads through PgBouncer (and says `pgbouncer=true`): the "
+           "same database without it, for what needs a session of its own.",
+       .variables = {"OPSCORE_STORE_DIRECT_URL"},
+       .secret = Secret::url},
+      {.key = "store.schema",
+       .slot = SLOT(store.schema),
+       .fallback = "opscore",
+       .description = "The schema of the tables in PostgreSQL. Installations with different ones "
+                      "share a database.",
+       .variables = {"OPSCORE_STORE_SCHEMA"},
+       .problem = schema_problem},
+      {.key = "store.exports",
+       .slot = SLOT(store.exports),
+       .fallback = "",
+       .description =
+           "The folder for what bulk jobs export. `maintenance` writes it and `api` reads it: on "
+           "different machines they have to share it. Unset: beside the data file, as "
+           "`opscore.db.exports`; on PostgreSQL `opscore-data/exports`.",
+       .variables = {"OPSCORE_STORE_EXPORTS"},
+       .is_path = true},
       {.key = "store.disk_reserve",
        .slot = SLOT(store.disk_reserve),
        .fallback = "64MiB",

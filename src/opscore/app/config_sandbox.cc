@@ -168,6 +168,7 @@ std::vector<std::string> hidden_from(const Config& config, const ActorConfig& ac
   if (!is_same(data.parent_path(), folder_of(actor))) hidden.push_back(data.parent_path());
   for (const char* suffix : {"", "-wal", "-shm", "-journal", ".lock"})
     hidden.push_back(data.string() + suffix);
+  hidden.push_back(fs::absolute(config.store.exports));
   for (const Config::File& file : config.files) hidden.push_back(file.path);
   if (!config.server.token_file.empty()) hidden.push_back(config.server.token_file);
   return hidden;

@@ -115,6 +115,9 @@ TEST_F(ConfigTest, EverySettingHasItsOrigin) {
                                                      {"store.path", "x.db"},
                                                      {"store.url", "sqlite:///y.db"},
                                                      {"store.disk_reserve", "1MiB"},
+                                                     {"store.direct_url", "postgresql://h/d"},
+                                                     {"store.schema", "tasks"},
+                                                     {"store.exports", "exports"},
                                                      {"broker.url", "amqp://localhost"},
                                                      {"worker.slots", "3"},
                                                      {"worker.queues", "mail=2"},
@@ -329,16 +332,20 @@ TEST_F(ConfigTest, BindingBeyondLoopbackNeedsAToken) {
 }
 
 TEST_F(ConfigTest, RolesAndStores) {
-  sources_.environment["DATABASE_URL"] = "postgresql+asyncpg://u:hunter22@db/x";
+  sources_.environment["DATABASE_URL"] =
+      "postgresql+asyncpg://u:hunter22@db/x?prepared=1&sslmode=allow";
   for (Role role : {Role::up, Role::api, Role::worker, Role::maintenance, Role::migrate}) {
     sources_.role = role;
-    EXPECT_THAT(failure(), testing::AllOf(HasSubstr("environment: DATABASE_URL"),
-                                          HasSubstr("no PostgreSQL store"),
-                                          testing::Not(HasSubstr("hunter22"))));
+    Config config = load();
+    EXPECT_EQ(config.store.url, "postgresql://u:hunter22@db/x?sslmode=allow");
+    EXPECT_EQ(config.store.schema, "opscore");
+    EXPECT_EQ(config.store.exports, "./opscore-data/exports");
+    EXPECT_THAT(config.notes, ElementsAre(HasSubstr("+asyncpg"), HasSubstr("'prepared'")));
   }
   sources_.role = Role::up;
   sources_.flags["store.path"] = "x.db";
-  EXPECT_EQ(failure(), "");
+  EXPECT_EQ(load().store.url, "");
+  EXPECT_EQ(load().store.exports, load().store.path + ".exports");
   sources_.flags.clear();
   sources_.environment.clear();
   write("opscore.toml", "");
@@ -348,6 +355,28 @@ TEST_F(ConfigTest, RolesAndStores) {
                 testing::AllOf(HasSubstr("DATABASE_URL"), HasSubstr(path(".env") + " (not there)"),
                                HasSubstr(path("opscore.toml") + " (read)")));
   }
+}
+
+TEST_F(ConfigTest, NamesOfSchemas) {
+  for (const char* fine : {"opscore", "_x", "tenant_7"}) {
+    sources_.environment["OPSCORE_STORE_SCHEMA"] = fine;
+    EXPECT_EQ(load().store.schema, fine);
+  }
+  for (const char* bad : {"Opscore", "7up", "pg_tasks", "a-b", "a\"b"}) {
+    sources_.environment["OPSCORE_STORE_SCHEMA"] = bad;
+    EXPECT_THAT(failure(), HasSubstr("OPSCORE_STORE_SCHEMA")) << bad;
+  }
+}
+
+TEST_F(ConfigTest, LimitsOfQueuesAreForMaintenance) {
+  sources_.environment["DATABASE_URL"] = "postgresql://db/x";
+  write("opscore.toml", "[queues.mail]\nmax_pending = 3\n");
+  for (Role role : {Role::api, Role::worker}) {
+    sources_.role = role;
+    EXPECT_THAT(load().notes, ElementsAre(HasSubstr("opscore maintenance")));
+  }
+  sources_.role = Role::maintenance;
+  EXPECT_THAT(load().notes, IsEmpty());
 }
 
 TEST_F(ConfigTest, SqliteUrls) {

@@ -8,8 +8,10 @@
 namespace opscore {
 namespace {
 
-// What libpq 15 takes in the query of a URL. Anything else belonged to the driver that was named.
-constexpr std::array kLibpqOptions = {"host",
+// What libpq 15 takes in the query of a URL, and what the store takes beside it. Anything else
+// belonged to the driver that was named.
+constexpr std::array kLibpqOptions = {"pgbouncer",
+                                      "host",
                                       "hostaddr",
                                       "port",
                                       "dbname",

@@ -12,14 +12,16 @@
 #include <filesystem>
 #include <thread>
 
+#include "opscore/app/cli/exit_codes.h"
 #include "opscore/app/commands.h"
 #include "opscore/app/config_change.h"
+#include "opscore/app/config_value.h"
 #include "opscore/app/open_files.h"
 #include "opscore/app/supervisor.h"
+#include "opscore/app/systemd.h"
 #include "opscore/app/version.h"
 #include "opscore/app/wiring.h"
 #include "opscore/store/sqlite/data_lock.h"
-#include "opscore/store/sqlite/sqlite_store.h"
 
 namespace opscore {
 namespace {
@@ -29,6 +31,10 @@ constexpr int kExitImpatient = 130;
 // Who stops a service often signals every process of it, and the supervisor passes its own on: that
 // is one request.
 constexpr Duration kSameRequest{500};
+
+const char* words_of(Role role) {
+  return role == Role::api ? "serving its API" : role == Role::worker ? "a worker" : "maintaining";
+}
 
 std::string url_of(const Config& config, int port) {
   bool any = config.server.address == "0.0.0.0" || config.server.address == "::";
@@ -56,28 +62,37 @@ SandboxGroups open_groups(const Config& config) {
   return {std::move(*opened), std::move(words)};
 }
 
-void print_banner(const Config& config, const EmbeddedServer& server, const std::string& sandbox,
+std::string data_words(const Config& config) {
+  if (config.store.url.empty()) return config.store.path;
+  return fmt::format("{}, schema {}", mask_url(config.store.url), config.store.schema);
+}
+
+void print_banner(const Config& config, Role role, const Server& server, const std::string& sandbox,
                   int port) {
+  const Duties duties = Duties::of(role);
   std::vector<std::string> types;
   for (const RegisteredActor* actor : server.actors->registry.all())
     types.push_back(actor->entry.type);
   std::string url = url_of(config, port);
   std::string auth =
       config.server.token.empty() ? "" : " -H \"Authorization: Bearer $OPSCORE_API_TOKEN\"";
-  fmt::print("opscore {} is up\n", version());
-  fmt::print("  api     {}/api/v1 ({}/openapi.json)\n", url, url);
-  fmt::print("  data    {}\n", config.store.path);
-  fmt::print("  actors  {}\n", fmt::join(types, ", "));
-  fmt::print("  agent   {}\n", server.actors->agent_words);
-  if (!sandbox.empty()) fmt::print("  sandbox {}\n", sandbox);
+  fmt::print("opscore {} is {}\n", version(), role == Role::up ? "up" : words_of(role));
+  if (duties.api) fmt::print("  api     {}/api/v1 ({}/openapi.json)\n", url, url);
+  fmt::print("  data    {}\n", data_words(config));
+  if (duties.worker) {
+    fmt::print("  actors  {}\n", fmt::join(types, ", "));
+    fmt::print("  agent   {}\n", server.actors->agent_words);
+    if (!sandbox.empty()) fmt::print("  sandbox {}\n", sandbox);
+  }
   for (const Config::File& file : config.files)
     if (file.read) fmt::print("  config  {}\n", file.path);
   for (const std::string& note : config.notes) fmt::print("  note    {}\n", note);
-  fmt::print(
-      "  try     curl -X POST {}/api/v1/tasks/ -H \"Content-Type: application/json\"{} "
-      "-d '{{\"task_type\": \"agent_task\", "
-      "\"input_data\": {{\"prompt\": \"What is 6 * 7?\"}}}}'\n",
-      url, auth);
+  if (duties.api && duties.worker)
+    fmt::print(
+        "  try     curl -X POST {}/api/v1/tasks/ -H \"Content-Type: application/json\"{} "
+        "-d '{{\"task_type\": \"agent_task\", "
+        "\"input_data\": {{\"prompt\": \"What is 6 * 7?\"}}}}'\n",
+        url, auth);
   std::fflush(stdout);
 }
 
@@ -91,13 +106,15 @@ sigset_t ending_signals() {
   return set;
 }
 
-// Why the process should end, from other threads.
-struct EndRequest {
-  std::atomic<bool> asked{false};  // an operator's command
-  std::atomic<bool> dying{false};  // it cannot go on; a fresh one can
+// What other threads want of the main one.
+struct Requests {
+  std::atomic<bool> stop{false};     // an operator's command
+  std::atomic<bool> dying{false};    // it cannot go on; a fresh one can
+  std::atomic<bool> refused{false};  // it cannot go on, and neither can another
+  std::atomic<bool> reload{false};
 };
 
-enum class End { asked, dying };
+enum class End { asked, dying, refused };
 
 bool has_terminal() {
   int fd = ::open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
@@ -105,12 +122,14 @@ bool has_terminal() {
   return fd >= 0;
 }
 
-End wait_for_end(const sigset_t& signals, const EndRequest& request, EmbeddedServer& server) {
+End wait_for_end(const sigset_t& signals, Requests& requests, Server& server) {
   const timespec tick{0, 100'000'000};
   const bool had_terminal = has_terminal();
   for (;;) {
-    if (request.dying) return End::dying;
-    if (request.asked) return End::asked;
+    if (requests.dying) return End::dying;
+    if (requests.refused) return End::refused;
+    if (requests.stop) return End::asked;
+    if (requests.reload.exchange(false)) server.reload_if_usable();
     int signal = ::sigtimedwait(&signals, nullptr, &tick);
     if (signal == SIGTERM || signal == SIGINT) return End::asked;
     if (signal != SIGHUP) continue;
@@ -135,7 +154,7 @@ LostSession to_lost(const Death& death) {
 }
 
 // Stops on another thread, so that a second signal can end the process at once.
-bool stop_server(EmbeddedServer& server, const std::string& words, const sigset_t& signals,
+bool stop_server(Server& server, const std::string& words, const sigset_t& signals,
                  WorkerLink* link) {
   std::atomic<int> result{-1};
   std::jthread stopping([&] { result = server.stop(words) ? 1 : 0; });
@@ -166,59 +185,83 @@ Config reread(const Config& config, const ConfigSources& sources, std::string& p
   }
 }
 
-int serve(const Config& first_config, const ConfigSources& sources, const AddActors& add_actors,
-          const Listener& listener, const SandboxGroups& sandbox, WorkerLink* link) {
+// What a process of any role is given.
+struct Start {
+  Role role;
+  const Config& config;
+  const ConfigSources& sources;
+  const RunOptions& options;
+  const AddActors& add_actors;
+  Listener listener;
+  const SandboxGroups& sandbox;
+  Systemd& systemd;
+};
+
+WiringOptions wiring_options(const Start& start, Requests& requests, WorkerLink* link) {
+  WiringOptions wiring;
+  wiring.read_config = [&start] { return load_config(start.sources); };
+  wiring.listener = start.listener;
+  wiring.groups = start.sandbox.groups.get();
+  wiring.require_store = start.options.require_store;
+  wiring.on_dying = [&](const std::string&) { requests.dying = true; };
+  if (!link) {
+    wiring.on_progress = [&start] { start.systemd.alive(); };
+    return wiring;
+  }
+  wiring.page = &link->page;
+  wiring.on_progress = [link] { link->progress(); };
+  wiring.restarts = link->restarts;
+  if (link->previous_death) wiring.previous_death = to_lost(*link->previous_death);
+  return wiring;
+}
+
+void obey(const std::string& command, Requests& requests, Log& log) {
+  if (command == "drain" || command == "stop") requests.stop = true;
+  if (command == "reload") requests.reload = true;
+  if (command.starts_with("log-level ")) log.set_level(parse_log_level(command.substr(10)));
+}
+
+int serve(const Start& start, WorkerLink* link) {
   sigset_t signals = ending_signals();
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  EndRequest request;
+  const bool is_restart = link && link->restarts > 0;
   std::string problem;
-  const Config config =
-      link && link->previous_death ? reread(first_config, sources, problem) : first_config;
-  WiringOptions wiring;
-  wiring.read_config = [&sources] { return load_config(sources); };
-  wiring.listener = listener;
-  wiring.groups = sandbox.groups.get();
-  wiring.on_dying = [&](const std::string&) { request.dying = true; };
-  if (link) {
-    wiring.page = &link->page;
-    wiring.on_progress = [link] { link->progress(); };
-    wiring.restarts = link->restarts;
-    if (link->previous_death) wiring.previous_death = to_lost(*link->previous_death);
-  }
+  const Config config = is_restart ? reread(start.config, start.sources, problem) : start.config;
+  Requests requests;
+  WiringOptions wiring = wiring_options(start, requests, link);
   Log* log = nullptr;
-  wiring.on_command = [&](const std::string& command) {
-    if (command == "drain" || command == "stop") request.asked = true;
-    if (log && command.starts_with("log-level "))
-      log->set_level(parse_log_level(command.substr(10)));
+  wiring.on_command = [&](const std::string& command) { obey(command, requests, *log); };
+  int refusal = 0;
+  wiring.on_refused = [&](const Error& error) {
+    log->error("the store cannot be used: {}", error.what());
+    refusal = static_cast<int>(server_exit_status(error.code()));
+    requests.refused = true;
   };
-  EmbeddedServer server(config, add_actors, wiring);
+  Server server(config, start.role, start.add_actors, wiring);
   log = &server.log;
   server.start();
-  if (link && link->previous_death)
+  if (!link) start.systemd.ready();
+  if (is_restart && link->previous_death)
     server.log.warn("restarted: worker {} {}", link->previous_death->pid,
                     link->previous_death->words);
+  else if (is_restart)
+    server.log.warn("restarted for the {}. time", link->restarts);
   else
-    print_banner(config, server, sandbox.words, listener.port);
-
+    print_banner(config, start.role, server, start.sandbox.words, start.listener.port);
   if (!problem.empty())
     server.log.error("the configuration of the first start is used, since now it is wrong: {}",
                      problem);
 
-  End end = wait_for_end(signals, request, server);
+  End end = wait_for_end(signals, requests, server);
+  if (!link) start.systemd.stopping();
   if (end == End::dying)
     server.log.error("too many slots are held by actors that do not stop: restarting");
   bool clean =
       stop_server(server, end == End::dying ? "abandoned slots" : "asked to stop", signals, link);
-  int code = end == End::dying ? kExitRestart : 0;
+  int code = end == End::dying ? kExitRestart : end == End::refused ? refusal : 0;
   // A thread still inside an actor cannot be ended, only left behind.
   if (!clean) std::_Exit(code);
   return code;
-}
-
-int refuse_role(const char* role) {
-  // load_config() has refused every configuration without PostgreSQL before.
-  throw Error(Errc::invalid,
-              fmt::format("{}: this build has no PostgreSQL store; use 'opscore up'", role));
 }
 
 }  // namespace
@@ -236,41 +279,29 @@ void make_data_folder(const std::string& file) {
                 false);
 }
 
-int run_up(const Config& loaded, const ConfigSources& sources, const RunOptions& options,
-           const AddActors& add_actors) {
+int run_role(Role role, const Config& loaded, const ConfigSources& sources,
+             const RunOptions& options, const AddActors& add_actors) {
+  const Duties duties = Duties::of(role);
   Config config = loaded;
-  if (auto note = raise_open_files(config.server.connections_max)) config.notes.push_back(*note);
-  make_data_folder(config.store.path);
-  DataLock lock(config.store.path);
-  Listener listener = listen_on(config.server.address, config.server.port);
-  const SandboxGroups sandbox = open_groups(config);
-  if (!options.supervise) return serve(config, sources, add_actors, listener, sandbox, nullptr);
-  return supervise({}, [&](WorkerLink& link) {
-    return serve(config, sources, add_actors, listener, sandbox, &link);
-  });
-}
-
-int run_api(const Config&, const RunOptions&, const AddActors&) {
-  return refuse_role("api");
-}
-int run_worker(const Config&, const RunOptions&, const AddActors&) {
-  return refuse_role("worker");
-}
-int run_maintenance(const Config&, const RunOptions&, const AddActors&) {
-  return refuse_role("maintenance");
-}
-
-int run_migrate(const Config& config) {
-  make_data_folder(config.store.path);
-  DataLock lock(config.store.path);
-  SystemClock clock;
-  SystemRandom random;
-  Log log(log_options(config));
-  SqliteOptions options;
-  options.path = config.store.path;
-  open_sqlite_store(clock, random, log, options);
-  fmt::print("{} is up to date\n", config.store.path);
-  return 0;
+  std::optional<DataLock> lock;
+  if (config.store.url.empty()) {
+    make_data_folder(config.store.path);
+    lock.emplace(config.store.path);
+  }
+  Listener listener;
+  if (duties.api) {
+    if (auto note = raise_open_files(config.server.connections_max)) config.notes.push_back(*note);
+    listener = listen_on(config.server.address, config.server.port);
+  }
+  const SandboxGroups sandbox = duties.worker ? open_groups(config) : SandboxGroups{};
+  Systemd systemd(sources.environment);
+  const Start start{role, config, sources, options, add_actors, listener, sandbox, systemd};
+  if (!options.supervise) return serve(start, nullptr);
+  SupervisorOptions supervision;
+  supervision.on_ready = [&systemd] { systemd.ready(); };
+  supervision.on_alive = [&systemd] { systemd.alive(); };
+  supervision.on_stopping = [&systemd] { systemd.stopping(); };
+  return supervise(supervision, [&](WorkerLink& link) { return serve(start, &link); });
 }
 
 }  // namespace opscore

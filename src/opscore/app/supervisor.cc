@@ -117,10 +117,12 @@ class Supervisor {
       if (uint64_t count = page_.progress_count(); count != seen) {
         seen = count;
         progressed_ = true;
+        options_.on_ready();
         silent_for = Duration(0);
         stacks_asked_ = false;
       }
       sample_oom();
+      options_.on_alive();
       Duration limit = progressed_ && !stopping_ ? options_.silence : options_.slow_silence;
       if (silent_for >= limit) end_silent(limit, silent_for - limit);
     }
@@ -162,7 +164,10 @@ class Supervisor {
     auto now = steady_clock::now();
     auto before = signals_sent_.find(signal);
     bool same = before != signals_sent_.end() && now - before->second < kSameRequest;
-    if (signal == SIGTERM || signal == SIGINT) stopping_ = true;
+    if (signal == SIGTERM || signal == SIGINT) {
+      stopping_ = true;
+      options_.on_stopping();
+    }
     if (same) return;
     signals_sent_[signal] = now;
     ::kill(worker_, signal);
@@ -248,8 +253,9 @@ class Supervisor {
   bool rest() {
     Deadline deadline = Deadline::after(restart_delay(deaths_));
     while (!deadline.passed()) {
+      options_.on_alive();
       siginfo_t info{};
-      int signal = next_signal(std::max(deadline.left(), Duration(1)), &info);
+      int signal = next_signal(std::clamp(deadline.left(), Duration(1), tick()), &info);
       if (signal == SIGCHLD) reap();
       if (signal == SIGTERM || signal == SIGINT || signal == SIGQUIT) return false;
     }

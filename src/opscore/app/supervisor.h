@@ -52,6 +52,10 @@ struct SupervisorOptions {
   Duration healthy_after{10'000};  // a worker that lived this long starts the backoff anew
   // How many processes the OOM killer has killed so far, as far as it concerns us.
   std::function<uint64_t()> count_oom_kills;  // empty: read it from the kernel
+  // The first worker has made progress; the supervisor looks after it; it was asked to stop.
+  std::function<void()> on_ready = [] {};
+  std::function<void()> on_alive = [] {};
+  std::function<void()> on_stopping = [] {};
 };
 
 // Runs `worker_main` in a child process, again after every abnormal end, until it ends for good.

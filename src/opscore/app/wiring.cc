@@ -11,17 +11,35 @@
 #include "opscore/app/webhook_caller.h"
 #include "opscore/process/crash_handler.h"
 #include "opscore/store/intercepted_store.h"
+#include "opscore/store/postgres/postgres_store.h"
 #include "opscore/store/sqlite/sqlite_store.h"
 
 namespace opscore {
 namespace {
 
-std::unique_ptr<Store> open_store(const Config& config, const Clock& clock, Random& random,
-                                  Log& log, Metrics& metrics) {
+// Between two looks for a database that does not answer, and between two complaints about it.
+constexpr Duration kConnectEvery{500};
+constexpr Duration kComplainEvery{5000};
+constexpr Duration kForever = std::chrono::hours(24);
+constexpr char kReloadCommand[] = "reload";
+
+bool is_embedded(const Config& config) {
+  return config.store.url.empty();
+}
+
+std::unique_ptr<Store> open_embedded(const Config& config, const Clock& clock, Random& random,
+                                     Log& log) {
   SqliteOptions options;
   options.path = config.store.path;
   options.disk_reserve_bytes = config.store.disk_reserve.value;
-  return observe(open_sqlite_store(clock, random, log, options), clock, metrics);
+  return open_sqlite_store(clock, random, log, options);
+}
+
+std::unique_ptr<Store> open_shared(const Config& config, Role role, const Clock& clock,
+                                   Random& random, Log& log) {
+  PostgresOptions options = postgres_options(config);
+  options.migrate = role == Role::up;
+  return open_postgres_store(clock, random, log, options);
 }
 
 AddressGuard address_guard(const Config& config) {
@@ -44,12 +62,13 @@ void write_exported(std::string& out, const Store& store, const Task& task) {
   append_task(out, {task, store.id_of(task), Service::worker_name(task.worker), {}});
 }
 
-ServiceOptions service_options(const Config& config, const Registry& registry,
+ServiceOptions service_options(const Config& config, Duties duties, const Registry& registry,
                                const AddressGuard& guard, Store& store, TimePoint now,
                                std::function<void()> on_job) {
   ServiceOptions options;
   options.url_problem = [&guard](const std::string& url) { return guard.url_problem(url); };
-  options.bulk.exports = config.store.path + ".exports";
+  options.needs_worker = duties.worker;
+  options.bulk.exports = config.store.exports;
   options.bulk.disk_reserve_bytes = config.store.disk_reserve.value;
   options.bulk.write_task = [&store](std::string& out, const Task& task) {
     write_exported(out, store, task);
@@ -87,11 +106,24 @@ WorkerOptions worker_options(const Config& config, const WiringOptions& wiring) 
   return options;
 }
 
-MaintenanceOptions maintenance_options(const Config& config, const Worker& worker, BulkJobs& bulk) {
+MaintenanceOptions maintenance_options(const Config& config, std::function<SessionId()> session,
+                                       BulkJobs& bulk) {
   MaintenanceOptions options;
   options.retention = retention_of(config);
-  options.session = [&worker] { return worker.session(); };
+  options.session = std::move(session);
   options.bulk_work = [&bulk] { return bulk.work(); };
+  return options;
+}
+
+PresenceOptions presence_options(const WiringOptions& wiring) {
+  PresenceOptions options;
+  options.session_name = session_name();
+  options.session_context = session_context();
+  options.on_command = wiring.on_command;
+  if (wiring.page)
+    options.on_session = [page = wiring.page](SessionId session) {
+      page->set_session(session.value);
+    };
   return options;
 }
 
@@ -105,26 +137,34 @@ RelayOptions relay_options(const Config& config, const Maintenance& maintenance,
   return options;
 }
 
-ApiOptions api_options(const Config& config, const WiringOptions& wiring, EmbeddedServer& server) {
+ApiOptions api_options(const Config& config, Duties duties, const WiringOptions& wiring,
+                       Server& server) {
   ApiOptions options;
   options.listen_fd = wiring.listener.fd;
-  if (wiring.read_config) options.reload = [&server] { return server.reload(); };
+  if (wiring.read_config) options.reload = [&server] { return server.reload_everywhere(); };
   options.token = config.server.token;
   options.allowed_hosts = config.server.allowed_hosts;
   options.connections_max = static_cast<size_t>(config.server.connections_max);
   options.client_timeout = config.server.client_timeout;
   options.ops_core = config.api.compat == "ops-core";
   options.version = version();
+  // Where there is a worker, its loop says whether this process works.
+  if (!duties.worker) options.on_progress = wiring.on_progress;
   return options;
 }
 
-// Holding the data lock proves that every other session of this file is dead.
-void end_earlier_sessions(Store& store, Log& log, const std::optional<LostSession>& death) {
+// Ends the sessions of those that are known to be dead: on a SQLite file everybody else, since
+// whoever holds its data lock is alone; elsewhere the one before this process, of whose death its
+// supervisor has told. All others are for the leader of maintenance to judge.
+void end_lost_sessions(Store& store, Log& log, bool is_alone,
+                       const std::optional<LostSession>& death) {
   for (const Session& session : store.fleet().sessions(Duration(0))) {
+    const bool is_told = death && death->session == session.id;
+    if (!is_told && !is_alone) continue;
     LostSession lost;
     lost.session = session.id;
     lost.words = fmt::format("worker {} is gone: its process ended without a word", session.name);
-    if (death && death->session == session.id) lost = *death;
+    if (is_told) lost = *death;
     size_t count = store.tasks().rescue(lost);
     if (count > 0) log.warn("{}; gave back {} attempts", lost.words, count);
   }
@@ -160,37 +200,122 @@ LogOptions log_options(const Config& config) {
   return options;
 }
 
-EmbeddedServer::EmbeddedServer(const Config& config, const AddActors& add_actors,
-                               WiringOptions options)
-    : add_actors_(add_actors),
-      read_config_(options.read_config),
-      groups_(options.groups),
+PostgresOptions postgres_options(const Config& config) {
+  PostgresOptions options;
+  options.url = config.store.url;
+  options.direct_url = config.store.direct_url;
+  options.schema = config.store.schema;
+  return options;
+}
+
+Duties Duties::of(Role role) {
+  return {.api = role == Role::up || role == Role::api,
+          .worker = role == Role::up || role == Role::worker,
+          .maintenance = role == Role::up || role == Role::maintenance};
+}
+
+Server::Server(const Config& config, Role role, const AddActors& add_actors, WiringOptions options)
+    : role_(role),
+      duties_(Duties::of(role)),
+      add_actors_(add_actors),
+      options_(std::move(options)),
       config_(config),
       log(log_options(config)),
       reaper(log),
       guard(address_guard(config)),
-      actors(install_actors(config, add_actors, true, reaper, options.groups, http, guard, clock,
-                            random)),
-      store(open_store(config, clock, random, log, metrics)),
-      service(*store, clock, random, log, metrics,
-              service_options(config, actors->registry, guard, *store, clock.now(),
-                              [this] { maintenance.wake(); })),
-      worker(registry_of(actors), *store, clock, random, log, metrics,
-             worker_options(config, options)),
-      maintenance(*store, clock, log, metrics, maintenance_options(config, worker, service.bulk())),
-      relay(*store, clock, random, log, metrics,
-            relay_options(config, maintenance, http, guard, service)),
-      api(service, metrics, log, api_options(config, options, *this)) {
-  add_host_metrics(metrics, log, config.store.path, options.restarts);
-  end_earlier_sessions(*store, log, options.previous_death);
-  configure_queues(*store, config);
-  warn_of_missing_sandboxes(config, log);
+      actors(installed(config)),
+      service(store, clock, random, log, metrics,
+              service_options(config, duties_, actors->registry, guard, store, clock.now(),
+                              [this] {
+                                if (begun_ && maintenance) maintenance->wake();
+                              })),
+      connecting_("connecting", log, [this](std::stop_token) { return connect(); }) {
+  if (duties_.api)
+    api.emplace(service, metrics, log, api_options(config, duties_, options_, *this));
+  add_host_metrics(metrics, log, is_embedded(config) ? config.store.path : "", options_.restarts);
+  if (duties_.worker) warn_of_missing_sandboxes(config, log);
 }
 
-ReloadReport EmbeddedServer::reload() {
+std::shared_ptr<InstalledActors> Server::installed(const Config& config) {
+  return install_actors(config, add_actors_, role_ == Role::up, reaper, options_.groups, http,
+                        guard, clock, random);
+}
+
+void Server::start() {
+  MutexLock lock(reload_mutex_);
+  const bool may_wait = !is_embedded(config_) && !options_.require_store;
+  try {
+    begin();
+  } catch (const Error& error) {
+    if (!may_wait || error.code() != Errc::unavailable) throw;
+    complain(error);
+    connecting_.start();
+  }
+  lock.unlock();
+  if (api) api->start();
+}
+
+// May be tried again after it has failed.
+void Server::begin() {
+  if (!store.is_open()) {
+    auto opened = is_embedded(config_) ? open_embedded(config_, clock, random, log)
+                                       : open_shared(config_, role_, clock, random, log);
+    store.open(observe(std::move(opened), clock, metrics));
+  }
+  end_lost_sessions(store, log, is_embedded(config_), options_.previous_death);
+  if (duties_.maintenance) configure_queues(store, config_);
+  if (duties_.worker && !worker)
+    worker.emplace(registry_of(actors), store, clock, random, log, metrics,
+                   worker_options(config_, options_));
+  if (duties_.maintenance && !duties_.worker && !presence)
+    presence.emplace(store, clock, log, presence_options(options_));
+  if (duties_.maintenance && !maintenance)
+    maintenance.emplace(store, clock, log, metrics,
+                        maintenance_options(config_, [this] { return session(); }, service.bulk()));
+  if (duties_.maintenance && !relay)
+    relay.emplace(store, clock, random, log, metrics,
+                  relay_options(config_, *maintenance, http, guard, service));
+  if (worker) worker->start();
+  if (maintenance) maintenance->start();
+  if (relay) relay->start();
+  begun_ = true;
+}
+
+Duration Server::connect() {
+  if (begun_) return kForever;
+  options_.on_progress();
   MutexLock lock(reload_mutex_);
   try {
-    return reload_from(read_config_());
+    begin();
+    log.info("the store was reached");
+  } catch (const Error& error) {
+    if (error.code() != Errc::unavailable) {
+      options_.on_refused(error);
+      return kForever;
+    }
+    complain(error);
+  }
+  return kConnectEvery;
+}
+
+void Server::complain(const Error& error) {
+  store.not_yet(error.message());
+  if (clock.steady() < complain_at_) return;
+  complain_at_ = clock.steady() + kComplainEvery;
+  log.warn("connecting to the store: {}; trying again until it answers", error.what());
+}
+
+// Which maintenance leads with. Asked for by its loop only.
+SessionId Server::session() {
+  if (worker) return worker->session();
+  options_.on_progress();
+  return presence->keep(maintenance->leads() ? "leading" : "standby");
+}
+
+ReloadReport Server::reload() {
+  MutexLock lock(reload_mutex_);
+  try {
+    return reload_from(options_.read_config());
   } catch (const Error& error) {
     Error refused = error.with_context("reload: nothing was changed");
     log.error("{}", refused.what());
@@ -198,29 +323,52 @@ ReloadReport EmbeddedServer::reload() {
   }
 }
 
-void EmbeddedServer::reload_if_usable() {
+void Server::reload_if_usable() {
   try {
     reload();
   } catch (const Error&) {  // it is in the log
   }
 }
 
+ReloadReport Server::reload_everywhere() {
+  ReloadReport report = reload();
+  if (std::string told = tell_others_to_reload(); !told.empty())
+    report.notes.push_back(std::move(told));
+  return report;
+}
+
+// Each reads its own files and says in its own log what came of it.
+std::string Server::tell_others_to_reload() {
+  std::vector<std::string> told;
+  try {
+    for (const Session& session : store.fleet().sessions(Duration(0))) {
+      if (worker && session.id == worker->session()) continue;
+      store.fleet().command(session.id, kReloadCommand);
+      told.push_back(session.name);
+    }
+  } catch (const Error& error) {
+    return fmt::format("the other processes could not be told: {}", error.what());
+  }
+  if (told.empty()) return {};
+  return fmt::format("told to reload their own configuration, see their logs: {}",
+                     fmt::join(told, ", "));
+}
+
 // All that can fail comes first.
-ReloadReport EmbeddedServer::reload_from(Config next) {
+ReloadReport Server::reload_from(Config next) {
   ConfigChange change = compare_configs(config_, next);
   next = with_reloadable(config_, std::move(next));
-  std::shared_ptr<InstalledActors> installed =
-      install_actors(next, add_actors_, true, reaper, groups_, http, guard, clock, random);
-  worker.announce(installed->registry);
-  configure_queues(*store, next);
+  std::shared_ptr<InstalledActors> next_actors = installed(next);
+  if (worker) worker->announce(next_actors->registry);
+  if (maintenance) configure_queues(store, next);
 
-  actors = std::move(installed);
+  actors = std::move(next_actors);
   config_ = std::move(next);
   log.set_level(parse_log_level(config_.log.level));
-  maintenance.set_retention(retention_of(config_));
-  worker.replace(registry_of(actors));
+  if (maintenance) maintenance->set_retention(retention_of(config_));
+  if (worker) worker->replace(registry_of(actors));
   service.declare(declared(actors->registry, clock.now()));
-  warn_of_missing_sandboxes(config_, log);
+  if (worker) warn_of_missing_sandboxes(config_, log);
   log.info("configuration reloaded; changed: {}; needs a restart: {}",
            change.changed.empty() ? "nothing" : fmt::format("{}", fmt::join(change.changed, ", ")),
            change.needs_restart.empty() ? "nothing"
@@ -228,18 +376,13 @@ ReloadReport EmbeddedServer::reload_from(Config next) {
   return {std::move(change.changed), std::move(change.needs_restart), config_.notes};
 }
 
-void EmbeddedServer::start() {
-  worker.start();
-  maintenance.start();
-  relay.start();
-  api.start();
-}
-
-bool EmbeddedServer::stop(const std::string& last_words) {
-  api.stop(Deadline::after(limits::kStopGrace));
-  bool clean = worker.stop(last_words);
-  maintenance.stop();
-  relay.stop();
+bool Server::stop(const std::string& last_words) {
+  connecting_.stop();
+  if (api) api->stop(Deadline::after(limits::kStopGrace));
+  bool clean = !worker || worker->stop(last_words);
+  if (maintenance) maintenance->stop();
+  if (relay) relay->stop();
+  if (presence) presence->close(last_words);
   log.flush();
   return clean;
 }

@@ -11,55 +11,81 @@
 #include "opscore/engine/service.h"
 #include "opscore/process/cgroup.h"
 #include "opscore/process/crash_page.h"
-#include "opscore/store/store.h"
+#include "opscore/store/late_store.h"
+#include "opscore/store/postgres/postgres_store.h"
 #include "opscore/worker/maintenance.h"
+#include "opscore/worker/presence.h"
 #include "opscore/worker/relay.h"
 #include "opscore/worker/worker.h"
 
 namespace opscore {
 
+// What a process does. `up` does all of it.
+struct Duties {
+  bool api = false;
+  bool worker = false;
+  bool maintenance = false;
+  static Duties of(Role role);
+};
+
 struct WiringOptions {
-  Listener listener;
+  Listener listener;                          // of the API
   CrashPage* page = nullptr;                  // null: unsupervised
   Cgroups* groups = nullptr;                  // for runs of sandboxed programs; null: none
-  std::function<void()> on_progress = [] {};  // the intake's loop is alive
+  std::function<void()> on_progress = [] {};  // the loop that does the work of this role is alive
   std::function<void(const std::string&)> on_dying = [](const std::string&) {};
   std::function<void(const std::string&)> on_command = [](const std::string&) {};
-  std::optional<LostSession> previous_death;  // of the worker before this one
+  // The store was reached late, and cannot be used: the process should end.
+  std::function<void(const Error&)> on_refused = [](const Error&) {};
+  std::optional<LostSession> previous_death;  // of the process before this one
   std::function<Config()> read_config;        // for a reload; empty: there is none
-  int restarts = 0;                           // of the worker, by the supervisor
+  int restarts = 0;                           // of this process, by the supervisor
+  bool require_store = false;  // start() throws when PostgreSQL does not answer, instead of waiting
 };
 
 LogOptions log_options(const Config& config);
+PostgresOptions postgres_options(const Config& config);
 
-// API, worker and maintenance on the embedded store.
-class EmbeddedServer {
+// One process: what its role has of API, worker and maintenance, on the embedded store or on
+// PostgreSQL.
+class Server {
  public:
-  // Opens the store and gives back what earlier processes held: the caller holds the data lock,
-  // which proves that they are dead.
-  EmbeddedServer(const Config& config, const AddActors& add_actors, WiringOptions options);
+  // `up` on a SQLite file: the caller holds its data lock.
+  Server(const Config& config, Role role, const AddActors& add_actors, WiringOptions options);
 
+  // Opens the store, gives back what earlier processes are known to have lost, and begins. When
+  // PostgreSQL does not answer it begins with what needs no store, and with the rest once it does.
+  // Throws Error when the store cannot be used.
   void start();
   // Accepts no more requests, drains the worker, stops maintenance, answers what waits. False: an
   // actor did not stop; the process must exit at once.
   bool stop(const std::string& last_words);
-  // A drain under way does not wait for its grace any longer.
-  void hurry() { worker.hurry(); }
   // Reads the configuration again and changes what can change while running: actors, limits,
   // retention, agents, log level. Throws Error{invalid} when it is not usable; then nothing was
   // changed, and the log says why. From any thread; one at a time.
   ReloadReport reload();
   // The same, where nobody waits for an answer.
   void reload_if_usable();
+  // reload(), after which the other processes of the installation are told to do the same.
+  ReloadReport reload_everywhere();
 
  private:
+  std::shared_ptr<InstalledActors> installed(const Config& config);
+  void begin() OPSCORE_REQUIRES(reload_mutex_);
+  Duration connect();
+  void complain(const Error& error);
+  SessionId session();
   ReloadReport reload_from(Config next) OPSCORE_REQUIRES(reload_mutex_);
+  std::string tell_others_to_reload();
 
-  Mutex reload_mutex_;
+  const Role role_;
+  const Duties duties_;
   const AddActors add_actors_;
-  const std::function<Config()> read_config_;
-  Cgroups* const groups_;
+  const WiringOptions options_;
+  Mutex reload_mutex_;
   Config config_ OPSCORE_GUARDED_BY(reload_mutex_);  // what is in force
+  std::atomic<bool> begun_{false};                   // with all that needs the store
+  SteadyPoint complain_at_{};
 
  public:
   Log log;
@@ -70,12 +96,17 @@ class EmbeddedServer {
   HttpClient http;
   AddressGuard guard;  // of URLs that requests and models name
   std::shared_ptr<InstalledActors> actors;
-  std::unique_ptr<Store> store;
+  LateStore store;
   Service service;
-  Worker worker;
-  Maintenance maintenance;
-  Relay relay;
-  ApiServer api;
+  // What the role has of these; but for the API, from when the store is open.
+  std::optional<Worker> worker;
+  std::optional<Presence> presence;  // of maintenance without a worker
+  std::optional<Maintenance> maintenance;
+  std::optional<Relay> relay;
+  std::optional<ApiServer> api;
+
+ private:
+  Loop connecting_;
 };
 
 }  // namespace opscore

@@ -5,6 +5,13 @@
 #include <algorithm>
 
 namespace opscore {
+namespace {
+
+// With what a failing tick takes, 3 s at most for a call of a store, well below the silence after
+// which a supervisor takes a process for stuck.
+constexpr Duration kBackoffMax{2000};
+
+}  // namespace
 
 void name_thread(const std::string& name) {
   ::pthread_setname_np(::pthread_self(), name.substr(0, 15).c_str());
@@ -51,7 +58,7 @@ void Loop::run(std::stop_token stop) {
       wait = tick_(stop);
       failed_for = Duration(0);
     } catch (const std::exception& error) {
-      failed_for = std::clamp(failed_for * 2, Duration(100), Duration(5000));
+      failed_for = std::clamp(failed_for * 2, Duration(100), kBackoffMax);
       wait = failed_for;
       log_.error("{}: {}; trying again in {}", name_, error.what(), to_text(wait));
     }

@@ -1,6 +1,7 @@
 #include "opscore/engine/bulk_jobs.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <charconv>
 #include <limits>
@@ -118,7 +119,13 @@ std::string BulkJobs::export_file(std::string_view id) {
   if (job.state != JobState::completed)
     throw Error(Errc::conflict, fmt::format("{}: is {}; its export is there when it is completed",
                                             id, to_string(job.state)));
-  return file_of(job.id);
+  std::string file = file_of(job.id);
+  if (::access(file.c_str(), F_OK) != 0)
+    throw Error(Errc::not_found,
+                fmt::format("{}: its export {} is not here; where `opscore maintenance` runs on "
+                            "another machine, store.exports has to be a folder that both share",
+                            id, file));
+  return file;
 }
 
 bool BulkJobs::work() {

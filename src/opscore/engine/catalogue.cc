@@ -27,26 +27,42 @@ std::vector<std::string> Catalogue::Snapshot::names() const {
 
 std::shared_ptr<const Catalogue::Snapshot> Catalogue::view() {
   MutexLock lock(mutex_);
-  if (!snapshot_ || clock_.steady() - snapshot_->taken_at > kFreshFor) snapshot_ = load();
+  if (!snapshot_ || clock_.steady() - snapshot_->taken_at > kFreshFor)
+    snapshot_ = load_unless_just_failed();
   return snapshot_;
 }
 
 std::shared_ptr<const Catalogue::Snapshot> Catalogue::fresh_view() {
   MutexLock lock(mutex_);
   // A flood of unknown types must not become a flood of reads.
-  if (!snapshot_ || clock_.steady() - snapshot_->taken_at > kFreshFor / 20) snapshot_ = load();
+  if (!snapshot_ || clock_.steady() - snapshot_->taken_at > kFreshFor / 20)
+    snapshot_ = load_unless_just_failed();
   return snapshot_;
 }
 
 void Catalogue::declare(std::vector<CatalogueEntry> declared) {
   MutexLock lock(mutex_);
   declared_ = std::move(declared);
-  snapshot_ = load();
+  snapshot_ = nullptr;
 }
 
 void Catalogue::refresh() {
   MutexLock lock(mutex_);
-  snapshot_ = load();
+  snapshot_ = nullptr;
+}
+
+// A store that is away takes its time to say so: those who wait here for the first to find out are
+// not to find out one after the other.
+std::shared_ptr<const Catalogue::Snapshot> Catalogue::load_unless_just_failed() {
+  if (failure_ && clock_.steady() - failed_at_ < kFreshFor) throw *failure_;
+  failure_.reset();
+  try {
+    return load();
+  } catch (const Error& error) {
+    failure_ = error;
+    failed_at_ = clock_.steady();
+    throw;
+  }
 }
 
 std::shared_ptr<const Catalogue::Snapshot> Catalogue::load() {
@@ -64,9 +80,9 @@ std::shared_ptr<const Catalogue::Snapshot> Catalogue::load() {
     for (const std::string& alias : entry.aliases) snapshot->by_name.insert_or_assign(alias, known);
   };
   for (const CatalogueEntry& entry : declared_) add(entry);
-  for (const CatalogueEntry& entry : fleet_.catalogue())
+  for (const CatalogueEntry& entry : store_.fleet().catalogue())
     if (now - entry.seen_at <= limits::kActorSeen) add(entry);
-  for (const Session& session : fleet_.sessions(Duration(0)))
+  for (const Session& session : store_.fleet().sessions(Duration(0)))
     if (is_live(session, now))
       snapshot->live.push_back({{session.report.types.begin(), session.report.types.end()},
                                 {session.report.queues.begin(), session.report.queues.end()}});

@@ -35,8 +35,8 @@ class Catalogue {
     std::vector<std::string> names() const;
   };
 
-  Catalogue(Fleet& fleet, const Clock& clock, std::vector<CatalogueEntry> declared)
-      : fleet_(fleet), clock_(clock), declared_(std::move(declared)) {}
+  Catalogue(Store& store, const Clock& clock, std::vector<CatalogueEntry> declared)
+      : store_(store), clock_(clock), declared_(std::move(declared)) {}
 
   std::shared_ptr<const Snapshot> view();
   // For a name that view() does not have: it may have been announced a moment ago.
@@ -48,12 +48,15 @@ class Catalogue {
 
  private:
   std::shared_ptr<const Snapshot> load() OPSCORE_REQUIRES(mutex_);
+  std::shared_ptr<const Snapshot> load_unless_just_failed() OPSCORE_REQUIRES(mutex_);
 
-  Fleet& fleet_;
+  Store& store_;
   const Clock& clock_;
   Mutex mutex_;
   std::vector<CatalogueEntry> declared_ OPSCORE_GUARDED_BY(mutex_);
   std::shared_ptr<const Snapshot> snapshot_ OPSCORE_GUARDED_BY(mutex_);
+  std::optional<Error> failure_ OPSCORE_GUARDED_BY(mutex_);  // of the last load
+  SteadyPoint failed_at_ OPSCORE_GUARDED_BY(mutex_){};
 };
 
 }  // namespace opscore

@@ -102,7 +102,7 @@ Service::Service(Store& store, const Clock& clock, Random& random, Log& log, Met
       log_(log),
       metrics_(metrics),
       options_(std::move(options)),
-      catalogue_(store.fleet(), clock, options_.declared),
+      catalogue_(store, clock, options_.declared),
       bulk_(store, clock, log, options_.bulk),
       counters_(std::make_unique<Counters>(metrics)) {}
 
@@ -399,11 +399,11 @@ Readiness Service::readiness() {
       return !session.ended_at && now - session.renewed_at <= limits::kRenewEvery * 3 &&
              session.report.state == "consuming";
     });
+    readiness.ready = consuming || !options_.needs_worker;
     if (!consuming) readiness.reasons.push_back("no worker session is consuming");
   } catch (const Error& error) {
     readiness.reasons.push_back(fmt::format("store: {}", error.what()));
   }
-  readiness.ready = readiness.reasons.empty();
   return readiness;
 }
 

@@ -65,7 +65,7 @@ struct QueueLimitsChange {
 
 struct Readiness {
   bool ready = false;
-  std::vector<std::string> reasons;  // why not
+  std::vector<std::string> reasons;  // why not; or what does not keep it from being ready
 };
 
 struct ServiceOptions {
@@ -76,6 +76,8 @@ struct ServiceOptions {
       [](const std::string&) { return std::nullopt; };
   // Types that are known although no worker has announced them, with their defaults.
   std::vector<CatalogueEntry> declared;
+  // Ready only while a worker takes tasks; else whenever the store answers.
+  bool needs_worker = true;
   BulkJobsOptions bulk;
 };
 

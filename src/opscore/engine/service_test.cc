@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 
 #include "opscore/engine/service_fixture.h"
+#include "opscore/store/intercepted_store.h"
 
 namespace opscore {
 namespace {
@@ -223,6 +224,39 @@ TEST_F(ServiceVerbs, it_is_ready_while_a_live_session_consumes) {
   EXPECT_THAT(service_->readiness().reasons, IsEmpty());
   clock_.advance(limits::kSessionTtl + 1ms);
   EXPECT_FALSE(service_->readiness().ready);
+}
+
+TEST_F(ServiceVerbs, without_a_worker_of_its_own_it_is_ready_while_the_store_answers) {
+  bool away = false;
+  auto store = inject_faults(open_memory_store(clock_, random_), random_,
+                             {.before = 1, .enabled = [&](std::string_view) { return away; }});
+  Metrics metrics;
+  ServiceOptions options;
+  options.needs_worker = false;
+  Service service(*store, clock_, random_, *log_, metrics, options);
+  EXPECT_TRUE(service.readiness().ready);
+  EXPECT_THAT(service.readiness().reasons, ElementsAre(HasSubstr("consuming")));
+  away = true;
+  EXPECT_FALSE(service.readiness().ready);
+  EXPECT_THAT(service.readiness().reasons, ElementsAre(HasSubstr("store")));
+}
+
+TEST_F(ServiceVerbs, who_waits_for_a_store_that_is_away_finds_out_once) {
+  int asked = 0;
+  bool away = true;
+  auto store = inject_faults(open_memory_store(clock_, random_), random_,
+                             {.before = 1, .enabled = [&](std::string_view) {
+                                ++asked;
+                                return away;
+                              }});
+  Metrics metrics;
+  Service service(*store, clock_, random_, *log_, metrics, {});
+  for (int i = 0; i < 3; ++i)
+    EXPECT_EQ(error_of([&] { service.submit(request()); }).code(), Errc::unavailable);
+  EXPECT_EQ(asked, 1);
+  away = false;
+  clock_.advance(Catalogue::kFreshFor + 1ms);
+  EXPECT_EQ(error_of([&] { service.submit(request()); }).code(), Errc::invalid);  // not known
 }
 
 TEST_F(ServiceVerbs, the_reason_of_what_has_not_ended) {

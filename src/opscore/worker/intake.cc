@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "opscore/model/decide.h"
+#include "opscore/worker/presence.h"
 
 namespace opscore {
 namespace {
@@ -214,13 +215,7 @@ void Intake::drain() {
 }
 
 void Intake::close(const std::string& last_words) {
-  if (!session()) return;
-  LostSession ended;
-  ended.session = session();
-  ended.cause = LostSession::Cause::drained;
-  ended.entered_known = true;  // nothing was left running
-  ended.words = last_words;
-  store_.tasks().rescue(ended);
+  if (session()) end_session(store_, log_, session(), last_words);
   session_ = 0;
 }
 

@@ -244,6 +244,7 @@ class HttpServer::Impl {
       sweep_timer_.expires_after(every);
       co_await sweep_timer_.async_wait(token);
       edge_.date = http_date();
+      options.on_progress();
       SteadyPoint now = std::chrono::steady_clock::now();
       open.clear();
       for (auto& [id, connection] : connections_) open.push_back(connection);

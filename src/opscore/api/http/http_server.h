@@ -4,6 +4,7 @@
 // request is in work at a time, so pipelined requests are answered in order.
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -47,6 +48,7 @@ struct HttpServerOptions {
   Duration write_timeout = std::chrono::seconds(30);  // likewise; and for a piece of a stream
   Duration idle_timeout = std::chrono::seconds(75);   // between requests
   Duration linger_timeout = std::chrono::seconds(5);  // for a refused body
+  std::function<void()> on_progress = [] {};  // the edge is alive; each second or more often
 };
 
 // Thread-safe after construction. start() and stop() are idempotent; it cannot be started again.

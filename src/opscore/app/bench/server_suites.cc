@@ -89,7 +89,7 @@ class Target {
       };
       WiringOptions options;
       options.listener = listener;
-      EmbeddedServer server(scene.config, add, options);
+      Server server(scene.config, Role::up, add, options);
       server.start();
       int signal = 0;
       sigwait(&ending, &signal);

@@ -9,6 +9,7 @@
 #include "opscore/model/decide.h"
 #include "opscore/store/postgres/partitions.h"
 #include "opscore/store/postgres/postgres_store.h"
+#include "opscore/store/postgres/schema.h"
 #include "opscore/store/postgres/test_database.h"
 #include "opscore/store/postgres/test_proxy.h"
 
@@ -389,12 +390,28 @@ TEST_F(PostgresSchema, ASchemaThatIsNewerOrOlderIsRefused) {
     }
   };
   options_.migrate = false;
-  refused("older");
-  migrate_postgres(options_);
+  refused("opscore migrate");
+  MigrationStatus before = migrate_postgres(options_);
+  EXPECT_EQ(before.version, 0);
+  EXPECT_EQ(before.pending.size(), static_cast<size_t>(before.known));
   EXPECT_NO_THROW(open());
-  database_->connection().execute("INSERT INTO migrations VALUES(9999, 'future')");
+  auto add = [&](int version, int compatible_since) {
+    database_->connection().execute(fmt::format(
+        "INSERT INTO migrations(version, name, compatible_since) VALUES({}, 'later', {})", version,
+        compatible_since));
+  };
+  add(9998, before.known);  // which leaves room for this program
+  EXPECT_NO_THROW(open());
+  EXPECT_EQ(postgres_migration_status(options_).version, 9998);
+  EXPECT_THAT(migrate_postgres(options_).pending, testing::IsEmpty());
+  add(9999, before.known + 1);
   options_.migrate = true;
   refused("newer");
+}
+
+TEST(PostgresMigrations, SayWithWhichProgramsTheyGetOn) {
+  EXPECT_EQ(compatible_since({7, "x", "CREATE TABLE t(a int);"}), 7);
+  EXPECT_EQ(compatible_since({7, "x", "-- compatible since 5\nCREATE TABLE t(a int);"}), 5);
 }
 
 }  // namespace

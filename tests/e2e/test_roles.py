@@ -188,6 +188,16 @@ def test_reload_reaches_every_process(new_cluster):
     assert api.rest.queue("mail")["max_pending"] == 7
 
 
+def test_only_workers_need_the_programs(new_cluster):
+    toml = '[actors.elsewhere]\nkind = "exec"\ncommand = ["./not-on-this-machine"]\n'
+    cluster = new_cluster(toml).migrate()
+    cluster.maintenance()
+    task = cluster.api().rest.submit("elsewhere", {})
+    assert "no live worker runs 'elsewhere'" in task["warnings"][0]
+    refused = cluster.add("worker").cli("worker")
+    assert refused.returncode == 2 and "not-on-this-machine" in refused.stderr
+
+
 def test_a_killed_worker_is_followed_and_its_task_runs_again(new_cluster):
     cluster = new_cluster().migrate()
     cluster.maintenance()

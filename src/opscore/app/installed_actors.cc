@@ -84,6 +84,14 @@ ExecOptions exec_options(const Config& all, const ActorConfig& config, Cgroups* 
   return options;
 }
 
+// Of a process that says what there is and runs none of it.
+class DeclaredActor final : public Actor {
+ public:
+  Outcome run(TaskContext& task) override {
+    throw Error(Errc::internal, fmt::format("this process does not run tasks: {}", task.type()));
+  }
+};
+
 HttpActorOptions http_options(const ActorConfig& config) {
   HttpActorOptions options;
   options.url = config.url;
@@ -159,17 +167,20 @@ void add_agent(InstalledActors& installed, const Config& config, bool demo_agent
 }  // namespace
 
 std::unique_ptr<InstalledActors> install_actors(const Config& config, const AddActors& add_actors,
-                                                bool demo_agent, Reaper& reaper, Cgroups* groups,
-                                                HttpClient& http, const AddressGuard& guard,
-                                                const Clock& clock, Random& random) {
+                                                bool runs, bool demo_agent, Reaper& reaper,
+                                                Cgroups* groups, HttpClient& http,
+                                                const AddressGuard& guard, const Clock& clock,
+                                                Random& random) {
   auto installed = std::make_unique<InstalledActors>();
   add_builtin_actors(installed->registry);
-  for (const ActorConfig& actor : config.actors)
-    installed->registry.add(actor.name, actor.kind,
-                            actor.kind == "http"
-                                ? make_http_actor(http, http_options(actor))
-                                : make_exec_actor(reaper, exec_options(config, actor, groups)),
-                            actor_options(config, actor));
+  for (const ActorConfig& actor : config.actors) {
+    auto make = [&]() -> std::unique_ptr<Actor> {
+      if (!runs) return std::make_unique<DeclaredActor>();
+      if (actor.kind == "http") return make_http_actor(http, http_options(actor));
+      return make_exec_actor(reaper, exec_options(config, actor, groups));
+    };
+    installed->registry.add(actor.name, actor.kind, make(), actor_options(config, actor));
+  }
   if (add_actors) add_actors(installed->registry);
   add_agent(*installed, config, demo_agent, http, guard, clock, random);
   return installed;

@@ -19,13 +19,15 @@ struct InstalledActors {
   std::string agent_words;
 };
 
+// `runs`: whether this process runs tasks; when it does not, it needs none of the programs.
 // `demo_agent`: when nothing names a provider, agent tasks replay the demo script (only `up` may).
 // `groups`: for programs in sandboxes, null when there are none.
 // The references and `groups` must outlive the result. Throws Error{invalid} for a name given
 // twice.
 std::unique_ptr<InstalledActors> install_actors(const Config& config, const AddActors& add_actors,
-                                                bool demo_agent, Reaper& reaper, Cgroups* groups,
-                                                HttpClient& http, const AddressGuard& guard,
-                                                const Clock& clock, Random& random);
+                                                bool runs, bool demo_agent, Reaper& reaper,
+                                                Cgroups* groups, HttpClient& http,
+                                                const AddressGuard& guard, const Clock& clock,
+                                                Random& random);
 
 }  // namespace opscore

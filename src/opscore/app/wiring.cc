@@ -237,8 +237,8 @@ Server::Server(const Config& config, Role role, const AddActors& add_actors, Wir
 }
 
 std::shared_ptr<InstalledActors> Server::installed(const Config& config) {
-  return install_actors(config, add_actors_, role_ == Role::up, reaper, options_.groups, http,
-                        guard, clock, random);
+  return install_actors(config, add_actors_, duties_.worker, role_ == Role::up, reaper,
+                        options_.groups, http, guard, clock, random);
 }
 
 void Server::start() {

@@ -136,6 +136,8 @@ TEST_F(ActorConfigTest, ProblemsNameTheirLine) {
       {"input_schema = \"bad.json\"", "bad.json is not JSON"},
       {"input_schema = \"list.json\"", "toml:3: actors.a.input_schema must be a JSON object"},
       {"input_schema = {default = 2020-01-01}", "which JSON cannot express"},
+      {"input_schema = {type = \"strin\"}", "toml:3: actors.a.input_schema is not a JSON Schema: "},
+      {"input_schema = {pattern = \"(\"}", "the pattern '(' cannot be used"},
       {"limits.cpu = \"1500ms\"", "toml:3: actors.a.limits.cpu must be whole seconds"},
       {"result_max = \"1GiB\"", "toml:3: actors.a.result_max must be from 1 to 1MiB"},
   };

@@ -12,6 +12,7 @@
 #include "opscore/app/config_fields.h"
 #include "opscore/app/config_sandbox.h"
 #include "opscore/base/json.h"
+#include "opscore/engine/input_schema.h"
 #include "opscore/model/names.h"
 #include "opscore/process/find_program.h"
 
@@ -365,7 +366,12 @@ class Checker {
     }
     size_t first = schema.json.find_first_not_of(" \t\r\n");
     if (first == std::string::npos || schema.json[first] != '{')
-      report(origin, fmt::format("{}.input_schema must be a JSON object", place));
+      return report(origin, fmt::format("{}.input_schema must be a JSON object", place));
+    try {
+      InputSchema compiled(schema.json);
+    } catch (const Error& error) {
+      report(origin, fmt::format("{}.input_schema is {}", place, error.message()));
+    }
   }
 
   Config& config_;

@@ -6,6 +6,19 @@
 #include "opscore/model/limits.h"
 
 namespace opscore {
+namespace {
+
+// A schema that cannot be used is the matter of its type alone: the others go on.
+void compile_schema(Catalogue::Known& known) {
+  if (known.entry.input_schema.empty()) return;
+  try {
+    known.schema = std::make_shared<InputSchema>(known.entry.input_schema);
+  } catch (const Error& error) {
+    known.schema_problem = error.message();
+  }
+}
+
+}  // namespace
 
 const Catalogue::Known* Catalogue::Snapshot::find(std::string_view type) const {
   auto known = by_name.find(type);
@@ -70,12 +83,14 @@ std::shared_ptr<const Catalogue::Snapshot> Catalogue::load() {
   snapshot->taken_at = clock_.steady();
   TimePoint now = clock_.now();
   auto add = [&](const CatalogueEntry& entry) OPSCORE_REQUIRES(mutex_) {
-    Known known{entry, nullptr};
+    Known known{entry, nullptr, ""};
     const Known* before = snapshot_ ? snapshot_->find(entry.type) : nullptr;
-    if (before && before->entry.input_schema == entry.input_schema)
+    if (before && before->entry.input_schema == entry.input_schema) {
       known.schema = before->schema;
-    else if (!entry.input_schema.empty())
-      known.schema = std::make_shared<InputSchema>(entry.input_schema);
+      known.schema_problem = before->schema_problem;
+    } else {
+      compile_schema(known);
+    }
     snapshot->by_name.insert_or_assign(entry.type, known);
     for (const std::string& alias : entry.aliases) snapshot->by_name.insert_or_assign(alias, known);
   };

@@ -20,6 +20,7 @@ class Catalogue {
   struct Known {
     CatalogueEntry entry;
     std::shared_ptr<const InputSchema> schema;  // null: any input
+    std::string schema_problem;                 // why the published schema cannot be used, or empty
   };
   struct Snapshot {
     std::map<std::string, Known, std::less<>> by_name;  // types and aliases

@@ -1,5 +1,6 @@
 #include "opscore/engine/input_schema.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "opscore/base/error.h"
@@ -69,6 +70,72 @@ TEST(InputSchema, points_at_a_member_that_a_condition_requires) {
 TEST(InputSchema, refuses_what_is_not_a_schema) {
   EXPECT_THROW(InputSchema(R"({"type": 5})"), Error);
   EXPECT_THROW(InputSchema("{"), Error);
+  EXPECT_THROW(InputSchema(R"({"pattern": "("})"), Error);
+  EXPECT_THROW(InputSchema(R"({"properties": {"a": {"pattern": "(a)\\1"}}})"), Error);
+  EXPECT_THROW(InputSchema(R"({"patternProperties": {"[": {}}})"), Error);
+}
+
+TEST(InputSchema, refuses_a_schema_that_refers_to_itself_without_end) {
+  EXPECT_THROW(InputSchema(R"({"$ref": "#"})"), Error);
+  EXPECT_THROW(InputSchema(R"({"anyOf": [{"type": "null"}, {"$ref": "#"}]})"), Error);
+  EXPECT_THROW(InputSchema(R"({"properties": {"x": {"$ref": "#/definitions/a"}},
+      "definitions": {"a": {"not": {"$ref": "#/definitions/b"}}, "b": {"$ref": "#/definitions/a"}}})"),
+               Error);
+  InputSchema tree(R"({"type": "object", "properties": {"below": {"$ref": "#"}}})");
+  EXPECT_FALSE(tree.check(R"({"below": {"below": {}}})"));
+  EXPECT_TRUE(tree.check(R"({"below": {"below": 5}})"));
+}
+
+TEST(InputSchema, matches_patterns_in_long_texts) {
+  InputSchema schema(R"({"pattern": "^a*$"})");
+  const std::string many(500'000, 'a');
+  EXPECT_FALSE(schema.check("\"" + many + "\""));
+  EXPECT_TRUE(schema.check("\"" + many + "b\""));
+  EXPECT_FALSE(schema.check("5"));
+  // Backtracking would take this until the end of days.
+  EXPECT_TRUE(InputSchema(R"({"pattern": "(a+)+$"})").check("\"" + many + "b\""));
+}
+
+TEST(InputSchema, finds_a_pattern_anywhere_unless_it_says_where) {
+  InputSchema schema(R"({"properties": {"a": {"pattern": "b+|^c"}}})");
+  EXPECT_FALSE(schema.check(R"({"a": "abba"})"));
+  EXPECT_FALSE(schema.check(R"({"a": "cat"})"));
+  auto problem = schema.check(R"({"a": "acc"})");
+  ASSERT_TRUE(problem);
+  EXPECT_EQ(problem->path, "a");
+  EXPECT_EQ(problem->message, "does not match the pattern b+|^c");
+}
+
+TEST(InputSchema, knows_dates_and_times) {
+  InputSchema schema(R"({"format": "date-time"})");
+  EXPECT_FALSE(schema.check(R"("2026-01-31T12:00:00.5+01:00")"));
+  for (const char* wrong : {"2026-02-30T12:00:00Z", "2026-01-31", "now"})
+    EXPECT_TRUE(schema.check(fmt::format("\"{}\"", wrong))) << wrong;
+  EXPECT_TRUE(schema.check("\"" + std::string(500'000, '1') + "\""));
+  EXPECT_FALSE(schema.check("5"));
+  EXPECT_FALSE(InputSchema(R"({"format": "uri"})").check(R"("what people read")"));
+}
+
+TEST(InputSchema, does_not_try_patterns_on_endless_names) {
+  InputSchema schema(R"({"patternProperties": {"^a*$": {"type": "integer"}}})");
+  EXPECT_TRUE(schema.check(R"({"aa": "x"})"));
+  EXPECT_FALSE(schema.check(R"({"b": "x"})"));
+  EXPECT_TRUE(schema.check("{\"" + std::string(100'000, 'a') + "\": 1}"));
+}
+
+TEST(InputSchema, names_a_member_that_it_does_not_know) {
+  InputSchema schema(R"({"properties": {"c": {"properties": {}, "additionalProperties": false}}})");
+  auto problem = schema.check(R"({"c": {"it's": 1}})");
+  ASSERT_TRUE(problem);
+  EXPECT_EQ(problem->path, "c.it's");
+}
+
+TEST(InputSchema, says_which_type_it_wants) {
+  InputSchema schema(R"({"properties": {"ms": {"type": ["integer", "null"]}, "no": false}})");
+  auto problem = schema.check(R"({"ms": "5"})");
+  ASSERT_TRUE(problem);
+  EXPECT_EQ(problem->message, "must be of type integer or null, not string");
+  EXPECT_TRUE(schema.check(R"({"no": {}})"));
 }
 
 }  // namespace

@@ -22,11 +22,12 @@ constexpr int kTries = 8;
 constexpr Duration kPurgeWait = std::chrono::seconds(1);
 
 Error conflict_error(Store& store, const InsertItem& item, const InsertResult& result) {
-  std::string holder = store.ids().encode(result.key);
-  if (auto task = store.reader().find(result.key)) holder = store.id_of(*task);
+  // What is not there was to be inserted together with the item, and was not either.
+  std::string holder = "another task of this request";
+  if (auto task = store.reader().find(result.key)) holder = "task " + store.id_of(*task);
   bool own_id = result.conflicting.kind == UniqueKey::Kind::task_id;
   return Error(Errc::conflict,
-               fmt::format("submit '{}': {} '{}' belongs to task {}, which was submitted with "
+               fmt::format("submit '{}': {} '{}' belongs to {}, which was submitted with "
                            "another input or other options; use another {}",
                            item.spec.type, own_id ? "task_id" : "idempotency_key",
                            result.conflicting.key, holder, own_id ? "id" : "key"))
@@ -125,6 +126,12 @@ InsertItem Service::prepare(SubmitRequest request, std::vector<std::string>& war
                 fmt::format("task_type: no actor '{}' is known; {}", request.type, hint))
         .at("task_type");
   }
+  if (!known->schema_problem.empty())
+    throw Error(Errc::invalid,
+                fmt::format("task_type: inputs of '{}' cannot be checked, its input_schema is {}; "
+                            "correct it where the actor is declared",
+                            request.type, known->schema_problem))
+        .at("task_type");
   if (known->schema) {
     if (auto problem = known->schema->check(request.input)) {
       std::string field = "input_data" + (problem->path.empty() ? "" : "." + problem->path);

@@ -35,8 +35,12 @@ class ServiceTest : public testing::Test {
     strict.input_schema =
         R"({"type": "object", "required": ["to"],
             "properties": {"to": {"type": "object", "properties": {"age": {"type": "integer"}}}}})";
+    CatalogueEntry broken;
+    broken.type = "broken";
+    broken.kind = "native";
+    broken.input_schema = R"({"type": "strin"})";
     ServiceOptions options;
-    options.declared = {plain, tuned, strict};
+    options.declared = {broken, plain, tuned, strict};
     options.input_bytes_max = 1000;
     options.batch_tasks_max = 10;
     service_ = std::make_unique<Service>(*store_, clock_, random_, *log_, metrics_, options);

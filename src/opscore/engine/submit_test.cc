@@ -109,6 +109,14 @@ TEST_F(SubmitTest, an_input_is_held_to_the_schema_of_its_type) {
   EXPECT_NO_THROW(submit(wrong));
 }
 
+TEST_F(SubmitTest, a_schema_that_cannot_be_used_refuses_its_own_type_only) {
+  Error error = refusal_of(request("broken"));
+  EXPECT_EQ(error.field(), "task_type");
+  EXPECT_THAT(error.message(), HasSubstr("'broken'"));
+  EXPECT_THAT(error.message(), HasSubstr("strin"));
+  EXPECT_NO_THROW(submit());
+}
+
 TEST_F(SubmitTest, what_is_not_said_comes_from_the_type) {
   Task task = submit_and_get(request("tuned"));
   EXPECT_EQ(task.queue, "slow");

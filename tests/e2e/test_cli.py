@@ -1,6 +1,7 @@
 """The command line against a running server, and without one."""
 
 import json
+import os
 import subprocess
 
 import pytest
@@ -116,12 +117,43 @@ def test_explain_in_words_and_json(cli):
         (["submit", "opscore.noop", "--priority", "many"], 2),
         (["no-such-command"], 2),
         (["submit", "no.such.type"], 5),
+        (["submit", "opscore.echo", "--input", "@/"], 2),
+        (["submit", "opscore.echo", "--idempotency-key", ""], 2),
+        (["tasks", "show", ""], 2),
+        (["tasks", "delete", "--status", "completed", "--queue=", "--yes"], 2),
     ],
 )
 def test_exit_codes(cli, arguments, code):
     done = cli(*arguments)
     assert done.returncode == code, (done.stdout, done.stderr)
     assert done.stderr.strip()
+
+
+@pytest.mark.parametrize("command", ["version", "config show", "tasks list", "up --help"])
+def test_output_that_cannot_be_written(shared, command):
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [BINARY, *command.split()],
+            cwd=shared.folder,
+            env=shared.environment,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "could not be written" in done.stderr
+
+
+def test_export_into_a_pipe(cli, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["timeout", "60", "cat", pipe], stdout=subprocess.PIPE, text=True) as reader:
+        task_id = parsed(cli("submit", "opscore.noop", "--json"))["task_id"]
+        done = cli("tasks", "export", "-o", pipe)
+        assert done.returncode == 0, done.stderr
+        assert task_id in reader.communicate(timeout=60)[0]
+    assert pipe.is_fifo()
 
 
 def test_without_a_server(new_server):

@@ -9,6 +9,7 @@
 #include "opscore/actor.h"
 #include "opscore/app/cli/client_commands.h"
 #include "opscore/app/config_show.h"
+#include "opscore/app/open_files.h"
 #include "opscore/app/version.h"
 
 namespace opscore {
@@ -77,6 +78,37 @@ int run_server(const CommandLine& line, const Config& config, const ConfigSource
     return run_bench(config, bench, add_actors);
   }
   OPSCORE_ASSERT(false, "a command that nothing runs");
+}
+
+bool serves(const std::string& command) {
+  return command == "up" || command == "api" || command == "worker" || command == "maintenance";
+}
+
+// The exit status: an answer that nobody could read was not given.
+int after_output(int code) {
+  if (std::cout << std::flush) return code;
+  std::cerr << error_text("stdout",
+                          "what was to be printed could not be written; is the disk full?");
+  return code == 0 ? static_cast<int>(CommandExit::failed) : code;
+}
+
+// Of a client command: an id, a condition or a key that is empty, usually because a variable of a
+// script is not set, must not be taken for one that was left out.
+std::optional<std::string> empty_argument(const CommandLine& line,
+                                          const std::vector<std::string>& arguments) {
+  if (!find_client_command(line.command)) return std::nullopt;
+  std::string before;
+  for (const std::string& argument : arguments) {
+    bool has_value = argument.starts_with("--") && argument.find('=') + 1 == argument.size();
+    const std::string& name = has_value ? argument : before;
+    bool may_be = name.starts_with("--cursor") || name.starts_with("--url") ||
+                  name.starts_with("--config") || name.starts_with("--input");
+    if ((argument.empty() || has_value) && !may_be)
+      return fmt::format("there is an empty argument{}; leave it out, or look where it comes from",
+                         name.starts_with("--") ? " of " + name.substr(0, name.find('=')) : "");
+    before = argument;
+  }
+  return std::nullopt;
 }
 
 int run_command(const CommandLine& line, const AddActors& add_actors) {
@@ -148,16 +180,21 @@ std::string error_text(const std::string& attempted, const std::string& message)
 }
 
 int run_main(int argc, char** argv, const AddActors& add_actors) {
-  auto line = parse_command_line({argv + 1, argv + argc});
+  hold_standard_files();
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  auto line = parse_command_line(arguments);
   if (!line) {
-    std::cout << line.error().out << std::flush;
+    std::cout << line.error().out;
     std::cerr << line.error().err;
-    return line.error().code;
+    return after_output(line.error().code);
+  }
+  if (auto empty = empty_argument(*line, arguments)) {
+    std::cerr << error_text(line->command, *empty);
+    return static_cast<int>(CommandExit::usage);
   }
   try {
     int code = run_command(*line, add_actors);
-    std::cout << std::flush;
-    return code;
+    return serves(line->command) ? code : after_output(code);
   } catch (const std::exception& error) {
     std::cerr << error_text(line->command, error.what());
     return static_cast<int>(CommandExit::failed);

@@ -1,7 +1,9 @@
 #include "opscore/app/open_files.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -15,6 +17,12 @@ constexpr rlim_t kBeside = 256;            // data files, pipes of programs, out
 constexpr rlim_t kEnoughForAll = 1 << 20;  // some systems' hard limit is next to infinite
 
 }  // namespace
+
+void hold_standard_files() {
+  for (int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (::fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+      ::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);  // takes the lowest number
+}
 
 std::optional<std::string> raise_open_files(int connections_max) {
   rlimit limit{};

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <iostream>
 #include <system_error>
 #include <thread>
@@ -84,19 +85,23 @@ CommandExit print_estimate(ClientContext& context, const ApiAnswer& answer) {
   return CommandExit::ok;
 }
 
-// Takes the bytes of an export to a file that appears under its name when it is complete, or to
-// stdout.
+// Takes the bytes of an export to a file that appears under its name when it is complete, to what
+// is there already and is no such file (a pipe, a device), or to stdout.
 class ExportTarget {
  public:
   ExportTarget(std::ostream& out, const std::string& path) : out_(out), path_(path) {
     if (path_ == "-") return;
-    fd_ = ::open(partial().c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    std::error_code unknown;
+    auto status = std::filesystem::status(path_, unknown);
+    is_partial_ = !std::filesystem::exists(status) || std::filesystem::is_regular_file(status);
+    int flags = O_WRONLY | O_CLOEXEC | (is_partial_ ? O_CREAT | O_TRUNC : 0);
+    fd_ = ::open(written().c_str(), flags, 0600);
     if (fd_ < 0) fail("open");
   }
   ~ExportTarget() {
     if (fd_ < 0) return;
     ::close(fd_);
-    ::unlink(partial().c_str());
+    if (is_partial_) ::unlink(written().c_str());
   }
   ExportTarget(const ExportTarget&) = delete;
 
@@ -113,22 +118,23 @@ class ExportTarget {
   }
 
   void complete() {
-    if (fd_ < 0) return;
+    if (fd_ < 0 || !is_partial_) return;
     if (::fsync(fd_) != 0) fail("write");
-    if (::rename(partial().c_str(), path_.c_str()) != 0) fail("rename");
+    if (::rename(written().c_str(), path_.c_str()) != 0) fail("rename");
     ::close(std::exchange(fd_, -1));
   }
 
  private:
-  std::string partial() const { return path_ + ".partial"; }
+  std::string written() const { return is_partial_ ? path_ + ".partial" : path_; }
   [[noreturn]] void fail(const char* doing) const {
     throw Error(Errc::internal, fmt::format("{} '{}': {}; choose another file with -o", doing,
-                                            partial(), std::generic_category().message(errno)));
+                                            written(), std::generic_category().message(errno)));
   }
 
   std::ostream& out_;
   const std::string path_;
   int fd_ = -1;
+  bool is_partial_ = false;
 };
 
 }  // namespace

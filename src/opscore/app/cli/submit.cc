@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -55,6 +56,9 @@ std::string read_input(const std::string& text, std::istream& in) {
     bytes = read_all(in);
   } else {
     std::ifstream file(text.substr(1), std::ios::binary);
+    std::error_code unknown;
+    if (std::filesystem::is_directory(text.substr(1), unknown))
+      throw Error(Errc::invalid, fmt::format("--input: {} is a folder", text.substr(1)));
     if (file) bytes = read_all(file);
     if (!file || file.bad())
       throw Error(Errc::invalid,

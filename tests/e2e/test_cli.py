@@ -148,7 +148,8 @@ def test_output_that_cannot_be_written(shared, command):
 def test_export_into_a_pipe(cli, tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with subprocess.Popen(["timeout", "60", "cat", pipe], stdout=subprocess.PIPE, text=True) as reader:
+    cat = ["timeout", "60", "cat", pipe]
+    with subprocess.Popen(cat, stdout=subprocess.PIPE, text=True) as reader:
         task_id = parsed(cli("submit", "opscore.noop", "--json"))["task_id"]
         done = cli("tasks", "export", "-o", pipe)
         assert done.returncode == 0, done.stderr

@@ -32,6 +32,7 @@ def test_purge_removes_what_does_not_run(rest):
     rest.submit("opscore.noop", queue=queue, delay="1h")
     rest.expect(200, "POST", f"queues/{queue}/pause")
     ids = [rest.submit("opscore.noop", queue=queue)["task_id"] for _ in range(5)]
+    rest.expect(422, "POST", f"queues/{queue}/purge", {"status": "scheduled"})
     answer = rest.expect(200, "POST", f"queues/{queue}/purge")
     assert answer["purged"] >= 5
     rest.expect(404, "GET", f"tasks/{ids[0]}")

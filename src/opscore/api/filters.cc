@@ -51,8 +51,12 @@ void each_text(JsonReader& in, F&& use) {
   in.array([&](size_t) { use(in.string()); });
 }
 
-std::string text_or_null(JsonReader& in) {
-  return in.null_or_skip_null() ? std::string() : in.string();
+// An empty name would match everything, and whoever sent it did not mean that.
+std::string name_or_null(JsonReader& in) {
+  if (in.null_or_skip_null()) return "";
+  std::string name = in.string();
+  if (name.empty()) in.fail(Errc::invalid, "is empty; leave it out instead");
+  return name;
 }
 
 void read_filter_member(JsonReader& in, std::string_view name, JobRequest& request) {
@@ -61,9 +65,9 @@ void read_filter_member(JsonReader& in, std::string_view name, JobRequest& reque
   if (name == "status") {
     each_text(in, [&](const std::string& text) { add_states(filter.states, text, field); });
   } else if (name == "task_type" || name == "type") {
-    filter.type = text_or_null(in);
+    filter.type = name_or_null(in);
   } else if (name == "queue") {
-    filter.queue = text_or_null(in);
+    filter.queue = name_or_null(in);
   } else if (name == "label") {
     each_text(in, [&](const std::string& text) { filter.labels.push_back(label_of(text, field)); });
   } else if (name == "labels") {

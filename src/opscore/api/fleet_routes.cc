@@ -51,6 +51,18 @@ QueueLimitsChange read_queue_limits(std::string_view body, QueueLimitsChange cha
   return change;
 }
 
+// A purge is of all that has not run: who sends conditions means something else.
+void refuse_conditions(std::string_view body) {
+  if (body.find_first_not_of(" \t\r\n") == std::string_view::npos) return;
+  JsonReader in(body);
+  in.object([&](std::string_view) {
+    in.fail(Errc::invalid,
+            "unknown field; a purge takes no conditions, POST /jobs with the "
+            "action delete does");
+  });
+  in.end();
+}
+
 }  // namespace
 
 Reply Routes::list_queues(const Call& call) {
@@ -98,6 +110,7 @@ Reply Routes::resume_queue(const Call& call) {
 
 Reply Routes::purge_queue(const Call& call) {
   Query query(call.request.query, {});
+  refuse_conditions(call.request.body);
   Job job = service_.purge(call.args[0]);
   Response response;
   JsonObject object(response.body);

@@ -71,9 +71,13 @@ Query::Query(std::string_view text, std::initializer_list<std::string_view> know
 }
 
 std::optional<std::string> Query::one(std::string_view name) const {
-  for (auto pair = pairs_.rbegin(); pair != pairs_.rend(); ++pair)
-    if (pair->first == name && !pair->second.empty()) return pair->second;
-  return std::nullopt;
+  std::vector<std::string> values = all(name);
+  if (values.empty()) return std::nullopt;
+  if (values.size() > 1)
+    throw Error(Errc::invalid,
+                fmt::format("{}: is given {} times; one is taken", name, values.size()))
+        .at(std::string(name));
+  return std::move(values[0]);
 }
 
 std::vector<std::string> Query::all(std::string_view name) const {

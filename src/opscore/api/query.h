@@ -17,7 +17,7 @@ class Query {
   // Error{malformed} for broken percent-encoding.
   Query(std::string_view text, std::initializer_list<std::string_view> known);
 
-  // The last one of that name; nothing when absent or empty.
+  // Nothing when absent or empty; throws Error{invalid} when there are several.
   std::optional<std::string> one(std::string_view name) const;
   std::vector<std::string> all(std::string_view name) const;
   // "true" or "false"; throws Error{invalid} otherwise.

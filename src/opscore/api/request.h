@@ -2,6 +2,7 @@
 // What the edge and the routes exchange: one request, and what is to be done about it. Plain data.
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -21,7 +22,8 @@ struct ApiRequest {
   std::string query;   // after '?', still percent-encoded
   std::string host, origin, authorization, content_type, accept;
   std::string content_encoding;
-  std::string idempotency_key, last_event_id;
+  std::optional<std::string> idempotency_key;
+  std::string last_event_id;
   bool has_host = false;
   bool has_body = false;
   bool from_browser = false;  // it has a field that only browsers send

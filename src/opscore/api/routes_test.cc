@@ -141,6 +141,8 @@ TEST_F(RoutesTest, AReplayAnswersTheFirstTask) {
   EXPECT_EQ(again.status, 200);
   auto other = answer("POST", "/api/v1/tasks", R"({"task_type": "mail.send", "input_data": 2})");
   EXPECT_EQ(other.status, 409);
+  request.idempotency_key = "";
+  expect_invalid(answer("POST", "/api/v1/tasks", body), "idempotency_key");
   request.idempotency_key = "else";
   expect_invalid(answer("POST", "/api/v1/tasks", body), "idempotency_key");
 }

@@ -22,8 +22,11 @@ Wanted read_wanted(const ApiRequest& request) {
   Wanted wanted;
   if (!request.query.empty()) wanted.until = wait_until(Query(request.query, {"wait"}).one("wait"));
   wanted.task = read_submit(request.body);
-  const std::string& header = request.idempotency_key;
-  if (header.empty()) return wanted;
+  if (!request.idempotency_key) return wanted;
+  const std::string& header = *request.idempotency_key;
+  if (header.empty())
+    throw Error(Errc::invalid, "idempotency_key: the header is empty; leave it out instead")
+        .at("idempotency_key");
   std::string& field = wanted.task.idempotency_key;
   if (!field.empty() && field != header)
     throw Error(Errc::invalid,
@@ -109,7 +112,7 @@ Reply Routes::submitted(const ApiRequest& request, Submitted submitted,
 Reply Routes::submit_batch(const Call& call) {
   const ApiRequest& request = call.request;
   Query query(request.query, {"atomic"});
-  if (!request.idempotency_key.empty())
+  if (request.idempotency_key)
     throw Error(
         Errc::invalid,
         "Idempotency-Key: a batch has no key of its own; give each task its idempotency_key")

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "opscore/api/filters.h"
@@ -23,7 +24,10 @@ constexpr size_t kPageBytes = 16 << 20;  // a page ends early when its tasks are
 }
 
 bool wants_stream(const ApiRequest& request) {
-  return request.method != "HEAD" && request.accept.find("text/event-stream") != std::string::npos;
+  constexpr std::string_view kStream = "text/event-stream";
+  auto found = std::search(request.accept.begin(), request.accept.end(), kStream.begin(),
+                           kStream.end(), [](char a, char b) { return (a | 0x20) == (b | 0x20); });
+  return request.method != "HEAD" && found != request.accept.end();
 }
 
 int last_event_of(const ApiRequest& request) {

@@ -69,13 +69,19 @@ bool take_char(std::string_view& text, std::string_view any_of) {
   return true;
 }
 
+// What was read, in quotes; the beginning is enough to know it by.
+std::string quoted(std::string_view text) {
+  constexpr size_t kShown = 60;
+  return fmt::format("'{}{}'", text.substr(0, kShown), text.size() > kShown ? "..." : "");
+}
+
 }  // namespace
 
 std::expected<TimePoint, Error> parse_rfc3339(std::string_view text) {
   auto fail = [&] {
-    return std::unexpected(
-        Error(Errc::invalid,
-              fmt::format("'{}' is not an RFC 3339 time, such as 2026-01-31T12:00:00Z", text)));
+    return std::unexpected(Error(
+        Errc::invalid,
+        fmt::format("{} is not an RFC 3339 time, such as 2026-01-31T12:00:00Z", quoted(text))));
   };
   std::string_view rest = text;
   int year_n, month_n, day_n, hour_n, minute_n, second_n;
@@ -105,8 +111,12 @@ std::expected<TimePoint, Error> parse_rfc3339(std::string_view text) {
   year_month_day date{year(year_n), month(static_cast<unsigned>(month_n)),
                       day(static_cast<unsigned>(day_n))};
   if (!rest.empty() || !date.ok() || hour_n > 23 || minute_n > 59 || second_n > 60) return fail();
-  return TimePoint(sys_days(date)) + hours(hour_n) + minutes(minute_n) + seconds(second_n) +
-         milliseconds(fraction_ms) - offset;
+  TimePoint at = TimePoint(sys_days(date)) + hours(hour_n) + minutes(minute_n) + seconds(second_n) +
+                 milliseconds(fraction_ms) - offset;
+  // A leap second or an offset may lead out of the years that can be written.
+  year_month_day written(std::chrono::floor<std::chrono::days>(at));
+  if (written.year() < year(0) || written.year() > year(9999)) return fail();
+  return at;
 }
 
 std::expected<Duration, Error> parse_duration(std::string_view text) {
@@ -119,12 +129,14 @@ std::expected<Duration, Error> parse_duration(std::string_view text) {
                  : unit == "h"                 ? 3600e3
                  : unit == "d"                 ? 86400e3
                                                : 0;
-  // A century bounds every sum that is later made with it.
-  if (code != std::errc() || scale == 0 || !std::isfinite(number) || number < 0 ||
-      number * scale > 3.2e12)
+  if (code != std::errc() || scale == 0 || !std::isfinite(number) || number < 0)
     return std::unexpected(
         Error(Errc::invalid,
-              fmt::format("'{}' is not a duration, such as 250ms, 30s, 10m, 1h, 7d", text)));
+              fmt::format("{} is not a duration, such as 250ms, 30s, 10m, 1h, 7d", quoted(text))));
+  // A century bounds every sum that is later made with it.
+  if (number * scale > 3.2e12)
+    return std::unexpected(Error(
+        Errc::invalid, fmt::format("{} is too long; at most 37000d, a century", quoted(text))));
   return Duration(std::llround(number * scale));
 }
 

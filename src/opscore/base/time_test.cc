@@ -62,6 +62,9 @@ TEST(Time, RefusesWhatIsNotRfc3339) {
                            "2026-+1-20T10:03:00Z",
                            "2026-11-20T-1:03:00Z",
                            "26-11-20T10:03:00Z",
+                           "9999-12-31T23:59:60Z",
+                           "9999-12-31T23:59:59-00:01",
+                           "0000-01-01T00:00:00+00:01",
                            "2026-11-20X10:03:00Z"}) {
     auto at = parse_rfc3339(text);
     EXPECT_FALSE(at) << text;
@@ -85,6 +88,13 @@ TEST(Time, ParsesDurations) {
   for (const char* text : {"", "s", "-1s", "-0.1", "1 s", " 1s", "1s ", "1w", "1S", "inf", "nan",
                            "infs", "1e300d", "1000000d", "1h30m", "0x10", "one"})
     EXPECT_FALSE(parse_duration(text)) << text;
+}
+
+TEST(Time, SaysWhatIsWrongInAFewWords) {
+  const std::string endless(1'000'000, '1');
+  EXPECT_LT(parse_rfc3339(endless).error().message().size(), 200u);
+  EXPECT_LT(parse_duration(endless + "x").error().message().size(), 200u);
+  EXPECT_NE(parse_duration("100000d").error().message().find("too long"), std::string::npos);
 }
 
 TEST(Time, WritesTheShortestExactDuration) {

@@ -78,8 +78,9 @@ TEST(InputSchema, refuses_what_is_not_a_schema) {
 TEST(InputSchema, refuses_a_schema_that_refers_to_itself_without_end) {
   EXPECT_THROW(InputSchema(R"({"$ref": "#"})"), Error);
   EXPECT_THROW(InputSchema(R"({"anyOf": [{"type": "null"}, {"$ref": "#"}]})"), Error);
-  EXPECT_THROW(InputSchema(R"({"properties": {"x": {"$ref": "#/definitions/a"}},
-      "definitions": {"a": {"not": {"$ref": "#/definitions/b"}}, "b": {"$ref": "#/definitions/a"}}})"),
+  EXPECT_THROW(InputSchema(R"({"properties": {"x": {"$ref": "#/definitions/a"}}, "definitions": {
+                   "a": {"not": {"$ref": "#/definitions/b"}},
+                   "b": {"$ref": "#/definitions/a"}}})"),
                Error);
   InputSchema tree(R"({"type": "object", "properties": {"below": {"$ref": "#"}}})");
   EXPECT_FALSE(tree.check(R"({"below": {"below": {}}})"));

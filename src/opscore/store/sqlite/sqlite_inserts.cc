@@ -179,13 +179,14 @@ void SqliteTasks::check_disk(const std::vector<InsertItem>& items) {
       disk_free_ = static_cast<int64_t>(info.f_bavail) * static_cast<int64_t>(info.f_frsize) -
                    wal_bytes(parts_.path);
   }
-  disk_free_ -= bytes_on_disk(items);
-  if (disk_free_ < parts_.disk_reserve_bytes)
-    throw Error(Errc::disk_low,
-                fmt::format("insert: only {} MiB are free where '{}' is, and {} MiB are kept for "
-                            "finishing what was accepted; free some space",
-                            std::max<int64_t>(disk_free_, 0) / (1 << 20), parts_.path,
-                            parts_.disk_reserve_bytes / (1 << 20)));
+  const int64_t bytes = bytes_on_disk(items);
+  if ((disk_free_ -= bytes) >= parts_.disk_reserve_bytes) return;
+  const int64_t is_free = disk_free_ += bytes;  // nothing of it is written
+  throw Error(Errc::disk_low,
+              fmt::format("insert: only {} MiB are free where '{}' is, and {} MiB are kept for "
+                          "finishing what was accepted; free some space",
+                          std::max<int64_t>(is_free, 0) / (1 << 20), parts_.path,
+                          parts_.disk_reserve_bytes / (1 << 20)));
 }
 
 }  // namespace opscore::sqlite

@@ -133,6 +133,9 @@ void check_request(const SubmitRequest& request, const ServiceOptions& options, 
   check_webhook(request, options);
   check_text("name", request.name);
   check_text("idempotency_key", request.idempotency_key);
+  // Keys are looked up as texts, and not every store's texts have room for it.
+  if (request.idempotency_key.find('\0') != std::string::npos)
+    refuse("idempotency_key", "has a NUL character in it");
   if (!request.task_id.empty())
     check_name("task_id", task_id_problem(request.task_id), request.task_id);
   if (request.metadata.size() > kMetadataMax)

@@ -31,6 +31,21 @@ TEST_F(SubmitKeysTest, the_same_request_again_is_answered_with_the_first_task) {
   EXPECT_THAT(service_->list({}, "", 10).tasks, SizeIs(1));
 }
 
+TEST_F(SubmitKeysTest, a_key_with_a_nul_is_refused) {
+  SubmitRequest request = keyed();
+  request.idempotency_key += '\0';
+  EXPECT_EQ(error_of([&] { submit(request); }).field(), "idempotency_key");
+}
+
+TEST_F(SubmitKeysTest, two_requests_that_clash_in_one_batch_name_no_task) {
+  SubmitRequest other = keyed();
+  other.input = "2";
+  Error error =
+      error_of([&] { service_->submit_many({keyed(), other}, InsertMode::all_or_nothing); });
+  EXPECT_EQ(error.code(), Errc::conflict);
+  EXPECT_THAT(error.message(), HasSubstr("another task of this request"));
+}
+
 TEST_F(SubmitKeysTest, a_replay_says_the_state_that_the_first_task_has_now) {
   submit(keyed());
   finish(claim(), Outcome::complete("1"));

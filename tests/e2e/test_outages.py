@@ -129,3 +129,14 @@ def test_what_was_started_without_a_database_begins_with_it(new_cluster, service
     for process in processes:
         process.wait_for_words("the store was reached", timeout=60)
     assert api.rest.run("opscore.echo", 1, within=60)["status"] == "completed"
+
+
+def test_a_database_that_turns_out_to_be_unusable_ends_the_process(new_cluster, services, away):
+    cluster = new_cluster()  # and nobody migrates it
+    away()
+    worker = cluster.add("worker")
+    worker.launch()
+    worker.wait_for_words("trying again")
+    services.start("postgres")
+    assert worker.process.wait(60) == 2
+    assert "opscore migrate" in worker.output()

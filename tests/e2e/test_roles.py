@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -10,8 +11,9 @@ import uuid
 import pytest
 
 from harness.cluster import Cluster, psql
-from harness.processes import children_of, is_alive
+from harness.processes import children_of, is_alive, tree_of
 from harness.rest import EventStream
+from harness.server import BINARY, ROOT
 from harness.waiting import wait_for
 
 # Writes down each of its lives, and lives until it may end.
@@ -175,6 +177,26 @@ def test_a_worker_of_many_tasks_is_shared_by_many_submitters(cluster):
     assert {rest.task(task)["status"] for task in results[::50]} == {"completed"}
 
 
+def test_processes_without_an_api_can_be_probed(cluster):
+    worker = cluster.add("worker")
+    worker.launch("--probes-port", worker.port, "--slots", 1)
+    maintenance = cluster.add("maintenance")
+    maintenance.launch("--probes-port", maintenance.port)
+    for process in (worker, maintenance):
+        process.wait_ready(60)
+        assert status_of(process, "/health") == 200
+        assert process.rest.send("POST", "tasks/", {"task_type": "opscore.echo"}).status == 404
+        assert b"opscore_store_up 1" in process.rest.send("GET", "/metrics").body
+    rest = cluster.apis[0].rest
+
+    def counts():
+        rest.run("opscore.echo", 1)
+        return b"opscore_attempts_total" in worker.rest.send("GET", "/metrics").body
+
+    wait_for(counts, "the worker has counted an attempt of its own", 60)
+    assert worker.stop() == 0 and maintenance.stop() == 0
+
+
 def test_reload_reaches_every_process(new_cluster):
     cluster = new_cluster().migrate()
     maintenance, worker, api = cluster.maintenance(), cluster.worker(), cluster.api()
@@ -211,13 +233,15 @@ def test_a_killed_worker_is_followed_and_its_task_runs_again(new_cluster):
     bystander = cluster.worker()
     os.kill(worker.worker_pid(), signal.SIGKILL)
     # Its supervisor knows what it ran: nobody has to wait until the session counts as lost.
-    wait_for(lambda: len(lines(cluster.folder / "lives")) == 2, "its second life", timeout=12)
+    wait_for(lambda: len(lines(cluster.folder / "lives")) == 2, "its second life", timeout=60)
     first, second = (line.split() for line in lines(cluster.folder / "lives"))
     assert (first[0], second[0]) == (f"{task_id}#1", f"{task_id}#2")
     assert not is_alive(int(first[1])), "what the dead worker had started goes on"
     (cluster.folder / "go").touch()
     assert rest.wait(task_id)["status"] == "completed"
     assert len(lines(cluster.folder / "ends")) == 1
+    lost = rest.get(f"tasks/{task_id}/attempts")["attempts"][0]
+    assert "was killed by SIGKILL" in lost["error"]["message"], lost
     assert bystander.process.poll() is None
     assert len([found for found in workers(rest) if found["state"] == "consuming"]) == 2
 
@@ -233,19 +257,34 @@ def test_a_crashing_task_is_quarantined_across_workers(new_cluster):
     assert rest.run("opscore.echo", 1)["status"] == "completed"
 
 
-def test_a_host_that_is_gone_is_noticed_by_maintenance(new_cluster):
+def test_a_frozen_host_is_noticed_and_comes_back_too_late(new_cluster):
     cluster = new_cluster().migrate()
     cluster.maintenance()
-    lost = cluster.worker("--slots", 2)
-    rest = cluster.api().rest
-    task_id = rest.submit("opscore.sleep", {"ms": 500}, timeout="10m")["task_id"]
+    workers_of = []
+    for name in ("frozen", "other"):
+        worker = cluster.add("worker")
+        add_witness(worker, cluster.folder)
+        worker.launch()
+        workers_of.append(worker.wait_for_words("session"))
+        if name == "frozen":
+            rest = cluster.api().rest
+            task_id = rest.submit("witness")["task_id"]
+            wait_for(lambda: lines(cluster.folder / "lives"), "it runs")
+    frozen = workers_of[0]
+    pids = tree_of(frozen.process.pid)[:2]  # the supervisor cannot tell either; the program goes on
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: len(lines(cluster.folder / "lives")) == 2, "its second life", timeout=120)
+    (cluster.folder / "go").touch()
     rest.wait(task_id)
-    task_id = rest.submit("opscore.sleep", {"ms": 3_000})["task_id"]
-    rest.wait(task_id, "running")
-    lost.kill()  # with its supervisor, so that nobody can tell
-    cluster.worker()
-    done = rest.wait(task_id, timeout=60)
+    done = rest.task(task_id)
     assert (done["status"], done["attempts"]) == ("completed", 1)  # the loss is not charged
+    for pid in reversed(pids):
+        os.kill(pid, signal.SIGCONT)
+    frozen.wait_for_words("session", count=2)  # and it works in a new one
+    assert rest.task(task_id) == done
+    attempts = rest.get(f"tasks/{task_id}/attempts")["attempts"]
+    assert [attempt["outcome"] for attempt in attempts] == ["lost", "completed"], attempts
 
 
 def test_another_maintenance_takes_over(new_cluster):
@@ -266,7 +305,7 @@ def test_another_maintenance_takes_over(new_cluster):
     wait_for(
         lambda: any(found.endswith(f":{pids[other]}") for found in leader()),
         "the other one leads",
-        timeout=10,
+        timeout=20,
     )
 
 
@@ -369,3 +408,20 @@ def test_no_database_at_the_start(new_cluster):
             assert "hunter22" not in process.output()
         for process in [api, *patient]:
             assert process.stop() == 0
+
+
+def test_the_example_of_the_guide(new_cluster):
+    text = (ROOT / "docs" / "howto" / "cluster.md").read_text()
+    example = re.search(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[1]
+    url, *commands = example.splitlines()
+    assert url.startswith("export DATABASE_URL=")
+    assert [line.split()[:2] for line in commands] == [
+        ["opscore", role] for role in ("migrate", "maintenance", "worker", "api")
+    ]
+    cluster = new_cluster()
+    process = cluster.add("api")
+    script = "\n".join(commands).replace("--port 8000", f"--port {process.port}")
+    shell = f'opscore() {{ "{BINARY}" "$@"; }}; {script}\nwait'
+    process.launch_command("bash", "-ec", shell)
+    process.wait_ready()
+    assert process.rest.run("opscore.echo", 1)["status"] == "completed"

@@ -56,9 +56,12 @@ class Server:
 
     def launch(self, *arguments, role="up", under=()):
         """Starts the process, under another command if given, and does not wait for it."""
+        return self.launch_command(*under, self.binary, role, *map(str, arguments))
+
+    def launch_command(self, *command):
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [*under, self.binary, role, *map(str, arguments)],
+                command,
                 cwd=self.folder,
                 env=self.environment,
                 user=self.user,

@@ -100,6 +100,7 @@ class ApiServer::Impl final : public HttpHandler {
 
   uint64_t route(ApiRequest& request) override {
     request.route = find_route(request.method, request.path);
+    if (options_.probes_only && request.route && !is_probe(*request.route)) request.route = nullptr;
     bool is_batch = request.route && request.route->kind == Route::Kind::batch;
     return is_batch ? limits::kBodyBytes : std::max<uint64_t>(kSmallBody, 2 * input_bytes_max_);
   }
@@ -163,7 +164,15 @@ class ApiServer::Impl final : public HttpHandler {
     return equal_constant_time(text, options_.token);
   }
 
+  static bool is_probe(const Route& route) {
+    return route.pattern == "/health" || route.pattern == "/ready" || route.pattern == "/metrics";
+  }
+
   Response no_route(const ApiRequest& request) const {
+    if (options_.probes_only)
+      return problem(Error(Errc::not_found,
+                           "this process answers GET /health, /ready and /metrics only; tasks are "
+                           "for `opscore api`"));
     std::string path = to_valid_utf8(request.path.substr(0, 200));
     std::string allowed = allowed_methods(request.path);
     // Neither is meant for a server like this one; asking a proxy's questions ends the connection.

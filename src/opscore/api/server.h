@@ -27,6 +27,7 @@ struct ApiOptions {
   int listen_fd = -1;    // an already listening socket, instead; the server takes it over
   std::string token;     // what clients must present; empty: no authentication
   std::string version = "0.1.0";
+  bool probes_only = false;              // /health, /ready and /metrics
   bool ops_core = false;                 // answers as clients of ops-core expect them
   std::function<ReloadReport()> reload;  // of the configuration; empty: cannot
   size_t connections_max = 10'000;

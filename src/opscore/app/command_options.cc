@@ -104,11 +104,11 @@ class CommandTree {
                           {"worker",
                            "Run a worker only, on PostgreSQL",
                            "DATABASE_URL=postgresql://localhost/opscore opscore worker --slots 16",
-                           {"worker.", "log."}},
+                           {"worker.", "probes.", "log."}},
                           {"maintenance",
                            "Run the maintenance loops only, on PostgreSQL",
                            "DATABASE_URL=postgresql://localhost/opscore opscore maintenance",
-                           {"log."}}};
+                           {"probes.", "log."}}};
     for (const Role& role : roles) {
       CLI::App* command = add(root_, role.name, role.description, role.example);
       add_settings(command, role.sections);

@@ -143,6 +143,10 @@ struct Config {
     int connections_max = 0;
     Duration client_timeout{0};
   } server;
+  struct Probes {  // of roles without an API
+    std::string address;
+    std::optional<int> port;  // none: nobody listens
+  } probes;
   struct Api {
     std::string compat;
   } api;

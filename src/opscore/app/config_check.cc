@@ -58,7 +58,10 @@ class Checker {
   void check() {
     check_token();
     if (config_.server.address == "localhost") config_.server.address = "127.0.0.1";
-    if (serves(role_)) check_bind();
+    if (config_.probes.address == "localhost") config_.probes.address = "127.0.0.1";
+    if (serves(role_)) check_bind("server.address", config_.server.address);
+    if (config_.probes.port && (role_ == Role::worker || role_ == Role::maintenance))
+      check_bind("probes.address", config_.probes.address);
     check_store();
     check_role();
     check_providers();
@@ -96,17 +99,16 @@ class Checker {
                                server.token_file));
   }
 
-  void check_bind() {
+  void check_bind(const std::string& key, const std::string& address) {
     const auto& server = config_.server;
-    if (is_loopback(server.address) || !server.token.empty() || server.allow_unauthenticated)
-      return;
+    if (is_loopback(address) || !server.token.empty() || server.allow_unauthenticated) return;
     report(
-        config_.origin_of("server.address"),
-        fmt::format("server.address {} is reachable from other machines, and there is no token. "
+        config_.origin_of(key),
+        fmt::format("{} {} is reachable from other machines, and there is no token. "
                     "Three ways out: set OPSCORE_API_TOKEN or --token-file; or listen on "
                     "127.0.0.1; or say --allow-unauthenticated, and whoever reaches the port may "
                     "run every actor",
-                    server.address));
+                    key, address));
   }
 
   void check_store() {

@@ -111,6 +111,8 @@ TEST_F(ConfigTest, EverySettingHasItsOrigin) {
                                                      {"server.allowed_hosts", "a.example,b"},
                                                      {"server.connections_max", "50"},
                                                      {"server.client_timeout", "3s"},
+                                                     {"probes.port", "82"},
+                                                     {"probes.address", "127.0.0.8"},
                                                      {"api.compat", "ops-core"},
                                                      {"store.path", "x.db"},
                                                      {"store.url", "sqlite:///y.db"},
@@ -355,6 +357,17 @@ TEST_F(ConfigTest, RolesAndStores) {
                 testing::AllOf(HasSubstr("DATABASE_URL"), HasSubstr(path(".env") + " (not there)"),
                                HasSubstr(path("opscore.toml") + " (read)")));
   }
+}
+
+TEST_F(ConfigTest, ProbesBeyondLoopbackNeedAToken) {
+  sources_.environment["DATABASE_URL"] = "postgresql://db/x";
+  sources_.flags["probes.address"] = "0.0.0.0";
+  sources_.role = Role::worker;
+  EXPECT_EQ(failure(), "");  // nobody listens
+  sources_.flags["probes.port"] = "9100";
+  EXPECT_THAT(failure(), HasSubstr("--probes-address: probes.address 0.0.0.0 is reachable"));
+  sources_.environment["OPSCORE_API_TOKEN"] = "long-enough";
+  EXPECT_EQ(failure(), "");
 }
 
 TEST_F(ConfigTest, NamesOfSchemas) {

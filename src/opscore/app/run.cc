@@ -78,6 +78,8 @@ void print_banner(const Config& config, Role role, const Server& server, const s
       config.server.token.empty() ? "" : " -H \"Authorization: Bearer $OPSCORE_API_TOKEN\"";
   fmt::print("opscore {} is {}\n", version(), role == Role::up ? "up" : words_of(role));
   if (duties.api) fmt::print("  api     {}/api/v1 ({}/openapi.json)\n", url, url);
+  if (!duties.api && port > 0)
+    fmt::print("  probes  {}:{}: /health, /ready, /metrics\n", config.probes.address, port);
   fmt::print("  data    {}\n", data_words(config));
   if (duties.worker) {
     fmt::print("  actors  {}\n", fmt::join(types, ", "));
@@ -292,6 +294,8 @@ int run_role(Role role, const Config& loaded, const ConfigSources& sources,
   if (duties.api) {
     if (auto note = raise_open_files(config.server.connections_max)) config.notes.push_back(*note);
     listener = listen_on(config.server.address, config.server.port);
+  } else if (config.probes.port) {
+    listener = listen_on(config.probes.address, *config.probes.port);
   }
   const SandboxGroups sandbox = duties.worker ? open_groups(config) : SandboxGroups{};
   Systemd systemd(sources.environment);

@@ -146,10 +146,11 @@ ApiOptions api_options(const Config& config, Duties duties, const WiringOptions&
   options.allowed_hosts = config.server.allowed_hosts;
   options.connections_max = static_cast<size_t>(config.server.connections_max);
   options.client_timeout = config.server.client_timeout;
+  options.probes_only = !duties.api;
   options.ops_core = config.api.compat == "ops-core";
   options.version = version();
-  // Where there is a worker, its loop says whether this process works.
-  if (!duties.worker) options.on_progress = wiring.on_progress;
+  // Where there is other work, its loop says whether this process does it.
+  if (!duties.worker && !duties.maintenance) options.on_progress = wiring.on_progress;
   return options;
 }
 
@@ -230,7 +231,7 @@ Server::Server(const Config& config, Role role, const AddActors& add_actors, Wir
                                 if (begun_ && maintenance) maintenance->wake();
                               })),
       connecting_("connecting", log, [this](std::stop_token) { return connect(); }) {
-  if (duties_.api)
+  if (duties_.api || config.probes.port)
     api.emplace(service, metrics, log, api_options(config, duties_, options_, *this));
   add_host_metrics(metrics, log, is_embedded(config) ? config.store.path : "", options_.restarts);
   if (duties_.worker) warn_of_missing_sandboxes(config, log);

@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "opscore/base/json.h"
+#include "opscore/base/utf8.h"
 
 namespace opscore {
 namespace {
@@ -29,15 +30,6 @@ std::string_view words_for(JsonReader::Type type) {
       return "null";
   }
   return "a value";
-}
-
-// Names are shown to people: a long one is cut.
-std::string shown(std::string_view name) {
-  constexpr size_t kShownBytes = 64;
-  if (name.size() <= kShownBytes) return std::string(name);
-  size_t cut = kShownBytes;
-  while (cut > 0 && (static_cast<unsigned char>(name[cut]) & 0xc0) == 0x80) --cut;
-  return std::string(name.substr(0, cut)) + "...";
 }
 
 }  // namespace

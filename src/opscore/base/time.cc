@@ -5,6 +5,8 @@
 #include <charconv>
 #include <cmath>
 
+#include "opscore/base/utf8.h"
+
 namespace opscore {
 
 using namespace std::chrono;
@@ -69,19 +71,13 @@ bool take_char(std::string_view& text, std::string_view any_of) {
   return true;
 }
 
-// What was read, in quotes; the beginning is enough to know it by.
-std::string quoted(std::string_view text) {
-  constexpr size_t kShown = 60;
-  return fmt::format("'{}{}'", text.substr(0, kShown), text.size() > kShown ? "..." : "");
-}
-
 }  // namespace
 
 std::expected<TimePoint, Error> parse_rfc3339(std::string_view text) {
   auto fail = [&] {
     return std::unexpected(Error(
         Errc::invalid,
-        fmt::format("{} is not an RFC 3339 time, such as 2026-01-31T12:00:00Z", quoted(text))));
+        fmt::format("'{}' is not an RFC 3339 time, such as 2026-01-31T12:00:00Z", shown(text))));
   };
   std::string_view rest = text;
   int year_n, month_n, day_n, hour_n, minute_n, second_n;
@@ -132,11 +128,11 @@ std::expected<Duration, Error> parse_duration(std::string_view text) {
   if (code != std::errc() || scale == 0 || !std::isfinite(number) || number < 0)
     return std::unexpected(
         Error(Errc::invalid,
-              fmt::format("{} is not a duration, such as 250ms, 30s, 10m, 1h, 7d", quoted(text))));
+              fmt::format("'{}' is not a duration, such as 250ms, 30s, 10m, 1h, 7d", shown(text))));
   // A century bounds every sum that is later made with it.
   if (number * scale > 3.2e12)
     return std::unexpected(Error(
-        Errc::invalid, fmt::format("{} is too long; at most 37000d, a century", quoted(text))));
+        Errc::invalid, fmt::format("'{}' is too long; at most 37000d, a century", shown(text))));
   return Duration(std::llround(number * scale));
 }
 

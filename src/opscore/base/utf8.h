@@ -2,7 +2,19 @@
 // One step over UTF-8 text, by the table of Unicode 15, 3.9: no overlong forms, no surrogates,
 // nothing above U+10FFFF.
 
+#include <string>
+#include <string_view>
+
 namespace opscore {
+
+// Of a text that is shown to people: the first characters, at most 64 bytes of them.
+inline std::string shown(std::string_view text) {
+  constexpr size_t kShownBytes = 64;
+  if (text.size() <= kShownBytes) return std::string(text);
+  size_t cut = kShownBytes;
+  while (cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xc0) == 0x80) --cut;
+  return std::string(text.substr(0, cut)) + "...";
+}
 
 struct Utf8Step {
   int size;  // bytes of the character, or of the part to be replaced when it is not one

@@ -15,6 +15,7 @@
 
 #include "opscore/base/error.h"
 #include "opscore/base/json.h"
+#include "opscore/base/utf8.h"
 #include "opscore/engine/schema_rules.h"
 
 namespace opscore {
@@ -187,7 +188,7 @@ struct InputSchema::Impl {
       auto reason = reasons.find(value->get<std::string>());
       if (reason != reasons.end()) return reason->get<std::string>();
     }
-    return fmt::format("must be one of {}, not {}", (*rule)["enum"].dump(), value->dump());
+    return fmt::format("must be one of {}, not {}", (*rule)["enum"].dump(), shown(value->dump()));
   }
 
   // Which type it must be, where that is what is wrong.

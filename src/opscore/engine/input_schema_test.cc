@@ -124,6 +124,13 @@ TEST(InputSchema, does_not_try_patterns_on_endless_names) {
   EXPECT_TRUE(schema.check("{\"" + std::string(100'000, 'a') + "\": 1}"));
 }
 
+TEST(InputSchema, shows_the_beginning_of_a_long_value) {
+  InputSchema schema(R"({"enum": ["a"]})");
+  auto problem = schema.check("\"" + std::string(500'000, 'x') + "\"");
+  ASSERT_TRUE(problem);
+  EXPECT_LT(problem->message.size(), 200u);
+}
+
 TEST(InputSchema, names_a_member_that_it_does_not_know) {
   InputSchema schema(R"({"properties": {"c": {"properties": {}, "additionalProperties": false}}})");
   auto problem = schema.check(R"({"c": {"it's": 1}})");

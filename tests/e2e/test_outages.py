@@ -60,6 +60,9 @@ def test_a_long_outage_costs_time_only(new_cluster, services, away):
     assert api.rest.send("GET", "/health").status == 200
     refused = api.rest.send("POST", "tasks/", {"task_type": "opscore.echo"})
     assert refused.status == 503 and refused.headers["Retry-After"], refused
+    for _ in range(20):
+        assert api.rest.send("GET", f"tasks/{tasks[0]}").status == 503
+    assert api.output().count("(unavailable)") <= 3, "every refused request is in the log"
     wait_for(lambda: time.monotonic() - began > LONG_S / 2, "half of the outage", LONG_S)
     # Ends nobody can be told of: they are kept.
     (cluster.folder / "go").touch()

@@ -7,9 +7,9 @@ constexpr Duration kQuiet = std::chrono::seconds(10);
 constexpr size_t kDetailMax = 300;
 
 constexpr std::array<std::string_view, kRefusals> kNames{
-    "not_http",   "head_too_large", "url_too_long",   "body_too_large",  "body_coding",
-    "body_type",  "body_malformed", "slow_request",   "slow_reader",     "connection_limit",
-    "overloaded", "foreign_host",   "foreign_origin", "unauthenticated",
+    "not_http",   "head_too_large", "url_too_long", "body_too_large", "body_coding",
+    "body_type",  "body_malformed", "slow_request", "slow_reader",    "connection_limit",
+    "overloaded", "unavailable",    "foreign_host", "foreign_origin", "unauthenticated",
 };
 
 }  // namespace

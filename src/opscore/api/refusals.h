@@ -25,6 +25,7 @@ enum class Refusal : uint8_t {
   slow_reader,
   connection_limit,
   overloaded,
+  unavailable,
   foreign_host,
   foreign_origin,
   unauthenticated,

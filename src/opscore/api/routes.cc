@@ -146,7 +146,9 @@ Reply Routes::handle(const ApiRequest& request) {
 
 Response Routes::failed(const std::exception& failure) const {
   if (auto error = dynamic_cast<const Error*>(&failure)) {
-    if (info(error->code()).http_status >= 500) log_.warn("http: {}", error->what());
+    // Of a store that is away every request has the same to say: see Refusals.
+    if (info(error->code()).http_status >= 500 && error->code() != Errc::unavailable)
+      log_.warn("http: {}", error->what());
     return problem(*error);
   }
   log_.error("http: a bug, survived: {}", failure.what());

@@ -220,6 +220,8 @@ class ApiServer::Impl final : public HttpHandler {
     if (auto* response = std::get_if<Response>(&reply)) {
       times_.observe(*request.route, response->status, request.received_at);
       if (response->status == 400) refusals_.note(Refusal::body_malformed, response->body);
+      if (response->status == 503 && !request.route->is_open)
+        refusals_.note(Refusal::unavailable, response->body);
       if (response->status == 413) refusals_.note(Refusal::body_too_large, response->body);
       log_.debug("http: {} {} {}", request.method, request.path, response->status);
       answers.push_back({exchange.id, std::move(*response)});

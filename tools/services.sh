@@ -253,7 +253,7 @@ case $command in
   start)
     check_names "$@"
     [[ $# -gt 0 ]] || set -- postgres rabbitmq
-    start "$@" && status
+    start "$@" && { status || true; }  # others may have been halted
     ;;
   halt) check_names "$@" && halt "$@" ;;
   stop) stop ;;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "faulty_broker.h"
 #include "opscore/model/decide.h"
 #include "opscore/model/error_kind.h"
 #include "opscore/store/intercepted_store.h"
@@ -27,7 +28,8 @@ struct Accepted {
 class World {
  public:
   World(uint64_t seed, bool verbose) : random_(seed), verbose_(verbose), log_(silent_log()) {
-    auto memory = open_memory_store(clock_, random_);
+    if (random_.below(2)) hub_ = open_memory_broker();
+    auto memory = open_memory_store(clock_, random_, {.announce = hub_ != nullptr});
     truth_ = memory.get();
     Faults faults{0.02, 0.02, [this](std::string_view) { return faults_on_; }};
     store_ = inject_faults(std::move(memory), random_, faults);
@@ -38,6 +40,7 @@ class World {
   Report run() {
     for (int i = 0; i < kStormSteps; ++i) storm();
     faults_on_ = false;
+    if (hub_) hub_->set_away(false);
     store_->tasks().set_paused("mail", false);
     for (auto& [key, item] : unanswered_) submit_again(key, item);
     int left = kPeaceSteps;
@@ -54,7 +57,11 @@ class World {
 
  private:
   std::unique_ptr<SimWorker> make_worker() {
-    return std::make_unique<SimWorker>(*store_, clock_, random_, *log_, next_worker_++);
+    return std::make_unique<SimWorker>(*store_, connect(), clock_, random_, *log_, next_worker_++);
+  }
+
+  std::unique_ptr<Broker> connect() {
+    return hub_ ? inject_faults(hub_, random_, [this] { return faults_on_; }) : nullptr;
   }
 
   void problem(std::string text) { report_.problems.push_back(std::move(text)); }
@@ -80,6 +87,12 @@ class World {
         break;
       case 5:
         pause_or_resume();
+        break;
+      case 12:
+        if (hub_) hub_->set_away(random_.below(2));
+        break;
+      case 13:
+        if (hub_) hub_->purge("mail");
         break;
       case 6:
       case 7:
@@ -255,6 +268,25 @@ class World {
     for (const QueueStats& queue : truth_->reader().queues())
       if (queue.pending || queue.scheduled || queue.running || queue.waiting)
         problem(fmt::format("queue {} counts unfinished tasks at the end", queue.name));
+    if (hub_) check_hints();
+  }
+
+  // In time every hint is announced, delivered and answered.
+  void check_hints() {
+    auto broker = hub_->connect();
+    const std::vector<std::string> names{"default", "mail"};
+    auto open = [&] {
+      auto queues = broker->queues(names);
+      return !truth_->outbox().due(OutboxRow::Kind::token, 1).empty() ||
+             std::any_of(queues.begin(), queues.end(), [](const BrokerQueue& queue) {
+               return queue.ready > 0 || queue.unanswered.value_or(0) > 0;
+             });
+    };
+    for (int steps = 0; open(); ++steps) {
+      if (steps == 500) return problem("hints are left without an answer");
+      clock_.advance(Duration(1 + random_.below(3000)));
+      step_workers();
+    }
   }
 
   void check_task(const std::string& key, const Accepted& accepted) {
@@ -291,7 +323,8 @@ class World {
   SeededRandom random_;
   const bool verbose_;  // say more about a failure
   std::unique_ptr<Log> log_;
-  Store* truth_ = nullptr;  // beneath the faults
+  std::shared_ptr<MemoryBrokerHub> hub_;  // null: a world without a broker
+  Store* truth_ = nullptr;                // beneath the faults
   std::unique_ptr<Store> store_;
   bool faults_on_ = true;
   bool paused_ = false;

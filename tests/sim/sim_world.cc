@@ -116,7 +116,7 @@ std::optional<Lease> SimRunner::crashing() const {
 
 namespace {
 
-IntakeOptions intake_options(SimWorker& worker, size_t number) {
+IntakeOptions intake_options(SimWorker& worker, size_t number, const Clock& clock, Log& log) {
   IntakeOptions options;
   options.session_name = fmt::format("sim:{}", number);
   options.session_context = "{}";
@@ -126,19 +126,26 @@ IntakeOptions intake_options(SimWorker& worker, size_t number) {
                   [&](const Finished& f) { return f.task.live.session == session; });
     worker.finisher.forget(session);
   };
+  if (worker.broker)
+    options.hints = &worker.hints.emplace(*worker.broker, clock, log, worker.metrics);
   return options;
 }
 
 }  // namespace
 
-SimWorker::SimWorker(Store& store, const Clock& clock, Random& random, Log& log, size_t number)
-    : runner(1 + number % 3, clock, random),
+SimWorker::SimWorker(Store& store, std::unique_ptr<Broker> own_broker, const Clock& clock,
+                     Random& random, Log& log, size_t number)
+    : broker(std::move(own_broker)),
+      runner(1 + number % 3, clock, random),
       finisher(store, clock, random, log, metrics),
-      intake(store, runner, clock, random, log, intake_options(*this, number)),
+      intake(store, runner, clock, random, log, intake_options(*this, number, clock, log)),
       maintenance(store, clock, log, metrics,
                   {.retention = {std::chrono::hours(1), std::chrono::hours(1), {}},
                    .session = [this] { return intake.session(); }}) {
   runner.eager_ = number % 2 == 0;
+  if (broker)
+    relay.emplace(store, *broker, clock, log, metrics,
+                  HintRelayOptions{.leads = [this] { return maintenance.leads(); }});
 }
 
 void SimWorker::step() {
@@ -147,6 +154,7 @@ void SimWorker::step() {
   finisher.step();
   intake.step();
   maintenance.tick();
+  if (relay) relay->step();
 }
 
 }  // namespace opscore::sim

@@ -12,6 +12,7 @@
 #include "opscore/base/random.h"
 #include "opscore/store/store.h"
 #include "opscore/worker/finisher.h"
+#include "opscore/worker/hint_relay.h"
 #include "opscore/worker/intake.h"
 #include "opscore/worker/maintenance.h"
 
@@ -71,15 +72,20 @@ class SimRunner final : public Runner {
   std::vector<Waiting> waiting_;
 };
 
+// Without a broker it follows the store's change feed.
 struct SimWorker {
-  SimWorker(Store& store, const Clock& clock, Random& random, Log& log, size_t number);
+  SimWorker(Store& store, std::unique_ptr<Broker> broker, const Clock& clock, Random& random,
+            Log& log, size_t number);
   void step();  // throws what an injected fault throws; the caller steps on
 
   Metrics metrics;
+  std::unique_ptr<Broker> broker;
   SimRunner runner;
   Finisher finisher;
+  std::optional<Hints> hints;
   Intake intake;
   Maintenance maintenance;
+  std::optional<HintRelay> relay;
   SteadyPoint stalled_until{};  // as if stopped by SIGSTOP
 };
 

@@ -180,9 +180,10 @@ class Checker {
           fmt::format("{}: limits of queues are set by `opscore maintenance`, from its own "
                       "configuration: here they have no effect",
                       config_.queues.front().origin.words()));
-    if (role_ != Role::client && !config_.broker.url.empty())
+    if (role_ == Role::up && !postgresql && !config_.broker.url.empty())
       config_.notes.push_back(
-          fmt::format("{}: this build has no RabbitMQ broker: queues are kept in the store",
+          fmt::format("{}: RabbitMQ is not used: on SQLite queues are kept in the store; it takes "
+                      "a DATABASE_URL, too",
                       config_.origin_of("broker.url").words()));
   }
 

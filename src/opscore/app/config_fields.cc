@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 
+#include "opscore/broker/rabbitmq/amqp_url.h"
 #include "opscore/model/names.h"
 #include "opscore/net/ip_address.h"
 #include "opscore/net/url.h"
@@ -47,8 +48,8 @@ std::optional<std::string> host_problem(std::string_view text) {
 }
 
 std::optional<std::string> amqp_url_problem(std::string_view text) {
-  if (text.starts_with("amqp://") || text.starts_with("amqps://")) return std::nullopt;
-  return "must be a URL that starts with amqp:// or amqps://";
+  auto urls = parse_amqp_urls(text);
+  return urls ? std::nullopt : std::optional(urls.error().message());
 }
 
 // PostgreSQL cuts longer names, and takes those that start with pg_ for itself.
@@ -221,8 +222,10 @@ const std::vector<Field<Config>>& config_table() {
        .slot = SLOT(broker.url),
        .fallback = "",
        .description =
-           "RabbitMQ, as `amqp://...`. This build has no RabbitMQ broker: `up` says so and "
-           "keeps its queues in the store.",
+           "RabbitMQ, as `amqp://user:password@host:port/vhost` or `amqps://...`; several "
+           "separated by commas are tried in their order. For workers and maintenance on "
+           "PostgreSQL: it "
+           "tells workers of work. On SQLite it is not used, and `up` says so.",
        .variables = {"OPSCORE_BROKER_URL", "RABBITMQ_URL"},
        .problem = amqp_url_problem,
        .secret = Secret::url},

@@ -9,6 +9,7 @@
 #include "opscore/app/session_context.h"
 #include "opscore/app/version.h"
 #include "opscore/app/webhook_caller.h"
+#include "opscore/broker/rabbitmq/rabbitmq_broker.h"
 #include "opscore/process/crash_handler.h"
 #include "opscore/store/intercepted_store.h"
 #include "opscore/store/postgres/postgres_store.h"
@@ -27,6 +28,12 @@ bool is_embedded(const Config& config) {
   return config.store.url.empty();
 }
 
+// Without one the store is the queue; an API only writes to the store what is to be announced.
+bool has_broker(const Config& config, Duties duties) {
+  return !is_embedded(config) && !config.broker.url.empty() &&
+         (duties.worker || duties.maintenance);
+}
+
 std::unique_ptr<Store> open_embedded(const Config& config, const Clock& clock, Random& random,
                                      Log& log) {
   SqliteOptions options;
@@ -39,7 +46,18 @@ std::unique_ptr<Store> open_shared(const Config& config, Role role, const Clock&
                                    Random& random, Log& log) {
   PostgresOptions options = postgres_options(config);
   options.migrate = role == Role::up;
+  options.announce = has_broker(config, Duties::of(role));
   return open_postgres_store(clock, random, log, options);
+}
+
+std::unique_ptr<Broker> open_broker(const Config& config, Duties duties,
+                                    std::function<SessionId()> session, Log& log, Random& random) {
+  if (!has_broker(config, duties)) return nullptr;
+  RabbitMqOptions options;
+  options.url = config.broker.url;
+  options.connection_name = duties.worker ? "opscore worker" : "opscore maintenance";
+  options.session = [session] { return std::to_string(session().value); };
+  return open_rabbitmq_broker(options, log, random);
 }
 
 AddressGuard address_guard(const Config& config) {
@@ -89,8 +107,9 @@ Retention retention_of(const Config& config) {
   return retention;
 }
 
-WorkerOptions worker_options(const Config& config, const WiringOptions& wiring) {
+WorkerOptions worker_options(const Config& config, const WiringOptions& wiring, Broker* broker) {
   WorkerOptions options;
+  options.broker = broker;
   options.slots = static_cast<size_t>(config.worker.slots);
   options.queues.clear();
   for (const QueueWeight& queue : config.worker.queues) options.queues[queue.queue] = queue.weight;
@@ -265,19 +284,27 @@ void Server::begin() {
   }
   end_lost_sessions(store, log, is_embedded(config_), options_.previous_death);
   if (duties_.maintenance) configure_queues(store, config_);
+  if (!broker)
+    broker = open_broker(
+        config_, duties_, [this] { return worker ? worker->session() : presence->id(); }, log,
+        random);
   if (duties_.worker && !worker)
     worker.emplace(registry_of(actors), store, clock, random, log, metrics,
-                   worker_options(config_, options_));
+                   worker_options(config_, options_, broker.get()));
   if (duties_.maintenance && !duties_.worker && !presence)
     presence.emplace(store, clock, log, presence_options(options_));
   if (duties_.maintenance && !maintenance)
     maintenance.emplace(store, clock, log, metrics,
                         maintenance_options(config_, [this] { return session(); }, service.bulk()));
+  if (duties_.maintenance && broker && !hint_relay)
+    hint_relay.emplace(store, *broker, clock, log, metrics,
+                       HintRelayOptions{.leads = [this] { return maintenance->leads(); }});
   if (duties_.maintenance && !relay)
     relay.emplace(store, clock, random, log, metrics,
                   relay_options(config_, *maintenance, http, guard, service));
   if (worker) worker->start();
   if (maintenance) maintenance->start();
+  if (hint_relay) hint_relay->start();
   if (relay) relay->start();
   begun_ = true;
 }
@@ -382,6 +409,7 @@ bool Server::stop(const std::string& last_words) {
   if (api) api->stop(Deadline::after(limits::kStopGrace));
   bool clean = !worker || worker->stop(last_words);
   if (maintenance) maintenance->stop();
+  if (hint_relay) hint_relay->stop();
   if (relay) relay->stop();
   if (presence) presence->close(last_words);
   log.flush();

@@ -13,6 +13,7 @@
 #include "opscore/process/crash_page.h"
 #include "opscore/store/late_store.h"
 #include "opscore/store/postgres/postgres_store.h"
+#include "opscore/worker/hint_relay.h"
 #include "opscore/worker/maintenance.h"
 #include "opscore/worker/presence.h"
 #include "opscore/worker/relay.h"
@@ -98,10 +99,12 @@ class Server {
   std::shared_ptr<InstalledActors> actors;
   LateStore store;
   Service service;
+  std::unique_ptr<Broker> broker;  // null: the store tells of work
   // What the role has of these; but for the API, from when the store is open.
   std::optional<Worker> worker;
   std::optional<Presence> presence;  // of maintenance without a worker
   std::optional<Maintenance> maintenance;
+  std::optional<HintRelay> hint_relay;
   std::optional<Relay> relay;
   std::optional<ApiServer> api;
 

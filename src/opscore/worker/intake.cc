@@ -13,6 +13,8 @@ constexpr Duration kWaitMax{500};
 constexpr Duration kWaitRestricted{50};
 // What has just been started is reported this soon, so that people see it running.
 constexpr Duration kReportSoon{200};
+// A worker whose slots are taken keeps its hints for so long: one may come free at any moment.
+constexpr Duration kKeepHints{100};
 
 }  // namespace
 
@@ -51,6 +53,7 @@ void Intake::open() {
   consuming_ = false;
   for (const auto& [queue, weight] : options_.queues)
     if (queue != "*") shares_.see(queue);
+  if (options_.hints) options_.hints->look_everywhere();
   if (options_.on_session) options_.on_session(session());
 }
 
@@ -70,7 +73,11 @@ void Intake::renew() {
   for (const Lease& lease : reply.cancels) runner_.stop(lease, StopReason::cancel);
   // Whoever asked for a report wants one of what the worker is now.
   if (runner_.types() != types) renew();
-  for (const std::string& command : reply.commands) options_.on_command(command);
+  for (const std::string& command : reply.commands)
+    if (command != kLookCommand)
+      options_.on_command(command);
+    else if (options_.hints)
+      options_.hints->look_everywhere();
 }
 
 void Intake::lose_session() {
@@ -84,10 +91,10 @@ void Intake::lose_session() {
   unanswered_claim_.reset();
 }
 
-size_t Intake::claim(size_t appetite, Duration patience) {
+ClaimResult Intake::claim(std::vector<ClaimRequest::FromQueue> queues, Duration patience) {
   ClaimRequest request;
   request.session = session();
-  request.queues = shares_.divide(std::min(appetite, limits::kClaimBatch));
+  request.queues = std::move(queues);
   request.types = runner_.types();
   restriction_waits_ = true;  // before looking, so that no end after it goes unnoticed
   request.room = runner_.room();
@@ -100,17 +107,19 @@ size_t Intake::claim(size_t appetite, Duration patience) {
   request.patience = restricted_ ? Duration(0) : patience;
   if (request.queues.empty()) {
     next_due_at_.reset();
-    return 0;
+    return {};
   }
   if (!unanswered_claim_) unanswered_claim_ = clock_.now();
   ClaimResult result = store_.tasks().claim(request);
   unanswered_claim_.reset();
   next_due_at_ = result.next_due_at;
-  size_t count = result.tasks.size();
-  if (count == 0) return 0;
-  runner_.start(std::move(result.tasks));
+  return result;
+}
+
+void Intake::hand_over(std::vector<ClaimedTask> tasks) {
+  if (tasks.empty()) return;
+  runner_.start(std::move(tasks));
   renew_at_ = std::min(renew_at_, clock_.steady() + kReportSoon);
-  return count;
 }
 
 // Before the next claim, tasks of this session that were claimed since, and that the runner has
@@ -144,41 +153,79 @@ Duration Intake::step(bool patient) {
   if (!session()) return Duration(0);
   runner_.hand_back_unstarted(draining_ ? Duration(0) : limits::kUnstarted);
   wait_for_ = Wait::work;
-  if (draining_) return kWaitMax;
+  if (draining_) {
+    if (options_.hints) options_.hints->rest(Duration(0));
+    return kWaitMax;
+  }
 
   // What happens from here on must wake the wait that follows.
-  ChangeBatch news = store_.changes().wait(position_, Changes::Interest::work, Deadline::at({}));
+  follow(store_.changes().wait(position_, Changes::Interest::work, Deadline::at({})));
+  if (unanswered_claim_) hand_back_unknown();
+  size_t appetite = std::min(runner_.appetite(limits::kClaimAhead), limits::kClaimBatch);
+  if (appetite == 0) {
+    wait_for_ = Wait::room;
+    if (!options_.hints) return until_next(clock_.now());
+    options_.hints->rest(kKeepHints);
+    return std::min(until_next(clock_.now()), kKeepHints);
+  }
+  bool hinted = options_.hints && options_.hints->listen(shares_.names());
+  return hinted ? follow_hints(appetite, patient) : look_for_work(appetite, patient);
+}
+
+void Intake::follow(ChangeBatch news) {
   for (const std::string& queue : news.queues) shares_.see(queue);
   if (news.reset)
     for (const QueueStats& queue : store_.reader().queues()) shares_.see(queue.name);
   position_ = news.position;  // only now: news that could not be followed up are news again
   if (std::find(news.sessions.begin(), news.sessions.end(), session()) != news.sessions.end())
     renew();
+}
 
-  if (unanswered_claim_) hand_back_unknown();
-  size_t appetite = runner_.appetite(limits::kClaimAhead);
-  if (appetite == 0) {
-    wait_for_ = Wait::room;
-    return until_next(clock_.now());
-  }
+Duration Intake::look_for_work(size_t appetite, bool patient) {
   // Patient only after a claim that found nothing, which says when something will be due.
   Duration patience = patient && !found_ ? until_next(clock_.now()) : Duration(0);
   SteadyPoint asked_at = clock_.steady();
-  found_ = claim(appetite, patience) > 0;
-  if (!consuming_) {
-    consuming_ = true;
-    renew();
-  }
+  ClaimResult result = claim(shares_.divide(appetite), patience);
+  found_ = !result.tasks.empty();
+  hand_over(std::move(result.tasks));
+  say_that_it_consumes();
   bool waited = clock_.steady() - asked_at >= patience;  // or it was not patient yet
   return found_ || (patient && waited) ? Duration(0) : until_next(clock_.now());
+}
+
+Duration Intake::follow_hints(size_t appetite, bool patient) {
+  Hints& hints = *options_.hints;
+  hints.pass_on();
+  hints.receive(Deadline::at({}));
+  auto queues =
+      shares_.divide(appetite, [&](const std::string& queue) { return hints.wanted(queue); });
+  if (!queues.empty()) {
+    ClaimResult result = claim(queues, Duration(0));
+    hints.claimed(queues, result, restricted_);
+    hand_over(std::move(result.tasks));
+  }
+  say_that_it_consumes();
+  found_ = false;  // so that without the broker it begins by asking the store
+  if (!queues.empty()) return Duration(0);
+  Duration wait = std::min(hints.wait(), until_renewal());
+  if (!patient) return std::max(wait, Duration(1));
+  hints.receive(Deadline::after(wait));
+  return Duration(0);
+}
+
+void Intake::say_that_it_consumes() {
+  if (!std::exchange(consuming_, true)) renew();
 }
 
 Duration Intake::until_next(TimePoint now) const {
   Duration wait = restricted_ ? kWaitRestricted : kWaitMax;
   if (next_due_at_) wait = std::min(wait, std::max(*next_due_at_ - now, Duration(0)));
-  Duration renewal =
-      std::chrono::ceil<Duration>(std::max(renew_at_ - clock_.steady(), SteadyPoint::duration(0)));
-  return std::max(std::min(wait, renewal), Duration(1));
+  return std::max(std::min(wait, until_renewal()), Duration(1));
+}
+
+Duration Intake::until_renewal() const {
+  return std::chrono::ceil<Duration>(
+      std::max(renew_at_ - clock_.steady(), SteadyPoint::duration(0)));
 }
 
 Duration Intake::tick(std::stop_token stop) {

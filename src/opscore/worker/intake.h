@@ -12,6 +12,7 @@
 #include "opscore/base/thread.h"
 #include "opscore/model/limits.h"
 #include "opscore/store/store.h"
+#include "opscore/worker/hints.h"
 #include "opscore/worker/queue_shares.h"
 #include "opscore/worker/runner.h"
 
@@ -26,7 +27,11 @@ struct IntakeOptions {
   std::function<void(SessionId)> on_lost;               // drop what belongs to it
   std::function<void(const std::string&)> on_command = [](const std::string&) {};
   std::function<void()> on_progress = [] {};  // once per iteration: the loop is alive
+  Hints* hints = nullptr;  // null: no broker, the store's change feed tells of work
 };
+
+// Tells a session to look for work by itself: its hints do not come.
+inline constexpr char kLookCommand[] = "look";
 
 // step() is driven by the loop's thread, or by the simulation. Thread-safe: drain(), room(),
 // session(), state().
@@ -58,9 +63,16 @@ class Intake {
   void open();
   void renew();
   void lose_session();
-  size_t claim(size_t appetite, Duration patience);
+  void follow(ChangeBatch news);
+  ClaimResult claim(std::vector<ClaimRequest::FromQueue> queues, Duration patience);
+  void hand_over(std::vector<ClaimedTask> tasks);
+  // What is left of a step once there is something to claim for.
+  Duration look_for_work(size_t appetite, bool patient);
+  Duration follow_hints(size_t appetite, bool patient);
+  void say_that_it_consumes();
   void hand_back_unknown();
   Duration until_next(TimePoint now) const;
+  Duration until_renewal() const;
   Duration tick(std::stop_token stop);
 
   Store& store_;

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include "opscore/broker/memory/memory_broker.h"
 #include "opscore/model/decide.h"
 #include "opscore/store/intercepted_store.h"
 #include "opscore/store/memory/memory_store.h"
@@ -274,6 +275,142 @@ TEST_F(IntakeTest, a_type_at_its_limit_is_left_alone) {
   runner.limited_room = 0;
   intake.step();
   EXPECT_THAT(runner.held, SizeIs(1));
+}
+
+// One that has a broker: hints tell it of work, the change feed does not.
+struct HintedIntakeTest : IntakeTest {
+  HintedIntakeTest() {
+    hinted.step();  // looks at everything once
+    hinted.step();
+  }
+  IntakeOptions hinted_options() {
+    IntakeOptions hinted = options();
+    hinted.hints = &hints;
+    return hinted;
+  }
+  void announce(size_t tasks, const std::string& queue = "default") {
+    broker->announce(std::vector{Hint{queue, tasks}});
+  }
+  BrokerQueue queue(const std::string& name = "default") {
+    auto queues = broker->queues(std::vector{name});
+    return queues.empty() ? BrokerQueue{name, 0, 0, 0} : queues[0];
+  }
+  void steps(int count) {
+    for (int i = 0; i < count; ++i) hinted.step();
+  }
+
+  Metrics metrics;
+  std::shared_ptr<MemoryBrokerHub> hub = open_memory_broker();
+  std::unique_ptr<Broker> broker = hub->connect();
+  std::unique_ptr<Broker> own = hub->connect();
+  Hints hints{*own, clock, *log, metrics};
+  bool known = !submit(1).empty();  // of a queue that exists
+  Intake hinted{*store, runner, clock, random, *log, hinted_options()};
+};
+
+TEST_F(HintedIntakeTest, it_looks_at_what_is_there_and_then_waits_for_hints) {
+  EXPECT_THAT(runner.held, SizeIs(1));
+  submit(2);
+  steps(3);
+  EXPECT_THAT(runner.held, SizeIs(1));
+  announce(2);
+  hinted.step();
+  EXPECT_THAT(runner.held, SizeIs(3));
+  EXPECT_EQ(queue().unanswered, 0u);
+}
+
+TEST_F(HintedIntakeTest, a_queue_that_appears_later_is_looked_at_and_listened_to) {
+  submit(1, "brand_new");
+  steps(2);
+  EXPECT_THAT(runner.held, SizeIs(2));
+  submit(1, "brand_new");
+  announce(1, "brand_new");
+  hinted.step();
+  EXPECT_THAT(runner.held, SizeIs(3));
+}
+
+TEST_F(HintedIntakeTest, a_hint_is_not_answered_before_the_claim_is_durable) {
+  submit(1);
+  announce(1);
+  claim_answers_lost = true;
+  EXPECT_THROW(hinted.step(), Error);
+  EXPECT_EQ(queue().unanswered, 1u);
+  claim_answers_lost = false;
+  steps(2);
+  EXPECT_EQ(queue().unanswered, 0u);
+  EXPECT_EQ(queue().ready, 0u);
+}
+
+TEST_F(HintedIntakeTest, without_a_free_slot_others_get_the_hints) {
+  submit(5);
+  announce(5);
+  steps(2);
+  EXPECT_THAT(runner.held, SizeIs(4));
+  clock.advance(100ms);
+  hinted.step();
+  EXPECT_EQ(queue().ready, 1u);
+  EXPECT_EQ(queue().unanswered, 0u);
+  EXPECT_EQ(queue().consumers, 0u);
+  runner.held.clear();
+  steps(2);
+  EXPECT_THAT(runner.held, SizeIs(2));
+  EXPECT_EQ(queue().ready, 0u);
+}
+
+TEST_F(HintedIntakeTest, while_the_broker_is_away_it_follows_the_store) {
+  hub->set_away(true);
+  hinted.step();
+  submit(1);
+  hinted.step();
+  EXPECT_THAT(runner.held, SizeIs(2));
+  hub->set_away(false);
+  clock.advance(1s);
+  submit(1);
+  steps(2);
+  EXPECT_THAT(runner.held, SizeIs(3));
+  EXPECT_EQ(queue().consumers, 1u);
+}
+
+TEST_F(HintedIntakeTest, a_hint_of_a_paused_queue_is_answered) {
+  submit(1);
+  store->tasks().set_paused("default", true);
+  announce(1);
+  hinted.step();
+  EXPECT_EQ(queue().unanswered, 0u);
+  EXPECT_EQ(queue().ready, 0u);
+  EXPECT_THAT(runner.held, SizeIs(1));
+}
+
+TEST_F(HintedIntakeTest, a_hint_for_a_type_that_it_lacks_is_announced_again) {
+  submit(1, "default", "unknown_here");
+  announce(1);
+  steps(2);
+  EXPECT_EQ(queue().unanswered, 0u);
+  EXPECT_EQ(queue().ready, 0u);
+  hub->purge("default");
+  clock.advance(1s);
+  hints.pass_on();
+  EXPECT_EQ(queue().ready, 1u);
+}
+
+TEST_F(HintedIntakeTest, who_is_told_to_look_looks) {
+  submit(1);
+  steps(2);
+  EXPECT_THAT(runner.held, SizeIs(1));
+  store->fleet().command(hinted.session(), kLookCommand);
+  steps(2);
+  EXPECT_THAT(runner.held, SizeIs(2));
+  EXPECT_THAT(commands, IsEmpty());
+}
+
+TEST_F(HintedIntakeTest, a_drain_gives_back_what_is_not_answered) {
+  runner.slots = 1;
+  announce(1);
+  hinted.step();
+  hinted.drain();
+  hinted.step();
+  EXPECT_EQ(queue().ready, 1u);
+  EXPECT_EQ(queue().consumers, 0u);
 }
 
 }  // namespace

@@ -1,15 +1,14 @@
 #include "opscore/worker/maintenance.h"
 
 #include <algorithm>
-#include <charconv>
 
 namespace opscore {
 namespace {
 
 constexpr Duration kTickEvery{1000};
 constexpr Duration kPruneEvery{10'000};
-// A queue that the broker refuses waits for an operator; workers find its tasks by polling.
-constexpr Duration kAskRefusedEvery{10'000};
+// Workers with a broker look for themselves long before: nobody needs to hear these any more.
+constexpr Duration kHintsKept{600'000};
 constexpr size_t kStep = 1000;
 
 }  // namespace
@@ -49,7 +48,6 @@ Duration Maintenance::tick() {
     if (size_t count = store_.tasks().expire(kStep)) expired_.add(static_cast<double>(count));
     rescue_lost_sessions();
     if (clock_.steady() >= prune_at_) prune();
-    if (options_.broker) relay_outbox();
     bool more = options_.bulk_work();
     Duration next = promote();
     return more ? Duration(0) : next;
@@ -93,27 +91,17 @@ void Maintenance::prune() {
   size_t count = store_.tasks().prune(retention, kStep * 10);
   pruned_.add(static_cast<double>(count));
   // A backlog is worked off in steps, so that other writers get their turn in between.
+  count += discard_old_hints();
   prune_at_ = clock_.steady() + (count > 0 ? Duration(100) : kPruneEvery);
 }
 
-void Maintenance::relay_outbox() {
-  if (clock_.steady() >= ask_refused_at_) refused_.clear();
-  auto rows = store_.outbox().due(OutboxRow::Kind::token, kStep, refused_);
-  std::vector<Hint> hints;
-  for (const OutboxRow& row : rows) {
-    size_t tasks = 1;
-    std::from_chars(row.body.data(), row.body.data() + row.body.size(), tasks);
-    hints.push_back({row.destination, tasks});
-  }
-  if (hints.empty()) return;
-  auto refusals = options_.broker->announce(hints);  // confirmed, or it throws and the rows stay
-  for (const Refusal& refusal : refusals) refused_.push_back(refusal.queue);
-  if (!refusals.empty()) ask_refused_at_ = clock_.steady() + kAskRefusedEvery;
-  std::vector<int64_t> delivered;
-  for (const OutboxRow& row : rows)
-    if (std::find(refused_.begin(), refused_.end(), row.destination) == refused_.end())
-      delivered.push_back(row.id);
-  if (!delivered.empty()) store_.outbox().settle(delivered);
+// What a broker that is away, or was given up, has not taken.
+size_t Maintenance::discard_old_hints() {
+  std::vector<int64_t> old;
+  for (const OutboxRow& row : store_.outbox().due(OutboxRow::Kind::token, kStep * 10))
+    if (clock_.now() - row.not_before > kHintsKept) old.push_back(row.id);
+  if (!old.empty()) store_.outbox().settle(old);
+  return old.size();
 }
 
 }  // namespace opscore

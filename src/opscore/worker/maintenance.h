@@ -1,6 +1,6 @@
 #pragma once
 // What the leader does for everybody: promotes what is due, fails what is too late, gives back what
-// lost sessions held, prunes, relays the outbox, works on bulk jobs. Every tick is idempotent, so a
+// lost sessions held, prunes, works on bulk jobs. Every tick is idempotent, so a
 // deposed leader that has not noticed harms nothing.
 
 #include <atomic>
@@ -11,7 +11,6 @@
 #include "opscore/base/metrics.h"
 #include "opscore/base/mutex.h"
 #include "opscore/base/thread.h"
-#include "opscore/broker/broker.h"
 #include "opscore/model/limits.h"
 #include "opscore/store/store.h"
 
@@ -21,7 +20,6 @@ struct MaintenanceOptions {
   Retention retention{limits::kKeepCompleted, limits::kKeepFailed, {}};
   Duration session_ttl = limits::kSessionTtl;
   std::function<SessionId()> session;  // of this process; leads only while it has one
-  Broker* broker = nullptr;            // null: the store is the queue
   // One slice of a bulk job; false when there is none.
   std::function<bool()> bulk_work = [] { return false; };
 };
@@ -66,7 +64,7 @@ class Maintenance {
   Duration promote();
   void rescue_lost_sessions();
   void prune();
-  void relay_outbox();
+  size_t discard_old_hints();
 
   Store& store_;
   const Clock& clock_;
@@ -79,8 +77,6 @@ class Maintenance {
   Counter& pruned_;
   SessionWatch watch_;
   SteadyPoint prune_at_{};
-  std::vector<std::string> refused_;  // queues that the broker refused, until then:
-  SteadyPoint ask_refused_at_{};
   std::atomic<bool> leads_{false};
   Loop loop_;
 };

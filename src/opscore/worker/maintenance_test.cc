@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 
-#include "opscore/broker/memory/memory_broker.h"
 #include "opscore/model/decide.h"
 #include "opscore/store/intercepted_store.h"
 #include "opscore/store/memory/memory_store.h"
@@ -66,7 +65,6 @@ struct MaintenanceTest : testing::Test {
   MaintenanceOptions options() {
     MaintenanceOptions options;
     options.session = [this] { return leader; };
-    options.broker = broker.get();
     return options;
   }
   TaskKey submit(TaskSpec spec = {}) {
@@ -91,8 +89,6 @@ struct MaintenanceTest : testing::Test {
   Metrics metrics;
   bool away = false;
   std::unique_ptr<Store> store = open();
-  std::shared_ptr<MemoryBrokerHub> hub = open_memory_broker();
-  std::unique_ptr<Broker> broker = hub->connect();
   SessionId leader = store->fleet().open_session("leader:1", "{}");
   Maintenance maintenance{*store, clock, *log, metrics, options()};
 };
@@ -173,32 +169,15 @@ TEST_F(MaintenanceTest, finished_tasks_go_when_their_retention_is_over) {
   EXPECT_FALSE(store->reader().find(key));
 }
 
-TEST_F(MaintenanceTest, hints_reach_the_broker_once) {
+TEST_F(MaintenanceTest, hints_that_no_broker_takes_are_forgotten_in_the_end) {
   submit();
-  maintenance.tick();
-  maintenance.tick();
-  auto queues = broker->queues(std::vector<std::string>{"default"});
-  ASSERT_THAT(queues, SizeIs(1));
-  EXPECT_EQ(queues[0].queue, "default");
-  EXPECT_EQ(queues[0].ready, 1u);
-  EXPECT_THAT(store->outbox().due(OutboxRow::Kind::token, 10), IsEmpty());
-}
-
-TEST_F(MaintenanceTest, hints_of_a_refused_queue_wait_and_hold_up_no_others) {
-  hub->set_refused("default", "declared otherwise");
-  submit();
-  submit({.queue = "other"});
-  maintenance.tick();
-  std::vector<std::string> names{"default", "other"};
-  auto queues = broker->queues(names);
-  ASSERT_THAT(queues, SizeIs(1));
-  EXPECT_EQ(queues[0].queue, "other");
-  EXPECT_THAT(store->outbox().due(OutboxRow::Kind::token, 10), SizeIs(1));
-  hub->set_refused("default", "");
-  clock.advance(1min);
+  clock.advance(10min);
   renew_leader();
   maintenance.tick();
-  EXPECT_THAT(broker->queues(names), SizeIs(2));
+  EXPECT_THAT(store->outbox().due(OutboxRow::Kind::token, 10), SizeIs(1));
+  clock.advance(11s);
+  renew_leader();
+  maintenance.tick();
   EXPECT_THAT(store->outbox().due(OutboxRow::Kind::token, 10), IsEmpty());
 }
 
@@ -232,6 +211,18 @@ TEST(QueueShares, each_time_another_queue_comes_first_and_none_gets_nothing) {
   EXPECT_EQ(shares.divide(1)[0].queue, "b");
   for (const auto& share : shares.divide(1)) EXPECT_EQ(share.max, 1u);
   EXPECT_THAT(shares.names(), ElementsAre("a", "b"));
+}
+
+TEST(QueueShares, a_claim_is_divided_among_the_queues_of_which_something_is_wanted) {
+  QueueShares shares({{"a", 3}, {"b", 1}, {"c", 1}});
+  for (const char* queue : {"a", "b", "c"}) shares.see(queue);
+  auto divided = shares.divide(100, [](const std::string& queue) -> size_t {
+    return queue == "a" ? 0 : queue == "b" ? 1 : 1000;
+  });
+  ASSERT_THAT(divided, SizeIs(2));
+  EXPECT_EQ(divided[0].queue, "b");
+  EXPECT_EQ(divided[0].max, 1u);
+  EXPECT_EQ(divided[1].max, 50u);
 }
 
 TEST(QueueShares, without_queues_there_is_nothing_to_claim_from) {

@@ -13,12 +13,22 @@ bool QueueShares::see(const std::string& queue) {
 }
 
 std::vector<ClaimRequest::FromQueue> QueueShares::divide(size_t total) {
+  return divide(total, [&](const std::string&) { return std::max<size_t>(1, total); });
+}
+
+std::vector<ClaimRequest::FromQueue> QueueShares::divide(size_t total, const Wanted& wanted) {
   std::vector<ClaimRequest::FromQueue> shares;
   size_t weight_sum = 0;
-  for (const auto& [queue, weight] : seen_) weight_sum += static_cast<size_t>(weight);
-  for (const auto& [queue, weight] : seen_)
-    shares.push_back(
-        {queue, std::max<size_t>(1, total * static_cast<size_t>(weight) / weight_sum)});
+  for (const auto& [queue, weight] : seen_) {
+    size_t most = wanted(queue);
+    if (most == 0) continue;
+    shares.push_back({queue, most});
+    weight_sum += static_cast<size_t>(weight);
+  }
+  for (ClaimRequest::FromQueue& share : shares) {
+    size_t part = total * static_cast<size_t>(seen_.at(share.queue)) / weight_sum;
+    share.max = std::min(share.max, std::max<size_t>(1, part));
+  }
   if (!shares.empty()) {
     auto first = shares.begin() + static_cast<ptrdiff_t>(turn_++ % shares.size());
     std::rotate(shares.begin(), first, shares.end());

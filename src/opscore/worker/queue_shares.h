@@ -1,6 +1,7 @@
 #pragma once
 // Weighted round robin over the queues of one worker: how a claim is divided among them. Pure.
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -19,6 +20,9 @@ class QueueShares {
   // The queues of a claim of `total` tasks, each with its share, starting with another one every
   // time. Shares are at least 1, so they may add up to more than `total`.
   std::vector<ClaimRequest::FromQueue> divide(size_t total);
+  // The same among the queues of which something is wanted, and no more than that of each.
+  using Wanted = std::function<size_t(const std::string& queue)>;
+  std::vector<ClaimRequest::FromQueue> divide(size_t total, const Wanted& wanted);
   std::vector<std::string> names() const;
 
  private:

@@ -24,7 +24,7 @@ Worker::Worker(std::shared_ptr<const Registry> actors, Store& store, const Clock
                .on_slot_thread = options_.on_slot_thread,
                .on_room = [this] { intake_.room(); }},
               [this](std::vector<Finished> finished) { finisher_.post(std::move(finished)); }),
-      intake_(store, runner_, clock, random, log, intake_options()),
+      intake_(store, runner_, clock, random, log, intake_options(metrics)),
       progress_("progress", log, [this](std::stop_token) { return flush_progress(); }) {
   runner_.on_progress([this] { progress_.wake(); });
 }
@@ -33,7 +33,7 @@ Worker::~Worker() {
   stop("the worker was destroyed");
 }
 
-IntakeOptions Worker::intake_options() {
+IntakeOptions Worker::intake_options(Metrics& metrics) {
   IntakeOptions intake;
   intake.session_name = options_.session_name;
   intake.session_context = options_.session_context;
@@ -47,6 +47,7 @@ IntakeOptions Worker::intake_options() {
   intake.on_lost = [this](SessionId session) { finisher_.forget(session); };
   intake.on_command = [this](const std::string& command) { on_command(command); };
   intake.on_progress = options_.on_progress;
+  if (options_.broker) intake.hints = &hints_.emplace(*options_.broker, clock_, log_, metrics);
   return intake;
 }
 

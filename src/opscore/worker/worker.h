@@ -16,6 +16,7 @@ struct WorkerOptions {
   Duration drain_grace = limits::kDrainGrace;
   size_t result_bytes_max = limits::kPayloadBytes;
   CrashPage* page = nullptr;
+  Broker* broker = nullptr;  // null: the store's change feed tells of work
   std::function<void(size_t)> on_slot_thread;
   std::function<void()> on_progress = [] {};  // the intake is alive; what the supervisor watches
   std::function<void(const std::string&)> on_command = [](const std::string&) {};
@@ -50,7 +51,7 @@ class Worker {
  private:
   Duration flush_progress();
   bool wait_idle(Duration grace);
-  IntakeOptions intake_options();
+  IntakeOptions intake_options(Metrics& metrics);
   void on_command(const std::string& command);
 
   const std::shared_ptr<const Registry> actors_;  // that it starts with
@@ -66,6 +67,7 @@ class Worker {
   SteadyPoint progress_at_{};                               // of the progress loop: not before this
   Finisher finisher_;
   ThreadRunner runner_;
+  std::optional<Hints> hints_;
   Intake intake_;
   Loop progress_;
 };

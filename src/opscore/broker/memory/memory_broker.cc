@@ -27,6 +27,7 @@ class Hub final : public MemoryBrokerHub, public std::enable_shared_from_this<Hu
  public:
   std::unique_ptr<Broker> connect() override;
   void set_away(bool away) override;
+  void purge(const std::string& queue) override;
   void set_refused(const std::string& queue, const std::string& why) override;
 
   std::shared_ptr<Consumer> add();
@@ -107,6 +108,11 @@ void Hub::remove(const std::shared_ptr<Consumer>& consumer) {
   give_back_all(*consumer);
   move_consumer(*consumer, {});
   consumers_.erase(consumer);
+}
+
+void Hub::purge(const std::string& queue) {
+  MutexLock lock(mutex_);
+  queues_[queue].ready.clear();
 }
 
 void Hub::set_refused(const std::string& queue, const std::string& why) {

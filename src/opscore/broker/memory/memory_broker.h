@@ -21,6 +21,8 @@ class MemoryBrokerHub {
   // While away every call of every broker throws Error{unavailable}, waiting ones included, and
   // what is unanswered will be delivered again. Queues and subscriptions are kept.
   virtual void set_away(bool away) = 0;
+  // Forgets the hints of a queue that are not delivered.
+  virtual void purge(const std::string& queue) = 0;
   // Announcements to this queue are refused from now on; with no reason, accepted again.
   virtual void set_refused(const std::string& queue, const std::string& why) = 0;
 };

@@ -209,6 +209,7 @@ void RabbitConnection::open_socket() {
 }
 
 void RabbitConnection::log_in() {
+  const std::string name = options_.name();
   std::array capabilities{
       entry("authentication_failure_close", bool_value(true)),
       entry("basic.nack", bool_value(true)),
@@ -219,7 +220,7 @@ void RabbitConnection::log_in() {
   amqp_table_t capability_table{static_cast<int>(capabilities.size()), capabilities.data()};
   std::array properties{
       entry("product", text_value("opscore")),
-      entry("connection_name", text_value(options_.name)),
+      entry("connection_name", text_value(name)),
       entry("capabilities", table_value(capability_table)),
   };
   amqp_table_t table{static_cast<int>(properties.size()), properties.data()};

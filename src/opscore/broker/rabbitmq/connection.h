@@ -8,6 +8,7 @@
 // then.
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -39,7 +40,7 @@ struct ConsumerCancelled {  // its queue was deleted, or has lost its leader
 using Incoming = std::variant<Delivered, Confirmed, Returned, ConsumerCancelled>;
 
 struct ConnectionOptions {
-  std::string name;  // as the server lists it
+  std::function<std::string()> name;  // as the server lists it
   Duration call_timeout{3000};
   uint16_t prefetch = 0;   // 0: no limit
   std::string queue_type;  // quorum or classic

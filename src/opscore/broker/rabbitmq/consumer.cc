@@ -81,7 +81,13 @@ void Consumer::begin(Connection& server, const std::string& queue) {
   auto refusal = names_.problem(queue);
   if (!refusal) refusal = server.declare(name);
   if (refusal) return notices_.refused(queue, *refusal);
-  refusal = server.consume(name);
+  Deadline limit = Deadline::after(call_timeout_);
+  try {
+    refusal = server.consume(name);
+  } catch (const Error&) {
+    if (limit.passed()) notices_.silent(queue, name);
+    throw;
+  }
   if (refusal) {
     notices_.refused(queue, *refusal);
     throw Error(Errc::unavailable, *refusal);

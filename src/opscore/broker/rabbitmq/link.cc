@@ -79,7 +79,7 @@ void Link::lost(const Error& why) {
     // A little jitter, so that not all workers come back in the same instant.
     next_attempt_ = std::chrono::steady_clock::now() + backoff(0, random_);
   }
-  log_.warn("{}; connecting again as '{}'", why.message(), options_.name);
+  log_.warn("{}; connecting again as '{}'", why.message(), options_.name());
   loop_.wake();
 }
 
@@ -92,7 +92,7 @@ Duration Link::tick(std::stop_token stop) {
   if (wait > Duration(0)) return wait;
   try {
     auto connection = connect(stop);
-    log_.info("connected to RabbitMQ at {} as '{}'", connection->where(), options_.name);
+    log_.info("connected to RabbitMQ at {} as '{}'", connection->where(), options_.name());
     lock.lock();
     connection_ = std::move(connection);
     ++generation_;

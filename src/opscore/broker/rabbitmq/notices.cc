@@ -1,5 +1,7 @@
 #include "opscore/broker/rabbitmq/notices.h"
 
+#include <fmt/format.h>
+
 namespace opscore {
 
 void Notices::blocked(const std::string& reason) {
@@ -17,11 +19,22 @@ std::string Notices::blocked() const {
   return blocked_;
 }
 
-void Notices::refused(const std::string& queue, const std::string& why) {
+void Notices::silent(const std::string& queue, const std::string& name) {
+  refuse(
+      queue,
+      fmt::format("queue '{}' does not answer; a quorum queue without a leader is like that, and "
+                  "so may be one whose node was killed just after it was made. If it stays so, "
+                  "delete it, which loses no task",
+                  name),
+      kAskSilentAgain);
+}
+
+void Notices::refuse(const std::string& queue, const std::string& why,
+                     std::chrono::seconds ask_again) {
   MutexLock lock(mutex_);
   Known& known = refused_[queue];
   if (known.why != why) log_.warn("RabbitMQ refuses {}", why);
-  known = {why, std::chrono::steady_clock::now() + kAskAgain};
+  known = {why, std::chrono::steady_clock::now() + ask_again};
 }
 
 void Notices::accepted(const std::string& queue) {

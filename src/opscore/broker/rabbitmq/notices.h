@@ -21,7 +21,9 @@ class Notices {
 
   void blocked(const std::string& reason);  // empty: no longer
   std::string blocked() const;
-  void refused(const std::string& queue, const std::string& why);
+  void refused(const std::string& queue, const std::string& why) { refuse(queue, why, kAskAgain); }
+  // It does not answer: asking again would hold up all others for as long as that takes to see.
+  void silent(const std::string& queue, const std::string& name);
   void accepted(const std::string& queue);
   // It was refused a moment ago: not worth asking again yet.
   bool just_refused(const std::string& queue) const;
@@ -32,10 +34,12 @@ class Notices {
  private:
   // A refused queue costs a channel: ask again rarely, but notice when an operator has mended it.
   static constexpr std::chrono::seconds kAskAgain{5};
+  static constexpr std::chrono::seconds kAskSilentAgain{60};
   struct Known {
     std::string why;
     SteadyPoint ask_again;
   };
+  void refuse(const std::string& queue, const std::string& why, std::chrono::seconds ask_again);
 
   Log& log_;
   mutable Mutex mutex_;

@@ -10,14 +10,21 @@ namespace {
 
 constexpr size_t kNameMax = 1024;
 
+std::function<std::string()> name_of(const RabbitMqOptions& options, const char* purpose) {
+  return [name = options.connection_name, session = options.session, purpose] {
+    std::string asked = session();
+    return name + (asked.empty() ? "" : " ") + asked + purpose;
+  };
+}
+
 ConnectionOptions announcing(const RabbitMqOptions& options) {
-  return {.name = options.connection_name + " announcing",
+  return {.name = name_of(options, " announcing"),
           .call_timeout = options.call_timeout,
           .queue_type = options.queue_type};
 }
 
 ConnectionOptions consuming(const RabbitMqOptions& options) {
-  return {.name = options.connection_name,
+  return {.name = name_of(options, ""),
           .call_timeout = options.call_timeout,
           .prefetch = options.consume_window,
           .queue_type = options.queue_type};

@@ -5,6 +5,7 @@
 // Threads: as broker.h says; one thread for each connection, which connects, and keeps the
 // heartbeat of the announcing one. They end with the Broker.
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -15,8 +16,10 @@
 namespace opscore {
 
 struct RabbitMqOptions {
-  std::string url;                    // one or more; see amqp_url.h
-  std::string connection_name;        // as RabbitMQ lists it: "opscore worker <session>"
+  std::string url;              // one or more; see amqp_url.h
+  std::string connection_name;  // as RabbitMQ lists it
+  // What follows the name, asked for each connection: the session, which may be another one then.
+  std::function<std::string()> session = [] { return std::string(); };
   std::string prefix = "opscore.";    // of queue names
   std::string queue_type = "quorum";  // or classic
   size_t announce_window = 1024;      // hints under way that are not confirmed yet

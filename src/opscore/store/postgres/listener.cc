@@ -21,6 +21,14 @@ constexpr Statement kHeads{
     "WHERE NOT EXISTS(SELECT 1 FROM queues q WHERE q.queue = s.queue AND q.paused)"};
 constexpr int kShare = 20;  // a poll may take this part of the time
 
+// Longer than the processes with a broker need to come back, short enough that an installation
+// which has given its broker up soon stops to write for it.
+constexpr Statement kAnnounce{"announce_until",
+                              "INSERT INTO meta VALUES('announce_until', "
+                              "convert_to((now() + interval '10 minutes')::text, 'UTF8')) "
+                              "ON CONFLICT (name) DO UPDATE SET value = EXCLUDED.value"};
+constexpr Duration kAnnounceEvery{60'000};
+
 }  // namespace
 
 Listener::Listener(Parts& parts, ListenerOptions options)
@@ -29,6 +37,7 @@ Listener::Listener(Parts& parts, ListenerOptions options)
       wake_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       backoff_(parts.random),
       next_poll_(Deadline::after(options_.poll_every)),
+      next_announce_(Deadline::after(kAnnounceEvery)),
       loop_("pg-listener", parts.log, [this](std::stop_token) { return tick(); }) {
   if (wake_fd_ < 0) throw Error(Errc::internal, "listen to PostgreSQL: no file descriptors left");
 }
@@ -41,6 +50,7 @@ Listener::~Listener() {
 
 void Listener::start() {
   connect(Deadline::after(parts_.timeout));
+  if (options_.announce) keep_announcing();
   loop_.start();
 }
 
@@ -63,6 +73,7 @@ Duration Listener::tick() {
       // While the server cannot clean up, the way to the first due task grows long.
       auto took = std::chrono::duration_cast<Duration>(parts_.clock.steady() - begun);
       next_poll_ = Deadline::after(std::max(options_.poll_every, took * kShare));
+      if (options_.announce && next_announce_.passed()) keep_announcing();
     }
     return Duration(0);
   } catch (const Failure& failure) {
@@ -83,6 +94,11 @@ void Listener::hear() {
     else
       parts_.feed.publish(std::move(news->effects));
   }
+}
+
+void Listener::keep_announcing() {
+  connection_->query(kAnnounce);
+  next_announce_ = Deadline::after(kAnnounceEvery);
 }
 
 // What stood first in its lane at two looks is told again: its news may have been lost with the

@@ -16,6 +16,7 @@ struct ListenerOptions {
   std::string channel;
   std::string origin;  // whose news are known already
   Duration poll_every{1000};
+  bool announce = false;  // this process has a broker: tokens are to be written
 };
 
 class Listener {
@@ -30,6 +31,7 @@ class Listener {
   void connect(Deadline deadline);
   void hear();
   void look_for_stale_work();
+  void keep_announcing();
 
   Parts& parts_;
   const ListenerOptions options_;
@@ -38,6 +40,7 @@ class Listener {
   std::unique_ptr<Connection> connection_;
   Backoff backoff_;
   Deadline next_poll_;
+  Deadline next_announce_;
   std::map<LaneId, TaskKey> heads_;  // the first due task of each lane, at the last look
   Loop loop_;
 };

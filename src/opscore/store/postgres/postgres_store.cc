@@ -60,15 +60,14 @@ class PostgresStore final : public Store {
         origin_(fmt::format("{:08x}", random.next() >> 32)),
         home_(clock, random, log, routes.direct),
         partitions_(log),
-        writers_(clock, random, log, feed_,
-                 {routes.pooled,
-                  {options.schema, origin_, options.announce},
-                  options.write_connections,
-                  options.batch}),
+        writers_(
+            clock, random, log, feed_,
+            {routes.pooled, {options.schema, origin_}, options.write_connections, options.batch}),
         readers_(routes.pooled, options.read_connections),
         parts_{clock,     random, log,         feed_,    floors_,  lanes_,
                settings_, home_,  partitions_, writers_, readers_, options.timeout},
-        listener_(parts_, {routes.direct, channel_of(options.schema), origin_, options.poll_every}),
+        listener_(parts_, {routes.direct, channel_of(options.schema), origin_, options.poll_every,
+                           options.announce}),
         housekeeping_(parts_, patient(routes.direct), options.vacuum_every) {
     listener_.start();
     home_.ensure(Deadline::after(options.timeout));

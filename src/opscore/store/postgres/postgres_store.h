@@ -30,8 +30,10 @@ struct PostgresOptions {
   Duration timeout{3000};     // of a call, and of each answer from the server
   Duration poll_every{1000};  // the backstop of LISTEN
   Duration vacuum_every{2000};
-  bool migrate = true;    // bring the schema up to date; false: refuse an older one
-  bool announce = false;  // token rows in the outbox for queues with new due tasks
+  bool migrate = true;  // bring the schema up to date; false: refuse an older one
+  // This process has a broker: as long as one like it runs, all that share the database write token
+  // rows to the outbox for queues with new due tasks.
+  bool announce = false;
 };
 
 // `clock`, `random` and `log` must outlive the store. Throws Error: invalid (the URL; an older

@@ -22,6 +22,13 @@ constexpr Statement kPost{"post",
                           "INSERT INTO outbox(kind, destination, body, properties, not_before) "
                           "SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[], "
                           "$4::text[], $5::bigint[])"};
+// Tokens are for the broker: none while no process of the installation has one.
+constexpr Statement kAnnounce{
+    "announce",
+    "INSERT INTO outbox(kind, destination, body, properties, not_before) "
+    "SELECT 0, u.queue, u.body, '', $3::bigint FROM unnest($1::text[], $2::bytea[]) "
+    "u(queue, body) WHERE EXISTS(SELECT 1 FROM meta WHERE name = 'announce_until' AND "
+    "convert_from(value, 'UTF8')::timestamptz > now())"};
 
 }  // namespace
 
@@ -76,12 +83,19 @@ void Transaction::send_outbox() {
   send(kPost, Parameters::of(kinds, destinations, bodies, properties, times));
 }
 
-void Transaction::send_effects() {
+void Transaction::send_tokens() {
+  Array queues = Array::texts(), bodies = Array::bytes();
   for (const auto& [queue, due] : due_) {
-    effects_.change.queues.push_back(queue);
-    if (options_.announce && due > 0)
-      post({0, OutboxRow::Kind::token, queue, std::to_string(due), {}, now_});
+    if (due == 0) continue;
+    queues.add(queue);
+    bodies.add(std::to_string(due));
   }
+  if (queues.size() > 0) send(kAnnounce, Parameters::of(queues, bodies, now_));
+}
+
+void Transaction::send_effects() {
+  for (const auto& [queue, due] : due_) effects_.change.queues.push_back(queue);
+  send_tokens();
   if (!outbox_.empty()) send_outbox();
   Array queues = Array::texts(), completed = Array::numbers(), failed = Array::numbers(),
         cancelled = Array::numbers();

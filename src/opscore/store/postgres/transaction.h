@@ -19,8 +19,7 @@ struct Mark {
 
 struct TransactionOptions {
   std::string schema;
-  std::string origin;     // of this process, in notifications
-  bool announce = false;  // token rows for queues with new due tasks
+  std::string origin;  // of this process, in notifications
 };
 
 class Transaction {
@@ -78,6 +77,7 @@ class Transaction {
     int64_t completed = 0, failed = 0, cancelled = 0;
   };
   void send_effects();
+  void send_tokens();
   void send_outbox();
 
   Connection& connection_;

@@ -38,19 +38,20 @@ std::vector<std::string> Catalogue::Snapshot::names() const {
   return names;
 }
 
-std::shared_ptr<const Catalogue::Snapshot> Catalogue::view() {
+std::shared_ptr<const Catalogue::Snapshot> Catalogue::view_of(Duration age) {
   MutexLock lock(mutex_);
-  if (!snapshot_ || clock_.steady() - snapshot_->taken_at > kFreshFor)
+  if (!snapshot_ || clock_.steady() - snapshot_->taken_at > age)
     snapshot_ = load_unless_just_failed();
   return snapshot_;
 }
 
+std::shared_ptr<const Catalogue::Snapshot> Catalogue::view() {
+  return view_of(kFreshFor);
+}
+
+// A flood of unknown types must not become a flood of reads.
 std::shared_ptr<const Catalogue::Snapshot> Catalogue::fresh_view() {
-  MutexLock lock(mutex_);
-  // A flood of unknown types must not become a flood of reads.
-  if (!snapshot_ || clock_.steady() - snapshot_->taken_at > kFreshFor / 20)
-    snapshot_ = load_unless_just_failed();
-  return snapshot_;
+  return view_of(kFreshFor / 20);
 }
 
 void Catalogue::declare(std::vector<CatalogueEntry> declared) {

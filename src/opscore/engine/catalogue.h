@@ -40,14 +40,15 @@ class Catalogue {
       : store_(store), clock_(clock), declared_(std::move(declared)) {}
 
   std::shared_ptr<const Snapshot> view();
-  // For a name that view() does not have: it may have been announced a moment ago.
+  // For what view() does not have, a name or a worker: it may have come a moment ago.
   std::shared_ptr<const Snapshot> fresh_view();
-  // Replaces what is declared; the next view is new.
+  // Replaces what is declared; the next view is new. Reads nothing, so it cannot fail.
   void declare(std::vector<CatalogueEntry> declared);
   // Something is known to have changed: the next view is new.
   void refresh();
 
  private:
+  std::shared_ptr<const Snapshot> view_of(Duration age);
   std::shared_ptr<const Snapshot> load() OPSCORE_REQUIRES(mutex_);
   std::shared_ptr<const Snapshot> load_unless_just_failed() OPSCORE_REQUIRES(mutex_);
 

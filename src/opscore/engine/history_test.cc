@@ -58,5 +58,139 @@ TEST(History, of_a_pending_task_is_its_submission) {
   EXPECT_THAT(kinds(history(task, {}, {})), ElementsAre("submitted"));
 }
 
+// What a reader may see of one task, one moment after the other.
+class HistoryGrows : public testing::Test {
+ protected:
+  TimePoint at(int ms) const { return t_ + Duration(ms); }
+
+  void store(int ms, const std::string& kind, int attempt) {
+    stored_.push_back({0, at(ms), kind, attempt, {}});
+  }
+
+  // What is there now begins with all that was there before, under the same numbers.
+  std::vector<std::string> look() {
+    auto now = history(task_, attempts_, stored_);
+    for (size_t i = 0; i < seen_.size() && i < now.size(); ++i)
+      EXPECT_EQ(now[i].kind, seen_[i].kind) << "event " << i + 1;
+    EXPECT_GE(now.size(), seen_.size());
+    for (size_t i = 0; i < now.size(); ++i) EXPECT_EQ(now[i].number, static_cast<int>(i) + 1);
+    seen_ = now;
+    return kinds(now);
+  }
+
+  void claim(int ms) {
+    task_.live.state = State::running;
+    attempts_.push_back({++task_.live.attempt, {}, false, {}, at(ms), {}, {}, {}});
+  }
+  void end_attempt(int ms, AttemptEnd end) {
+    attempts_.back().end = end;
+    attempts_.back().ended_at = at(ms);
+    task_.live.state = State::pending;
+  }
+  void end(int ms, State state) {
+    task_.live.state = state;
+    task_.finished_at = at(ms);
+  }
+  void retry(int ms) {
+    store(ms, std::string(to_string(task_.state())), task_.live.attempt);
+    store(ms, "retried", task_.live.attempt);
+    task_.live.state = State::pending;
+    task_.finished_at.reset();
+  }
+
+  TimePoint t_ = from_ms(1'750'000'000'000);
+  Task task_ = task_at(t_, State::pending);
+  std::vector<Attempt> attempts_;
+  std::vector<TaskEvent> stored_, seen_;
+};
+
+TEST_F(HistoryGrows, when_a_start_becomes_known_late) {
+  look();
+  claim(1);
+  store(9, "cancel_requested", 1);
+  EXPECT_THAT(look(), ElementsAre("submitted")) << "shown when it is known what came before it";
+  attempts_.back().started_at = at(2);
+  EXPECT_THAT(look(), ElementsAre("submitted", "started", "cancel_requested"));
+  end_attempt(9, AttemptEnd::cancelled);
+  end(9, State::cancelled);
+  EXPECT_THAT(look(), ElementsAre("submitted", "started", "cancel_requested", "attempt_cancelled",
+                                  "cancelled"));
+}
+
+TEST_F(HistoryGrows, when_the_start_stays_unknown) {
+  claim(1);
+  store(2, "cancel_requested", 1);
+  look();
+  store(3, "suspect", 1);
+  end_attempt(3, AttemptEnd::lost);
+  end(3, State::cancelled);
+  EXPECT_THAT(look(),
+              ElementsAre("submitted", "cancel_requested", "attempt_lost", "suspect", "cancelled"));
+}
+
+TEST_F(HistoryGrows, when_everything_is_within_one_millisecond) {
+  claim(0);
+  attempts_.back().started_at = at(0);
+  look();
+  end_attempt(0, AttemptEnd::error);
+  end(0, State::failed);
+  EXPECT_THAT(look(), ElementsAre("submitted", "started", "attempt_error", "failed"));
+  store(0, "webhook_delivered", 1);
+  look();
+  retry(0);
+  look();
+  claim(0);
+  attempts_.back().started_at = at(0);
+  EXPECT_THAT(look(), ElementsAre("submitted", "started", "attempt_error", "failed",
+                                  "webhook_delivered", "retried", "started"));
+}
+
+TEST_F(HistoryGrows, when_clocks_disagree) {
+  claim(50);
+  attempts_.back().started_at = at(60);
+  look();
+  store(10, "cancel_requested", 1);  // by a clock that is behind the worker's
+  look();
+  end_attempt(40, AttemptEnd::completed);
+  end(40, State::completed);
+  look();
+  store(5, "webhook_delivered", 1);
+  EXPECT_THAT(look(), ElementsAre("submitted", "started", "cancel_requested", "attempt_completed",
+                                  "completed", "webhook_delivered"));
+}
+
+TEST_F(HistoryGrows, when_a_task_is_retried_again_and_again) {
+  end(1, State::cancelled);
+  look();
+  retry(2);
+  look();
+  end(3, State::cancelled);
+  look();
+  retry(4);
+  EXPECT_THAT(look(), ElementsAre("submitted", "cancelled", "retried", "cancelled", "retried"));
+  claim(5);
+  attempts_.back().started_at = at(6);
+  look();
+  store(7, "webhook_superseded", 0);  // of an end before the retry
+  look();
+  end_attempt(8, AttemptEnd::completed);
+  end(8, State::completed);
+  EXPECT_THAT(look(),
+              ElementsAre("submitted", "cancelled", "retried", "cancelled", "retried", "started",
+                          "webhook_superseded", "attempt_completed", "completed"));
+}
+
+TEST_F(HistoryGrows, when_an_old_webhook_is_answered_before_a_late_start) {
+  end(1, State::cancelled);
+  retry(2);
+  look();
+  claim(3);
+  store(5, "webhook_superseded", 0);
+  look();
+  attempts_.back().started_at = at(4);
+  EXPECT_THAT(look(),
+              ElementsAre("submitted", "cancelled", "retried", "started", "webhook_superseded"));
+}
+
 }  // namespace
 }  // namespace opscore

@@ -139,7 +139,9 @@ InsertItem Service::prepare(SubmitRequest request, std::vector<std::string>& war
     }
   }
   InsertItem item = to_item(std::move(request), &known->entry, now);
-  if (!catalogue->is_served(item.spec.type, item.spec.queue))
+  // A worker that has just come up need not be in an older view.
+  if (!catalogue->is_served(item.spec.type, item.spec.queue) &&
+      !catalogue_.fresh_view()->is_served(item.spec.type, item.spec.queue))
     warnings.push_back(
         fmt::format("no live worker runs '{}' from queue '{}'; the task waits for one",
                     item.spec.type, item.spec.queue));
@@ -297,8 +299,16 @@ std::vector<Attempt> Service::attempts(const Task& task) {
   return store_.reader().attempts(task.key);
 }
 
-std::vector<TaskEvent> Service::events(const Task& task) {
-  return history(task, store_.reader().attempts(task.key), store_.reader().events(task.key));
+// Read again when the task moved on between the reads: they must speak of one moment.
+std::vector<TaskEvent> Service::events(Task& task) {
+  while (true) {
+    auto attempts = store_.reader().attempts(task.key);
+    auto stored = store_.reader().events(task.key);
+    Task now = get(task.key);
+    const bool still = now.live == task.live && now.finished_at == task.finished_at;
+    task = std::move(now);
+    if (still) return history(task, attempts, stored);
+  }
 }
 
 std::vector<Step> Service::steps(const Task& task) {

@@ -102,8 +102,9 @@ class Service {
   void remove(std::string_view id);
 
   std::vector<Attempt> attempts(const Task& task);
-  // The whole history: what rows imply and the stored, unusual events, numbered from 1.
-  std::vector<TaskEvent> events(const Task& task);
+  // The whole history: what rows imply and the stored, unusual events, numbered from 1. Numbers
+  // never change; see history.h. `task` becomes what it was at that moment.
+  std::vector<TaskEvent> events(Task& task);
   std::vector<Step> steps(const Task& task);
   std::vector<std::string> inputs(const Task& task);
 

@@ -51,6 +51,12 @@ struct ServiceVerbs : ServiceTest {
     }
     return {};
   }
+
+  static std::vector<std::string> kinds(const std::vector<TaskEvent>& events) {
+    std::vector<std::string> words;
+    for (const TaskEvent& event : events) words.push_back(event.kind);
+    return words;
+  }
 };
 
 TEST_F(ServiceVerbs, what_is_not_there_is_not_found) {
@@ -272,11 +278,44 @@ TEST_F(ServiceVerbs, the_reason_of_what_has_not_ended) {
 TEST_F(ServiceVerbs, the_history_is_numbered_from_one) {
   std::string id = task_in(State::failed);
   service_->retry(id, "1");
-  auto events = service_->events(service_->get(id));
+  Task task = service_->get(id);
+  auto events = service_->events(task);
   ASSERT_THAT(events, testing::Not(IsEmpty()));
   EXPECT_EQ(events.front().kind, "submitted");
   for (size_t i = 0; i < events.size(); ++i) EXPECT_EQ(events[i].number, static_cast<int>(i) + 1);
   EXPECT_THAT(service_->attempts(service_->get(id)), SizeIs(1));
+}
+
+TEST_F(ServiceVerbs, the_history_keeps_its_numbers_when_a_start_is_reported_late) {
+  const std::string id = submit().id;
+  ClaimedTask claimed = claim();
+  const TimePoint started_at = clock_.now();
+  clock_.advance(5ms);
+  service_->cancel(id);
+  Task task = service_->get(id);
+  EXPECT_THAT(kinds(service_->events(task)), ElementsAre("submitted"));
+
+  SessionReport report;
+  report.running = {{claimed.key, claimed.live.attempt, 0, started_at}};
+  store_->fleet().renew(session_, report);
+  EXPECT_THAT(kinds(service_->events(task)),
+              ElementsAre("submitted", "started", "cancel_requested"));
+  EXPECT_EQ(task.started_at, started_at) << "the task is as it was when its events were read";
+}
+
+TEST_F(ServiceVerbs, the_history_keeps_how_a_task_ended_before_it_was_retried) {
+  const std::string id = task_in(State::failed);
+  Task task = service_->get(id);
+  auto before = service_->events(task);
+  service_->retry(id, std::nullopt);
+  auto after = service_->events(task);
+  ASSERT_EQ(after.size(), before.size() + 1);
+  for (size_t i = 0; i < before.size(); ++i) {
+    EXPECT_EQ(after[i].kind, before[i].kind);
+    EXPECT_EQ(after[i].at, before[i].at);
+    EXPECT_EQ(after[i].data, before[i].data);
+  }
+  EXPECT_EQ(after.back().kind, "retried");
 }
 
 TEST_F(ServiceVerbs, actors_are_listed_once_each) {

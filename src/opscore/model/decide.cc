@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "opscore/model/error_kind.h"
+#include "opscore/model/event.h"
 #include "opscore/model/limits.h"
 #include "opscore/model/webhook.h"
 
@@ -246,7 +247,7 @@ std::expected<Plan, Error> decide_cancel(const Task& task, TimePoint now) {
   plan.receiver = receiver_of(task.options);
   if (task.state() == State::running) {
     plan.next = State::running;
-    if (!plan.live.cancel_requested) add_event(plan, "cancel_requested");
+    if (!plan.live.cancel_requested) add_event(plan, event_kind::kCancelRequested);
     plan.live.cancel_requested = true;
   } else {
     plan.next = State::cancelled;
@@ -274,7 +275,10 @@ std::expected<Plan, Error> decide_retry(const Task& task, std::optional<std::str
   live.snoozes = live.losses = live.deaths = 0;
   live.suspect = false;
   if (edited_input) ++live.edits;
-  add_event(plan, edited_input ? event_kind::kEditedRetry : "retried");
+  // From now on only the history knows how it had ended.
+  plan.events.push_back(
+      end_event(task.state(), task.finished_at.value_or(now), plan.attempt, task.error));
+  add_event(plan, edited_input ? event_kind::kEditedRetry : event_kind::kRetried);
   plan.edited_input = std::move(edited_input);
   return checked(std::move(plan), Event::retry);
 }

@@ -426,6 +426,9 @@ TEST_F(DecideTest, AManualRetryKeepsNumberingAndAddsAFreshBudget) {
     EXPECT_FALSE(plan->ended);
     EXPECT_EQ(plan->live.edits, task.live.edits);
     EXPECT_FALSE(plan->edited_input);
+    ASSERT_EQ(plan->events.size(), 2u) << "how it had ended, and the retry";
+    EXPECT_EQ(plan->events[0].kind, to_string(state));
+    EXPECT_EQ(plan->events[1].kind, "retried");
   }
   Task unlimited = task_in(State::cancelled);
   unlimited.max_attempts = kUnlimitedAttempts;

@@ -28,7 +28,7 @@ TEST_P(StoreReopen, TasksAndTheirHistorySurvive) {
   EXPECT_EQ(after.error, before.error);
   EXPECT_EQ(after.input, "2");
   EXPECT_EQ(store_->reader().attempts(failed).size(), 2u);
-  EXPECT_EQ(store_->reader().events(failed).size(), 1u);
+  EXPECT_EQ(store_->reader().events(failed).size(), 2u);
   EXPECT_EQ(store_->reader().steps(failed).size(), 1u);
   EXPECT_EQ(store_->reader().inputs(failed).size(), 2u);
   EXPECT_EQ(insert_item(item_with_id(spec(), "mine", "h")).kind, InsertResult::Kind::replayed);

@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -55,6 +57,7 @@ std::string folder_of(const std::string& group, const std::string& root, const s
   if (root != "/") {
     if (!rest.starts_with(root)) return {};
     rest.remove_prefix(root.size());
+    if (!rest.empty() && rest.front() != '/') return {};  // a sibling: /a/bc is not in /a/b
   }
   return rest.empty() || rest == "/" ? mount : mount + std::string(rest);
 }
@@ -98,10 +101,26 @@ std::string enable(const CgroupPlace& place) {
   return write_text(control, wanted);
 }
 
+// Another server may make its groups in the same place, and its newest may be empty yet.
+bool is_of_another_server(const std::string& group) {
+  pid_t server = 0;
+  std::from_chars(group.data() + std::strlen(kRun), group.data() + group.size(), server);
+  return server > 0 && server != ::getpid() && (::kill(server, 0) == 0 || errno == EPERM);
+}
+
+// Version 2 only; a run in a sandbox has nobody left when its first process is gone.
+void kill_all(const std::string& folder) {
+  (void)write_text(folder + "/cgroup.kill", "1");
+}
+
 void remove_leftovers(const std::string& folder) {
   std::error_code ignored;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder, ignored))
-    if (entry.path().filename().string().starts_with(kRun)) ::rmdir(entry.path().c_str());
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, ignored)) {
+    const std::string name = entry.path().filename();
+    if (!name.starts_with(kRun) || is_of_another_server(name)) continue;
+    kill_all(entry.path());
+    ::rmdir(entry.path().c_str());
+  }
 }
 
 // Makes the place usable and tries it; what is wrong, or empty.
@@ -123,7 +142,7 @@ std::string prepare(CgroupPlace& place) {
     return fmt::format("make {}: {}", trial, std::generic_category().message(errno));
   std::string problem;
   for (const CgroupSetting& setting : cgroup_settings(place.version, {1, 1, 1}))
-    if (has(place.controllers, setting.controller) && problem.empty() &&
+    if (has(place.controllers, setting.controller) && !setting.optional && problem.empty() &&
         ::access(fmt::format("{}/{}", trial, setting.file).c_str(), W_OK) != 0)
       problem =
           fmt::format("{}/{}: {}", trial, setting.file, std::generic_category().message(errno));
@@ -145,9 +164,11 @@ std::vector<CgroupPlace> cgroup_places(std::string_view groups, std::string_view
       const bool own = has(names, controller);
       // Version 1 first: what is used there, version 2 does not offer.
       if (!own && !(names.empty() && chosen.folder.empty())) continue;
-      for (const Mounted& mount : mounted)
-        if (is_version(mount, own ? 1 : 2) && (!own || has(mount.options, controller)))
-          chosen = {own ? 1 : 2, folder_of(line.substr(second + 1), mount.root, mount.point), {}};
+      for (const Mounted& mount : mounted) {
+        if (!is_version(mount, own ? 1 : 2) || (own && !has(mount.options, controller))) continue;
+        const std::string folder = folder_of(line.substr(second + 1), mount.root, mount.point);
+        if (!folder.empty()) chosen = {own ? 1 : 2, folder, {}};
+      }
     }
     if (chosen.folder.empty()) continue;
     CgroupPlace& place = places.try_emplace(chosen.folder, chosen).first->second;
@@ -160,14 +181,16 @@ std::vector<CgroupPlace> cgroup_places(std::string_view groups, std::string_view
 
 std::vector<CgroupSetting> cgroup_settings(int version, const CgroupLimits& limits) {
   std::vector<CgroupSetting> settings;
-  auto add = [&](const char* controller, const char* file, std::string value) {
-    settings.push_back({controller, file, std::move(value)});
+  auto add = [&](const char* controller, const char* file, std::string value,
+                 bool optional = false) {
+    settings.push_back({controller, file, std::move(value), optional});
   };
   const auto quota = static_cast<int64_t>(limits.cpus * static_cast<double>(kCpuPeriodUs));
   if (limits.processes > 0) add("pids", "pids.max", fmt::format("{}", limits.processes));
   if (version == 2) {
     if (limits.memory_bytes > 0) {
       add("memory", "memory.max", fmt::format("{}", limits.memory_bytes));
+      add("memory", "memory.swap.max", "0", true);  // else what is over goes there, slowly
       add("memory", "memory.oom.group", "1");
     }
     if (limits.cpus > 0) add("cpu", "cpu.max", fmt::format("{} {}", quota, kCpuPeriodUs));
@@ -184,6 +207,7 @@ std::vector<CgroupSetting> cgroup_settings(int version, const CgroupLimits& limi
 
 Cgroup::~Cgroup() {
   entrances_.clear();
+  for (const std::string& folder : folders_) kill_all(folder);
   owner_.retire(std::move(folders_));
 }
 
@@ -240,9 +264,9 @@ std::unique_ptr<Cgroup> Cgroups::make(const CgroupLimits& limits) {
     group->folders_.push_back(folder);
     for (const CgroupSetting& setting : cgroup_settings(place.version, limits)) {
       if (!has(place.controllers, setting.controller)) continue;
-      if (auto problem = write_text(fmt::format("{}/{}", folder, setting.file), setting.value);
-          !problem.empty())
-        fail(problem);
+      const std::string file = fmt::format("{}/{}", folder, setting.file);
+      if (setting.optional && ::access(file.c_str(), F_OK) != 0) continue;
+      if (auto problem = write_text(file, setting.value); !problem.empty()) fail(problem);
     }
     group->entrances_.emplace_back(
         ::open((folder + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));

@@ -37,13 +37,14 @@ std::vector<CgroupPlace> cgroup_places(std::string_view groups, std::string_view
 // Which file of a controller says what, and how. Pure.
 struct CgroupSetting {
   std::string controller, file, value;
+  bool optional = false;  // not every kernel has the file
 };
 std::vector<CgroupSetting> cgroup_settings(int version, const CgroupLimits& limits);
 
 class Cgroups;
 
-// The group of one run. Removed when it is destroyed or, if something in it has not quite ended
-// yet, later.
+// The group of one run. When it is destroyed, what is still in it is killed (version 2) and it is
+// removed; later, if something has not quite ended yet.
 class Cgroup {
  public:
   ~Cgroup();
@@ -59,7 +60,8 @@ class Cgroup {
   std::vector<FileDescriptor> entrances_;
 };
 
-// Safe for concurrent use. What a killed server left is removed by the next one that opens.
+// Safe for concurrent use. What a killed server left is removed by the next one that opens; groups
+// of another one that lives are left alone.
 class Cgroups {
  public:
   // Tries it. On version 2 a group with processes of its own can have no groups with limits below,

@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -40,6 +42,15 @@ TEST(CgroupPlaces, OfAContainerThatSeesItsOwnPartOnly) {
   EXPECT_EQ(words(cgroup_places("0::/elsewhere\n",
                                 "30 23 0:26 /docker/abc /sys/fs/cgroup ro - cgroup2 cgroup rw\n")),
             "");
+  EXPECT_EQ(words(cgroup_places("0::/docker/abcdef\n",
+                                "30 23 0:26 /docker/abc /sys/fs/cgroup ro - cgroup2 cgroup rw\n")),
+            "")
+      << "a sibling";
+  EXPECT_EQ(words(cgroup_places("0::/docker/abc\n",
+                                "30 23 0:26 /docker/abc /sys/fs/cgroup rw - cgroup2 cgroup rw\n"
+                                "31 23 0:26 /docker/other /mnt rw - cgroup2 cgroup rw\n")),
+            "v2 /sys/fs/cgroup memory pids cpu; ")
+      << "mounted twice";
 }
 
 TEST(CgroupPlaces, OfBothVersions) {
@@ -64,9 +75,10 @@ TEST(CgroupSettings, SayOnlyWhatIsLimited) {
       text.push_back(setting.controller + " " + setting.file + "=" + setting.value);
     return text;
   };
-  EXPECT_THAT(shown(2, {1 << 20, 10, 1.5}),
-              ElementsAre("pids pids.max=10", "memory memory.max=1048576",
-                          "memory memory.oom.group=1", "cpu cpu.max=150000 100000"));
+  EXPECT_THAT(
+      shown(2, {1 << 20, 10, 1.5}),
+      ElementsAre("pids pids.max=10", "memory memory.max=1048576", "memory memory.swap.max=0",
+                  "memory memory.oom.group=1", "cpu cpu.max=150000 100000"));
   EXPECT_THAT(shown(1, {1 << 20, 10, 0.5}),
               ElementsAre("pids pids.max=10", "memory memory.limit_in_bytes=1048576",
                           "cpu cpu.cfs_period_us=100000", "cpu cpu.cfs_quota_us=50000"));
@@ -103,6 +115,24 @@ TEST(Cgroups, HoldARunToItsProcesses) {
   auto next = (*groups)->make({0, 20, 0});
   run.child.groups = next->entrances();
   EXPECT_THAT(run_program(reaper, run).output, HasSubstr("all started"));
+}
+
+TEST(Cgroups, LeaveTheGroupsOfAnotherLivingServerAlone) {
+  auto first = Cgroups::open();
+  if (!first) return;                      // said by the test above
+  auto group = (*first)->make({0, 5, 0});  // and nobody is in it yet
+  const pid_t other = ::fork();
+  if (other == 0) ::_exit(Cgroups::open() ? 0 : 1);
+  int status = 0;
+  ::waitpid(other, &status, 0);
+  EXPECT_EQ(status, 0);
+  auto log = silent_log();
+  Reaper reaper(*log);
+  ProgramRun run;
+  run.child = {.program = "/bin/true", .argv = {"true"}, .groups = group->entrances()};
+  run.mark = "task_x#1";
+  run.on_err = [](std::string_view) {};
+  EXPECT_TRUE(run_program(reaper, run).status.success());
 }
 
 }  // namespace

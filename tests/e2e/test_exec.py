@@ -1,5 +1,7 @@
 """Programs as actors."""
 
+import pathlib
+import re
 import time
 
 import pytest
@@ -190,3 +192,15 @@ def test_an_unknown_key_is_found_at_start(new_server):
     assert server.launch().wait(10) == 2
     assert "timeuot" in server.output() and "timeout" in server.output()
     assert "opscore.toml:7" in server.output(), server.output()
+
+
+def test_programs_have_the_open_files_that_the_server_was_started_with(new_server):
+    server = new_server()
+    server.add_program("files", "#!/bin/sh\nulimit -Sn\n")
+    server.add_program("few", "#!/bin/sh\nulimit -n\n", "limits = {open_files = 50}")
+    rest = server.start(under=["sh", "-c", 'ulimit -Sn 300; exec "$@"', "sh"]).rest
+    limits = pathlib.Path(f"/proc/{server.worker_pid()}/limits").read_text()
+    own = re.search(r"Max open files +(\d+)", limits).group(1)
+    assert int(own) > 300, "the server itself has raised it"
+    assert rest.run("files")["result"] == "300"
+    assert rest.run("few")["result"] == "50"

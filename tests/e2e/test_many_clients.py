@@ -2,14 +2,17 @@
 form."""
 
 import contextlib
+import json
 import re
 import resource
+import subprocess
 
 import pytest
 
 from harness.processes import memory_mb, threads_of
 from harness.raw import RawConnection, refused, request
 from harness.rest import EventStream
+from harness.server import BINARY, PLAIN_ENVIRONMENT
 from harness.waiting import wait_for
 
 CLIENTS = 300  # of each kind; with the server's ends they have to fit into a limit of 1,024 files
@@ -144,3 +147,24 @@ def test_a_running_task_is_shown_by_its_own_id(server):
     assert running() == ["order-4711"]
     assert "order-4711" in server.cli("workers", "--json").stdout
 
+
+
+@pytest.mark.skipif(
+    resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 16_000, reason="too few files may be open"
+)
+def test_the_bench_of_waiting_says_memory_and_the_ratio_of_latencies(tmp_path):
+    options = ("--suite", "waiting", "--tasks", "400", "--runs", "1", "--json")
+    done = subprocess.run(
+        [BINARY, "bench", *options, "--data", tmp_path / "bench"],
+        cwd=tmp_path,
+        env=PLAIN_ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (suite,) = json.loads(done.stdout)["suites"]
+    run = suite["median_run"]
+    assert suite["figure"] == "p99_to_without" and run["p99_to_without"] > 0
+    assert 0 < run["pss_mb"] < 1000 and run["p99_without_ms"] > 0

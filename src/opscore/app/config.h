@@ -211,6 +211,9 @@ struct Config {
     bool read = false;  // false: looked for, not there
   };
   std::vector<File> files;
+  // The soft limit of open files that programs get: the one before the server raised its own. 0:
+  // the server's. Of the process, not a setting.
+  uint64_t program_open_files = 0;
   // What the user should know although nothing is wrong: printed at start and by `config show`.
   std::vector<std::string> notes;
 

@@ -71,6 +71,7 @@ ExecOptions exec_options(const Config& all, const ActorConfig& config, Cgroups* 
   options.limits.memory_bytes = config.limits.memory.value;
   options.limits.cpu = config.limits.cpu;
   options.limits.open_files = config.limits.open_files;
+  options.limits.open_files_soft = all.program_open_files;
   options.limits.file_bytes = config.limits.file_size.value;
   options.limits.processes = config.limits.processes;
   options.unsandboxed = unsandboxed(all, config);

@@ -292,7 +292,9 @@ int run_role(Role role, const Config& loaded, const ConfigSources& sources,
   }
   Listener listener;
   if (duties.api) {
-    if (auto note = raise_open_files(config.server.connections_max)) config.notes.push_back(*note);
+    OpenFiles files = raise_open_files(config.server.connections_max);
+    config.program_open_files = files.before;
+    if (files.note) config.notes.push_back(*files.note);
     listener = listen_on(config.server.address, config.server.port);
   } else if (config.probes.port) {
     listener = listen_on(config.probes.address, *config.probes.port);

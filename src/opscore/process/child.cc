@@ -137,6 +137,8 @@ std::vector<Limit> limits_of(const ResourceLimits& wanted) {
   add(RLIMIT_CPU,
       static_cast<uint64_t>(std::chrono::ceil<std::chrono::seconds>(wanted.cpu).count()), 1);
   add(RLIMIT_NOFILE, wanted.open_files);
+  if (wanted.open_files == 0 && wanted.open_files_soft > 0)
+    limits.push_back({RLIMIT_NOFILE, {wanted.open_files_soft, RLIM_INFINITY}});
   add(RLIMIT_FSIZE, wanted.file_bytes);
   add(RLIMIT_NPROC, wanted.processes);
   // What the server itself is held to cannot be raised, and need not be: the tighter one holds.

@@ -20,6 +20,7 @@ struct ResourceLimits {
   uint64_t memory_bytes = 0;  // address space of each process
   Duration cpu{0};            // of each process, in whole seconds: SIGXCPU, a second later SIGKILL
   uint64_t open_files = 0;
+  uint64_t open_files_soft = 0;  // with open_files 0: where it starts; it may raise that itself
   uint64_t file_bytes = 0;  // of each file it writes: SIGXFSZ
   uint64_t processes = 0;   // of the server's user in total; root is not held to it
 };

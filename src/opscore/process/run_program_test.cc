@@ -306,6 +306,14 @@ TEST_F(RunProgram, IsHeldToItsLimits) {
   EXPECT_EQ(run_program(reaper_, limited).output, "32\n5\n1024\n0\n524288\n");
 }
 
+TEST_F(RunProgram, MayStartWithFewerOpenFilesThanTheServerAndRaiseThat) {
+  ProgramRun modest = script("ulimit -n; ulimit -n $(ulimit -Hn); ulimit -n");
+  modest.child.limits.open_files_soft = 40;
+  rlimit own{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &own), 0);
+  EXPECT_EQ(run_program(reaper_, modest).output, "40\n" + std::to_string(own.rlim_max) + "\n");
+}
+
 TEST_F(RunProgram, TooMuchProcessorTimeIsDeath) {
   ProgramRun busy = script("while :; do :; done");
   busy.child.limits.cpu = 1s;

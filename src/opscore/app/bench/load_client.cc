@@ -133,6 +133,14 @@ double LoadResult::percentile(double p) const {
   return latencies_ms[place];
 }
 
+void LoadResult::add(const LoadResult& other) {
+  seconds += other.seconds;
+  latencies_ms.insert(latencies_ms.end(), other.latencies_ms.begin(), other.latencies_ms.end());
+  std::sort(latencies_ms.begin(), latencies_ms.end());
+  if (refused == 0) first_refusal = other.first_refusal;
+  refused += other.refused;
+}
+
 LoadResult run_load(const Load& load) {
   return Generator(load).run();
 }

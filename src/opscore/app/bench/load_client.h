@@ -23,6 +23,7 @@ struct LoadResult {
   size_t refused = 0;               // answers other than 2xx
   std::string first_refusal;
   double percentile(double p) const;
+  void add(const LoadResult& other);
 };
 
 // Throws Error{unavailable} when a connection cannot be made or breaks.

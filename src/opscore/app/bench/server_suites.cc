@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <memory>
 #include <thread>
 
 #include "opscore/app/bench/crowd.h"
@@ -229,48 +230,89 @@ struct CrowdSize {
   size_t waits = 0, streams = 0, idle = 0;
 };
 
+// One server, with and without the crowd in turns (A BB AA BB A), so that whatever drifts while it
+// runs, the machine or the size of the store, is in both figures alike.
+class BesideCrowd {
+ public:
+  BesideCrowd(const Scene& scene, const CrowdSize& size)
+      : scene_(scene), size_(size), target_(scene) {
+    request_ = post("/api/v1/tasks", task_body(scene, scene.type), target_.host);
+    paths_ = submit_waited_for(target_);
+    for (const std::string& path : paths_) {
+      waits_.push_back(path + "?wait=300s");
+      streams_.push_back(path + "/events");
+    }
+  }
+
+  Json run() {
+    LoadResult warming_up;
+    measure(1, warming_up);
+    measure(1, without_);
+    {
+      auto crowd = beside();
+    }
+    measure(2, without_);
+    auto crowd = beside();
+    Json report = load_report(with_, static_cast<double>(with_.latencies_ms.size()));
+    const size_t told = size_.waits + size_.streams;
+    if (told > 0) report["all_told_ms"] = end_waiting(target_, paths_, *crowd, told);
+    crowd.reset();
+    measure(1, without_);
+    report["p99_without_ms"] = load_report(without_, 1)["p99_ms"];
+    report["p99_to_without"] = with_.percentile(0.99) / without_.percentile(0.99);
+    report["pss_mb"] = memory_mb_;
+    report["threads"] = threads_;
+    return report;
+  }
+
+ private:
+  static constexpr size_t kParts = 9;  // that all phases have together
+
+  void measure(size_t parts, LoadResult& result) {
+    const size_t part = std::max<size_t>(1, static_cast<size_t>(scene_.options.tasks) / 4);
+    Load load{target_.host, target_.port, kConnections, parts * part,
+              [&](size_t) { return request_; }};
+    load.progress = [&](size_t done) {
+      scene_.progress(static_cast<double>(done_ + done) / static_cast<double>(kParts * part));
+    };
+    result.add(run_load(load));
+    done_ += parts * part;
+  }
+
+  // Measures beside a crowd, and answers it.
+  std::unique_ptr<Crowd> beside() {
+    auto crowd = std::make_unique<Crowd>(target_.host, target_.port);
+    crowd->add(size_.waits, waits_);
+    crowd->add(size_.streams, streams_, "Accept: text/event-stream\r\n");
+    crowd->read_beginnings(size_.waits, size_.streams);
+    crowd->add(size_.idle, {});
+    measure(2, with_);
+    memory_mb_ = std::max(memory_mb_, pss_mb(target_.pid()));
+    threads_ = std::max(threads_, threads_of(target_.pid()));
+    return crowd;
+  }
+
+  const Scene scene_;
+  const CrowdSize size_;
+  Target target_;
+  std::string request_;
+  std::vector<std::string> paths_, waits_, streams_;
+  LoadResult with_, without_;
+  size_t done_ = 0;
+  double memory_mb_ = 0;
+  size_t threads_ = 0;
+};
+
 Json beside_crowd(const Scene& scene, const CrowdSize& size) {
   if (scene.options.mode == BenchOptions::Mode::server)
     throw Error(Errc::invalid, "bench: suites with many clients bring their own server");
-  size_t all = size.waits + size.streams + size.idle;
+  const size_t all = size.waits + size.streams + size.idle;
   Config config = scene.config;
   config.server.connections_max = static_cast<int>(all + 2 * kConnections);
-  if (auto note = raise_open_files(config.server.connections_max))
+  if (auto note = raise_open_files(config.server.connections_max).note)
     throw Error(Errc::invalid, "bench: " + *note);
-  Scene own{config, scene.options, scene.add_actors, scene.type, scene.progress};
-  Target target(own);
-  std::vector<std::string> paths = submit_waited_for(target), waits;
-  for (const std::string& path : paths) waits.push_back(path + "?wait=300s");
-  std::vector<std::string> streams;
-  for (const std::string& path : paths) streams.push_back(path + "/events");
-  std::string request = post("/api/v1/tasks", task_body(scene, scene.type), target.host);
-  auto measure = [&](double from) {
-    Load load{target.host, target.port, kConnections, static_cast<size_t>(scene.options.tasks),
-              [&](size_t) { return request; }};
-    load.progress = [&](size_t done) {
-      scene.progress(from +
-                     0.3 * static_cast<double>(done) / static_cast<double>(scene.options.tasks));
-    };
-    return run_load(load);
-  };
-  measure(0);  // the server's own warming up
-  LoadResult without = measure(0.3);
-  Crowd crowd(target.host, target.port);
-  crowd.add(size.waits, waits);
-  crowd.add(size.streams, streams, "Accept: text/event-stream\r\n");
-  crowd.read_beginnings(size.waits, size.streams);
-  crowd.add(size.idle, {});
-  LoadResult with = measure(0.6);
-  double memory = pss_mb(target.pid());
-  size_t threads = threads_of(target.pid());
-  Json report = load_report(with, static_cast<double>(scene.options.tasks));
-  report["p99_without_ms"] = load_report(without, 1)["p99_ms"];
-  report["p99_to_without"] = with.percentile(0.99) / without.percentile(0.99);
-  report["pss_mb"] = memory;
-  report["threads"] = threads;
-  if (size.waits + size.streams > 0)
-    report["all_told_ms"] = end_waiting(target, paths, crowd, size.waits + size.streams);
-  return report;
+  return BesideCrowd({config, scene.options, scene.add_actors, scene.type, scene.progress}, size)
+      .run();
 }
 
 }  // namespace

@@ -116,7 +116,7 @@ def test_work_is_counted_where_it_belongs(busy):
     def counted():
         now = scrape(busy)
         return (
-            now.value("opscore_tasks_finished_total", state="completed", **slept) == 3 and now
+            now.value("opscore_worker_tasks_finished_total", state="completed", **slept) == 3 and now
         )
 
     now = wait_for(counted, "three tasks are counted")
@@ -128,7 +128,7 @@ def test_work_is_counted_where_it_belongs(busy):
     assert now.value("opscore_task_wait_seconds_count", **slept) == 3
     failed = {"queue": queue, "type": "opscore.fail"}
     wait_for(
-        lambda: scrape(busy).value("opscore_tasks_finished_total", state="failed", **failed) == 1,
+        lambda: scrape(busy).value("opscore_worker_tasks_finished_total", state="failed", **failed) == 1,
         "the failure is counted",
     )
     assert now.value("opscore_attempt_failures_total", kind="actor_error") >= 1

@@ -8,7 +8,9 @@ import subprocess
 
 import pytest
 
-from harness.server import ROOT
+from harness.receiver import Receiver
+from harness.server import ROOT, Server
+from harness.waiting import wait_for
 
 PROMTOOL = shutil.which("promtool") or shutil.which(ROOT / "build/promtool")
 RULES = ROOT / "deploy/prometheus"
@@ -47,11 +49,21 @@ def family_of(name, known):
 
 
 @pytest.fixture(scope="module")
-def exposed(shared):
-    for task_type, data in (("opscore.noop", None), ("opscore.fail", {"retryable": False})):
-        shared.rest.run(task_type, data)
-    shared.rest.send("GET", "/metrics")
-    return shared.rest.send("GET", "/metrics").body.decode()
+def exposed(tmp_path_factory):
+    server = Server(tmp_path_factory.mktemp("exposed"), {"OPSCORE_NET_ALLOW": "127.0.0.1"})
+
+    def scraped():
+        return server.rest.send("GET", "/metrics").body.decode()
+
+    try:
+        rest = server.start().rest
+        with Receiver() as receiver:
+            rest.run("opscore.noop", webhook=receiver.url)
+            rest.run("opscore.fail", {"retryable": False})
+            wait_for(lambda: "opscore_webhook_calls_total" in scraped(), "the webhook is counted")
+        yield scraped()
+    finally:
+        server.clean_up()
 
 
 @needs_promtool
@@ -107,4 +119,4 @@ def test_the_dashboard_shows_what_is_needed():
     ids = [panel["id"] for panel in DASHBOARD["panels"]]
     assert len(ids) == len(set(ids))
     rows = {panel["title"] for panel in DASHBOARD["panels"] if panel["type"] == "row"}
-    assert rows >= {"Throughput and latency", "Queues", "Failures", "Workers", "HTTP"}
+    assert rows >= {"Throughput and latency", "Queues", "Failures", "Workers", "HTTP", "Webhooks"}

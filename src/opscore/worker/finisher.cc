@@ -132,8 +132,8 @@ void Finisher::count(const Finished& finished, const Decided& decided) {
   count_in(known->ends, decided.end, "opscore_attempts_total", "Attempts that ended, by how.",
            "end");
   if (is_terminal(decided.next))
-    count_in(known->states, decided.next, "opscore_tasks_finished_total",
-             "Tasks that a worker brought to their end.", "state");
+    count_in(known->states, decided.next, "opscore_worker_tasks_finished_total",
+             "Tasks that a worker ran and brought to their end.", "state");
   if (const std::string& kind = finished.outcome.error.kind; failed(decided.end))
     metrics_
         .counter("opscore_attempt_failures_total", "Attempts that failed, by kind of error.",

@@ -181,7 +181,7 @@ TEST_F(FinisherTest, ends_are_counted_by_type_queue_and_end) {
   for (const char* line :
        {"opscore_attempts_total{end=\"completed\",queue=\"default\",type=\"t\"} 1\n",
         "opscore_attempts_total{end=\"error\",queue=\"default\",type=\"t\"} 1\n",
-        "opscore_tasks_finished_total{queue=\"default\",state=\"completed\",type=\"t\"} 1\n",
+        "opscore_worker_tasks_finished_total{queue=\"default\",state=\"completed\",type=\"t\"} 1\n",
         "opscore_attempt_failures_total{kind=\"boom\"} 1\n",
         "opscore_finish_commit_duration_seconds_count 2\n"})
     EXPECT_NE(text.find(line), std::string::npos) << line << text;

@@ -67,7 +67,7 @@ std::optional<Sample> read_line(std::string_view line) {
 // Where a sample counts; null: nowhere here.
 double* place_of(const Sample& sample, Counts& counts) {
   if (sample.name == "opscore_tasks_submitted_total") return &counts.submitted;
-  if (sample.name == "opscore_tasks_finished_total") {
+  if (sample.name == "opscore_worker_tasks_finished_total") {
     if (sample.label("state") == "completed") return &counts.completed;
     if (sample.label("state") == "failed") return &counts.failed;
     return nullptr;

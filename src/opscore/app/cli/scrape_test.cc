@@ -9,9 +9,9 @@ constexpr char kText[] = R"(# HELP opscore_tasks_submitted_total Tasks accepted.
 # TYPE opscore_tasks_submitted_total counter
 opscore_tasks_submitted_total{queue="mail",type="send"} 12
 opscore_tasks_submitted_total{queue="mail",type="a\"b\\c,}"} 3
-opscore_tasks_finished_total{queue="mail",state="completed",type="send"} 1e+01
-opscore_tasks_finished_total{queue="mail",state="failed",type="send"} 2
-opscore_tasks_finished_total{queue="mail",state="cancelled",type="send"} 7
+opscore_worker_tasks_finished_total{queue="mail",state="completed",type="send"} 1e+01
+opscore_worker_tasks_finished_total{queue="mail",state="failed",type="send"} 2
+opscore_worker_tasks_finished_total{queue="mail",state="cancelled",type="send"} 7
 opscore_task_wait_seconds_bucket{queue="mail",type="send",le="0.1"} 4
 opscore_task_wait_seconds_bucket{queue="mail",type="send",le="+Inf"} 10
 opscore_task_wait_seconds_sum{queue="mail",type="send"} 33

@@ -183,7 +183,7 @@ std::string queues(int pending) {
 std::string metrics(int submitted, int completed) {
   return fmt::format(
       "opscore_tasks_submitted_total{{queue=\"q\",type=\"t\"}} {0}\n"
-      "opscore_tasks_finished_total{{queue=\"q\",state=\"completed\",type=\"t\"}} {1}\n"
+      "opscore_worker_tasks_finished_total{{queue=\"q\",state=\"completed\",type=\"t\"}} {1}\n"
       "opscore_attempt_duration_seconds_bucket{{queue=\"q\",type=\"t\",le=\"1\"}} {1}\n",
       submitted, completed);
 }

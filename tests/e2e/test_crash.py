@@ -85,6 +85,24 @@ def test_kill_9_of_the_worker_process(new_server):
     assert (task["status"], task["attempts"], task["attempt"]) == ("completed", 1, 2)
 
 
+def test_nobody_hears_of_a_missing_worker_while_one_comes_up(new_server):
+    server = new_server()
+    rest = server.start().rest
+
+    def submitted():
+        try:
+            return rest.submit("opscore.noop")
+        except OSError:
+            return None  # the connection died with the worker
+
+    for _ in range(3):
+        worker = server.worker_pid()
+        os.kill(worker, signal.SIGKILL)
+        wait_for(lambda: server.worker_pid() not in (None, worker), "a new worker process")
+        answer = wait_for(submitted, "the API is back")
+        assert "warnings" not in answer, answer
+
+
 def test_kill_9_of_the_supervisor(new_server):
     server = new_server()
     server.add_program(

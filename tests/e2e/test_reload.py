@@ -1,11 +1,15 @@
 """The configuration, read again while the server runs."""
 
+import contextlib
 import os
 import pty
 import re
 import signal
+import sqlite3
 import stat
 import subprocess
+
+import pytest
 
 from harness.server import BINARY, ROOT
 from harness.waiting import wait_for
@@ -129,6 +133,75 @@ def test_sighup_reloads_and_what_needs_a_restart_is_named(new_server):
     shown = server.cli("config", "reload")
     assert shown.stdout == "changed: queues.mail (removed)\nneeds a restart: nothing\n"
     assert rest.queue("mail") is None
+
+
+@pytest.mark.parametrize("table", ["queue_limits", "catalogue"])
+def test_a_store_that_refuses_half_of_it_gets_none_of_it(new_server, table):
+    server = new_server()
+    server.configure("[queues.mail]\nmax_pending = 5")
+    rest = server.start().rest
+    toml = server.folder / "opscore.toml"
+    good = toml.read_text()
+    server.add_program("greet", "#!/bin/sh\nprintf hello\n")
+    toml.write_text(toml.read_text().replace("max_pending = 5", "max_pending = 6"))
+    with contextlib.closing(sqlite3.connect(server.data, timeout=30)) as database, database:
+        for kind in ("INSERT", "UPDATE"):
+            database.execute(
+                f"CREATE TRIGGER refuse_{kind} BEFORE {kind} ON {table} "
+                f"WHEN new.{'max_pending = 6' if table == 'queue_limits' else 'type <> 1'} "
+                "BEGIN SELECT RAISE(ABORT, 'the disk is on fire'); END"
+            )
+    refused = rest.send("POST", "config/reload")
+    assert refused.status >= 500 and "nothing was changed" in refused.json()["detail"], refused.body
+    assert rest.get("queues/mail")["max_pending"] == 5
+    rest.expect(404, "GET", "actors/greet")
+    rest.expect(422, "POST", "tasks/", {"task_type": "greet"})
+    assert rest.run("opscore.noop")["status"] == "completed"
+
+    with contextlib.closing(sqlite3.connect(server.data, timeout=30)) as database, database:
+        for kind in ("INSERT", "UPDATE"):
+            database.execute(f"DROP TRIGGER refuse_{kind}")
+    assert reload(server)["changed"] == ["actors.greet (added)", "queues.mail"]
+    assert rest.get("queues/mail")["max_pending"] == 6
+    assert rest.run("greet")["result"] == "hello"
+    toml.write_text(good)
+    reload(server)
+    assert rest.get("queues/mail")["max_pending"] == 5
+
+
+def test_retention_and_log_level_change_while_running(new_server):
+    server = new_server()
+    server.configure('[retention]\ncompleted = "7d"\nfailed = "30d"\n[log]\nlevel = "error"')
+    rest = server.start().rest
+    done = rest.run("opscore.noop")["task_id"]
+    failed = rest.run("opscore.fail", {"retryable": False})["task_id"]
+    toml = server.folder / "opscore.toml"
+    text = toml.read_text().replace('completed = "7d"', 'completed = "1s"')
+    toml.write_text(text.replace('"error"', '"debug"'))
+    assert reload(server)["changed"] == ["retention.completed", "log.level"]
+    wait_for(
+        lambda: rest.send("GET", f"tasks/{done}").status == 404, "it is past its retention", 60
+    )
+    assert rest.task(failed)["status"] == "failed"
+    again = rest.run("opscore.echo", 1, queue="other")["task_id"]
+    wait_for(lambda: f'"debug","message":"{again} #1' in server.output(), server.output)
+
+
+def test_what_needs_a_restart_is_named_and_not_done(new_server):
+    server = new_server()
+    rest = server.start().rest
+    hook = "http://127.0.0.1:9/"
+    server.configure(
+        '[net]\nallow = ["127.0.0.1"]\n[webhooks]\nmax_attempts = 3\ntimeout = "3s"\n'
+        '[worker]\nslots = 3\n[store]\ndisk_reserve = "1MiB"'
+    )
+    restart = reload(server)["needs_restart"]
+    expected = "net.allow store.disk_reserve webhooks.max_attempts webhooks.timeout worker.slots"
+    assert sorted(restart) == expected.split()
+    task = {"task_type": "opscore.noop", "webhook": hook}
+    rest.expect(422, "POST", "tasks/", task)
+    server.stop()
+    server.restart().rest.expect(202, "POST", "tasks/", task)
 
 
 def test_a_worker_after_a_crash_has_what_was_reloaded(new_server):

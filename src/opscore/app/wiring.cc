@@ -22,6 +22,8 @@ namespace {
 constexpr Duration kConnectEvery{500};
 constexpr Duration kComplainEvery{5000};
 constexpr Duration kForever = std::chrono::hours(24);
+// How long the API waits for the worker beside it; the socket listens all the time.
+constexpr Duration kWorkerSoon{2'000};
 constexpr char kReloadCommand[] = "reload";
 
 bool is_embedded(const Config& config) {
@@ -272,6 +274,9 @@ void Server::start() {
     connecting_.start();
   }
   lock.unlock();
+  // Else the first clients would hear that no worker runs their tasks.
+  if (api && begun_ && worker && !worker->wait_consuming(Deadline::after(kWorkerSoon)))
+    log.warn("the worker is not up yet: the API starts without it");
   if (api) api->start();
 }
 
@@ -382,13 +387,18 @@ std::string Server::tell_others_to_reload() {
                      fmt::join(told, ", "));
 }
 
-// All that can fail comes first.
+// All that can fail comes first: two writes, of which the first is undone when the second fails.
 ReloadReport Server::reload_from(Config next) {
   ConfigChange change = compare_configs(config_, next);
   next = with_reloadable(config_, std::move(next));
   std::shared_ptr<InstalledActors> next_actors = installed(next);
-  if (worker) worker->announce(next_actors->registry);
   if (maintenance) configure_queues(store, next);
+  try {
+    if (worker) worker->announce(next_actors->registry);
+  } catch (const Error&) {
+    if (maintenance) configure_queues(store, config_);
+    throw;
+  }
 
   actors = std::move(next_actors);
   config_ = std::move(next);

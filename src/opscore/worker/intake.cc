@@ -214,7 +214,7 @@ Duration Intake::follow_hints(size_t appetite, bool patient) {
 }
 
 void Intake::say_that_it_consumes() {
-  if (!std::exchange(consuming_, true)) renew();
+  if (!consuming_.exchange(true)) renew();
 }
 
 Duration Intake::until_next(TimePoint now) const {

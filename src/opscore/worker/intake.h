@@ -84,8 +84,8 @@ class Intake {
   QueueShares shares_;
   std::atomic<int64_t> session_{0};
   std::atomic<bool> draining_{false};
-  std::atomic<bool> hungry_{false};  // waiting for room
-  bool consuming_ = false;           // claimed successfully since the session was opened
+  std::atomic<bool> hungry_{false};     // waiting for room
+  std::atomic<bool> consuming_{false};  // claimed successfully since the session was opened
   // When a claim went out whose answer never came: it may have taken tasks that nobody knows of.
   std::optional<TimePoint> unanswered_claim_;
   bool found_ = true;        // the last claim got something

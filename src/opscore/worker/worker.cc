@@ -67,7 +67,12 @@ void Worker::replace(std::shared_ptr<const Registry> actors) {
   MutexLock lock(report_mutex_);
   uint64_t before = reports_;
   lock.unlock();
-  store_.fleet().command(session(), kReport);
+  try {
+    store_.fleet().command(session(), kReport);
+  } catch (const Error& error) {
+    log_.warn("the actors are replaced, and reported with the next renewal: {}", error.what());
+    return;
+  }
   lock.lock();
   reported_.wait_for(lock, limits::kRenewEvery * 2,
                      [&]() OPSCORE_REQUIRES(report_mutex_) { return reports_ != before; });
@@ -88,6 +93,14 @@ void Worker::start() {
   runner_.start_threads();
   progress_.start();
   intake_.start();
+}
+
+bool Worker::wait_consuming(Deadline deadline) const {
+  while (state() != "consuming") {
+    if (deadline.passed()) return false;
+    std::this_thread::sleep_for(Duration(1));
+  }
+  return true;
 }
 
 // Woken by every progress of an actor, writes at most once a second.

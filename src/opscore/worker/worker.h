@@ -36,8 +36,10 @@ class Worker {
   // Tells the installation what can be run; the catalogue of the store keeps it.
   void announce(const Registry& actors);
   // From now on runs what it starts with these actors; what runs ends with those it began with.
-  // Returns when the session has reported them, or after a while when it could not.
+  // Returns when the session has reported them, or after a while when it could not. Throws nothing.
   void replace(std::shared_ptr<const Registry> actors);
+  // Until it has told the installation what it runs, and takes work. False: not by the deadline.
+  bool wait_consuming(Deadline deadline) const;
   // Drains: no more claims, what waits goes back, what runs gets the grace, then is stopped and
   // handed back uncharged. False: an actor did not stop; the process must exit now.
   bool stop(const std::string& last_words);

@@ -100,6 +100,20 @@ def test_backup_under_load_and_restore_elsewhere(new_server, tmp_path):
     assert len(workers) == 2 and sum(1 for worker in workers if worker["ended_at"]) == 1
 
 
+def test_a_folder_stands_for_the_data_file_in_it(new_server, made, tmp_path):
+    server, folder = new_server(), tmp_path / "elsewhere"
+    folder.mkdir()
+    done = server.cli("restore", made[0], "--data", folder)
+    assert done.returncode == 0 and f"{folder}/opscore.db: restored" in done.stdout, done
+    rest = server.start("--data", folder).rest
+    assert rest.task(made[1][0])["result"] == 0
+    backup = tmp_path / "second.backup"
+    assert server.cli("backup", backup, environment={"OPSCORE_DATA": str(folder)}).returncode == 0
+    server.stop()
+    done = server.cli("restore", backup, "--data", f"{tmp_path}/not/yet/")
+    assert done.returncode == 0 and (tmp_path / "not/yet/opscore.db").exists(), done
+
+
 def test_restore_is_refused_while_a_server_has_the_file(new_server, made):
     server = new_server().start()
     task = server.rest.run("opscore.echo", 1)["task_id"]

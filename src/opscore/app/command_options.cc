@@ -1,11 +1,13 @@
 #include "opscore/app/command_options.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <sstream>
 
 #include "opscore/app/cli/exit_codes.h"
+#include "opscore/app/command_tree.h"
 #include "opscore/app/config_fields.h"
 #include "opscore/app/version.h"
 
@@ -423,64 +425,36 @@ class CommandTree {
   CLI::App root_{"A durable task engine: submit, execute, explain.", "opscore"};
 };
 
-using Visit = std::function<void(CLI::App& command, const std::string& path)>;
-
-void visit_commands(CLI::App& app, const std::string& prefix, const Visit& visit) {
-  for (CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
-    std::string path = prefix + command->get_name();
-    visit(*command, path);
-    visit_commands(*command, path + " ", visit);
+// The command that was parsed last, and its name with those above it.
+std::pair<CLI::App*, std::string> innermost(CLI::App& root) {
+  std::pair<CLI::App*, std::string> found{&root, "opscore"};
+  while (!found.first->get_subcommands().empty()) {
+    found.first = found.first->get_subcommands().back();
+    found.second += " " + found.first->get_name();
   }
+  return found;
 }
 
-// Not CLI11's own help: what that looks like depends on its version.
-std::string reference_of(CLI::App& command, const std::string& path) {
-  std::string usage = "opscore " + path;
-  std::string rows;
-  bool is_family = !command.get_subcommands([](const CLI::App*) { return true; }).empty();
-  for (const CLI::Option* option : command.get_options()) {
-    if (option->nonpositional()) {
-      std::string name = "--" + option->get_lnames().at(0);
-      if (name == "--help") continue;
-      bool takes_value = option->get_items_expected_max() > 0;
-      rows += fmt::format("| `{}{}` | {} |\n", name,
-                          takes_value        ? " VALUE"
-                          : name == "--wait" ? "[=DURATION]"
-                                             : "",
-                          option->get_description());
-    } else {
-      bool repeats = option->get_items_expected_max() > 1;
-      std::string name = option->get_name(true);
-      usage += fmt::format(" {}{}", name, repeats ? "..." : "");
-      rows += fmt::format("| `{}` | {} |\n", name, option->get_description());
-    }
-  }
-  usage += is_family ? " [COMMAND] [OPTIONS]" : " [OPTIONS]";
-  std::string table = rows.empty() ? "" : "\n| option | meaning |\n|---|---|\n" + rows;
-  return fmt::format("\n## opscore {}\n\n{}.\n\n```\n{}\n\n{}\n```\n{}", path,
-                     command.get_description(), usage, command.get_footer(), table);
+// CLI11 prints them backwards, and does not know that a word was meant as a command.
+std::string words_about_extras(CLI::App& root, const std::vector<std::string>& args) {
+  const std::vector<std::string> left = root.remaining(true);
+  std::vector<std::string> extras;
+  for (const std::string& arg : args)
+    if (std::find(left.begin(), left.end(), arg) != left.end()) extras.push_back(arg);
+  auto [command, path] = innermost(root);
+  std::vector<std::string> known;
+  for (CLI::App* sub : command->get_subcommands([](CLI::App*) { return true; }))
+    known.push_back(sub->get_name());
+  if (known.empty() || extras.empty() || extras[0].starts_with('-'))
+    return fmt::format("not expected: {}", fmt::join(extras, " "));
+  return fmt::format("there is no '{} {}'; there is: {}", path, extras[0], fmt::join(known, ", "));
 }
 
-constexpr char kReferenceHead[] = R"(# Command line
-
-Every command, as `opscore COMMAND --help` tells it. This page is written by `app_test` from the
-commands themselves; a test compares the two.
-
-Commands that talk to a server find it with `--url`, `OPSCORE_URL`, or `server.address` and
-`server.port` of the configuration, and send the token of `OPSCORE_API_TOKEN` (see
-[configuration](config.md)). When no server answers, `explain` and `tasks show` read the data file
-themselves and say so; the others say how to start the server.
-
-On a terminal, tables fit its width and states have colours (not with `NO_COLOR`); in a pipe,
-columns are separated by tabs. `--json` prints the server's answer, byte by byte. Results go to
-stdout, remarks and errors to stderr. Errors read `opscore: what was attempted: what went wrong`,
-and a line with what to do.
-
-## Exit codes
-
-| code | meaning |
-|---|---|
-)";
+EarlyExit usage_error(CLI::App& root, const std::string& words) {
+  return {
+      static_cast<int>(CommandExit::usage), "",
+      fmt::format("opscore: command line: {}\n  see: {} --help\n", words, innermost(root).second)};
+}
 
 }  // namespace
 
@@ -488,6 +462,7 @@ std::expected<CommandLine, EarlyExit> parse_command_line(std::vector<std::string
   CommandLine line;
   CommandTree tree(line);
   if (args.empty()) return std::unexpected(EarlyExit{2, "", tree.root().help()});
+  const std::vector<std::string> typed = args;
   std::reverse(args.begin(), args.end());
   try {
     tree.root().parse(args);
@@ -497,40 +472,17 @@ std::expected<CommandLine, EarlyExit> parse_command_line(std::vector<std::string
     std::ostringstream out, err;
     int code = tree.root().exit(error, out, err);
     if (code == 0) return std::unexpected(EarlyExit{0, out.str(), ""});
-    std::string hint = "opscore";
-    for (CLI::App* command = &tree.root(); !command->get_subcommands().empty();) {
-      command = command->get_subcommands().back();
-      hint += " " + command->get_name();
-    }
-    return std::unexpected(EarlyExit{
-        static_cast<int>(CommandExit::usage), "",
-        fmt::format("opscore: command line: {}\n  see: {} --help\n", error.what(), hint)});
+    const bool extras = !tree.root().remaining(true).empty();
+    return std::unexpected(
+        usage_error(tree.root(), extras ? words_about_extras(tree.root(), typed) : error.what()));
   }
   return line;
 }
 
-std::vector<CommandHelp> all_command_help() {
+void look_at_commands(const std::function<void(CLI::App& root)>& look) {
   CommandLine line;
   CommandTree tree(line);
-  std::vector<CommandHelp> out;
-  visit_commands(tree.root(), "", [&](CLI::App& command, const std::string& path) {
-    size_t space = path.find(' ');
-    std::string parent = space == std::string::npos ? "" : " " + path.substr(0, space);
-    out.push_back({path, command.help("opscore" + parent)});
-  });
-  return out;
-}
-
-std::string command_reference() {
-  std::string text = kReferenceHead;
-  for (const ExitWords& row : kExitWords)
-    text += fmt::format("| {} | {} |\n", static_cast<int>(row.status), row.words);
-  CommandLine line;
-  CommandTree tree(line);
-  visit_commands(tree.root(), "", [&](CLI::App& command, const std::string& path) {
-    text += reference_of(command, path);
-  });
-  return text;
+  look(tree.root());
 }
 
 }  // namespace opscore

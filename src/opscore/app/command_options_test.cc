@@ -155,6 +155,19 @@ TEST(CommandLine, MistakesExitWith2AndSayWhereHelpIs) {
   EXPECT_EQ(parse_command_line({}).error().code, 2);
 }
 
+TEST(CommandLine, WhatIsNotExpectedIsNamedInTheOrderItWasTyped) {
+  auto words = [](const std::vector<std::string>& args) {
+    auto line = parse_command_line(args);
+    return line ? "fine" : line.error().err;
+  };
+  EXPECT_THAT(words({"queues", "sett", "mail"}),
+              HasSubstr("there is no 'opscore queues sett'; there is: list, show, set, watch"));
+  EXPECT_THAT(words({"queue"}), HasSubstr("there is no 'opscore queue'; there is: up, api"));
+  EXPECT_THAT(words({"queues", "pause", "a", "b", "c"}), HasSubstr("not expected: b c\n"));
+  EXPECT_THAT(words({"queues", "set", "mail", "--max-pendng", "5"}),
+              HasSubstr("not expected: --max-pendng 5\n  see: opscore queues set --help"));
+}
+
 TEST(CommandLine, EveryCommandHasHelpWithAnExample) {
   auto commands = all_command_help();
   EXPECT_GE(commands.size(), 27u);

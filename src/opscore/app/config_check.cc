@@ -24,6 +24,9 @@ using Problems = std::vector<std::string>;
 
 constexpr std::string_view kBuiltinProviders[] = {"openai", "openrouter", "ollama", "scripted"};
 
+// In a folder that is named as the data file.
+constexpr char kDataFile[] = "opscore.db";
+
 bool serves(Role role) {
   return role == Role::up || role == Role::api || role == Role::inspect;
 }
@@ -63,6 +66,7 @@ class Checker {
     if (config_.probes.port && (role_ == Role::worker || role_ == Role::maintenance))
       check_bind("probes.address", config_.probes.address);
     check_store();
+    name_data_file();
     check_role();
     check_providers();
     check_actors();
@@ -149,6 +153,14 @@ class Checker {
     }
     store.path = named;
     config_.origins["store.path"] = origin;
+  }
+
+  // A folder may be named instead of the file in it.
+  void name_data_file() {
+    std::string& path = config_.store.path;
+    std::error_code unknown;
+    if (path.ends_with('/') || fs::is_directory(path, unknown))
+      path = (fs::path(path) / kDataFile).string();
   }
 
   std::string searched() const {

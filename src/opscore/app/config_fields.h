@@ -37,6 +37,12 @@ struct Field {
   const char* only_of = "";  // of a section with kinds: the one that has this setting
 };
 
+inline constexpr int64_t kDayMs = 86'400'000;
+inline constexpr int64_t kYearsMs = 3650 * kDayMs;
+
+// What is wrong with a URL that is a setting.
+std::optional<std::string> http_url_problem(std::string_view text);
+
 std::span<const Field<Config>> config_fields();
 std::span<const Field<ActorConfig>> actor_fields();
 std::span<const Field<QueueConfig>> queue_fields();

@@ -18,6 +18,7 @@ using std::chrono_literals::operator""s;
 using std::chrono_literals::operator""ms;
 using std::chrono_literals::operator""h;
 using testing::ElementsAre;
+using testing::EndsWith;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
@@ -237,6 +238,18 @@ TEST_F(ConfigTest, RelativePathsStartWhereTheyAreWritten) {
   EXPECT_EQ(load().store.path, path("b.db"));
   sources_.environment["OPSCORE_DATA"] = "/c.db";
   EXPECT_EQ(load().store.path, "/c.db");
+}
+
+TEST_F(ConfigTest, AFolderStandsForTheDataFileInIt) {
+  write("there/x", "");
+  for (const char* folder : {"there", "there/", "there/../there/.", "not-yet/"}) {
+    sources_.environment["OPSCORE_DATA"] = folder;
+    EXPECT_THAT(load().store.path,
+                EndsWith(folder[0] == 't' ? "/there/opscore.db" : "/not-yet/opscore.db"));
+  }
+  sources_.environment.clear();
+  sources_.environment["DATABASE_URL"] = "sqlite:///" + path("there");
+  EXPECT_EQ(load().store.path, path("there/opscore.db"));
 }
 
 TEST_F(ConfigTest, ANamedFileMustExist) {

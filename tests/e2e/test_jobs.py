@@ -5,6 +5,7 @@ import uuid
 
 import pytest
 
+from harness.receiver import Receiver
 from harness.waiting import wait_for
 
 
@@ -77,6 +78,40 @@ def test_delete_counts_what_it_skips(rest):
     job = ended(rest, start(rest, "delete", filter={"queue": queue}))
     assert (job["done"], job["skipped"]) == (3, {"running": 1})
     rest.expect(202, "POST", f"tasks/{running}/cancel")
+
+
+def test_a_dry_run_says_at_least_when_there_is_more_to_look_at(new_server):
+    server = new_server().start("--slots", "1")
+    rest = server.rest
+    batch = [{"task_type": "opscore.noop", "delay": "1h"}] * 10_000
+    for _ in range(10):
+        rest.expect(202, "POST", "tasks/batch", batch)
+    dry = start(rest, "cancel", status=200, filter={"status": "scheduled"}, dry_run=True)
+    assert (dry["summary"], dry["exact"]) == ("would cancel 100000 tasks", True)
+    rest.expect(202, "POST", "tasks/batch", batch[:1])
+    dry = start(rest, "cancel", status=200, filter={"status": "scheduled"}, dry_run=True)
+    assert (dry["exact"], dry["would_do"], dry["examined"]) == (False, 100_000, 100_000)
+    said = server.cli("tasks", "cancel", "--status", "scheduled", "--dry-run")
+    assert said.returncode == 0
+    assert said.stdout == (
+        "would cancel at least 100000 tasks (there are more to look at); nothing was changed\n"
+    )
+    assert rest.queue("default")["scheduled"] == 100_001
+
+
+def test_every_task_that_a_job_cancels_tells_its_webhook_once(new_server):
+    server = new_server(environment={"OPSCORE_NET_ALLOW": "127.0.0.1"})
+    rest = server.start().rest
+    with Receiver() as receiver:
+        ids = submit_many(rest, 40, queue="later", delay="1h", webhook=receiver.url)
+        silent = submit_many(rest, 3, queue="later", delay="1h")
+        done = server.cli("tasks", "cancel", "--queue", "later", "--yes", "--wait=60s")
+        assert done.returncode == 0, done
+        wait_for(lambda: len(receiver.calls) >= len(ids), "all receivers are told", 60)
+        told = [call.json() for call in receiver.calls]
+        assert sorted(task["task_id"] for task in told) == sorted(ids)
+        assert {task["status"] for task in told} == {"cancelled"}
+    assert rest.task(silent[0])["status"] == "cancelled"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The live views: tasks watch, queues watch."""
 
 import json
+import pathlib
 import re
 import shlex
 import signal
@@ -74,6 +75,43 @@ def test_leaves_the_terminal_as_it_was(busy, key, code):
         assert terminal.wait_end() == code
         assert termios.tcgetattr(terminal.slave) == terminal.before
         assert terminal.read().endswith(GIVEN_BACK)
+
+
+def stopped(process):
+    return pathlib.Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(busy):
+    with Terminal(busy, "queues", "watch", *OFTEN) as terminal:
+        terminal.wait_for_frame(lambda text: "held" in text, "the view")
+        for width in (60, 100):
+            terminal.type("\x1a")
+            wait_for(lambda: stopped(terminal.process), "it has stopped")
+            assert terminal.read().endswith(GIVEN_BACK)
+            assert termios.tcgetattr(terminal.slave) == terminal.before
+            terminal.resize(width, 20)  # as people do when a window is in the way
+            terminal.process.send_signal(signal.SIGCONT)
+            frame = terminal.wait_for_frame(lambda text: "held" in text, "the view again")
+            assert fits(frame, width) and len(frame) <= 20
+            assert not termios.tcgetattr(terminal.slave)[3] & termios.ECHO
+        terminal.type("q")
+        assert terminal.wait_end() == 0
+        assert termios.tcgetattr(terminal.slave) == terminal.before
+
+
+@pytest.mark.parametrize("view", ["tasks", "queues"])
+def test_the_end_of_a_pipe_ends_it_without_a_word(busy, view):
+    with subprocess.Popen(
+        [BINARY, view, "watch", *OFTEN],
+        cwd=busy.folder,
+        env=busy.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout.readline()
+        process.stdout.close()  # what `head -1` does
+        assert process.wait(30) != 0
+        assert process.stderr.read() == b""
 
 
 def test_colours_only_where_wanted(busy):

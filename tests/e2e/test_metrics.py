@@ -112,12 +112,11 @@ def test_work_is_counted_where_it_belongs(busy):
         busy.run("opscore.sleep", {"ms": 2}, queue=queue)
     busy.run("opscore.fail", {"retryable": False}, queue=queue)
     slept = {"queue": queue, "type": "opscore.sleep"}
+    finished = "opscore_worker_tasks_finished_total"
 
     def counted():
         now = scrape(busy)
-        return (
-            now.value("opscore_worker_tasks_finished_total", state="completed", **slept) == 3 and now
-        )
+        return now.value(finished, state="completed", **slept) == 3 and now
 
     now = wait_for(counted, "three tasks are counted")
     assert now.value("opscore_tasks_submitted_total", **slept) == 3
@@ -128,7 +127,7 @@ def test_work_is_counted_where_it_belongs(busy):
     assert now.value("opscore_task_wait_seconds_count", **slept) == 3
     failed = {"queue": queue, "type": "opscore.fail"}
     wait_for(
-        lambda: scrape(busy).value("opscore_worker_tasks_finished_total", state="failed", **failed) == 1,
+        lambda: scrape(busy).value(finished, state="failed", **failed) == 1,
         "the failure is counted",
     )
     assert now.value("opscore_attempt_failures_total", kind="actor_error") >= 1

@@ -78,7 +78,8 @@ def test_leaves_the_terminal_as_it_was(busy, key, code):
 
 
 def stopped(process):
-    return pathlib.Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    status = pathlib.Path(f"/proc/{process.pid}/stat").read_text()
+    return status.rpartition(")")[2].split()[0] == "T"
 
 
 def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(busy):

@@ -103,9 +103,21 @@ double pss_mb(pid_t root) {
   return total_kb / 1024;
 }
 
+namespace {
+
+size_t entries_of(pid_t process, const char* folder) {
+  fs::directory_iterator entries(fmt::format("/proc/{}/{}", process, folder));
+  return static_cast<size_t>(std::distance(begin(entries), end(entries)));
+}
+
+}  // namespace
+
 size_t threads_of(pid_t process) {
-  fs::directory_iterator tasks(fmt::format("/proc/{}/task", process));
-  return static_cast<size_t>(std::distance(begin(tasks), end(tasks)));
+  return entries_of(process, "task");
+}
+
+size_t files_of(pid_t process) {
+  return entries_of(process, "fd");
 }
 
 Json in_child(const std::function<Json()>& body) {

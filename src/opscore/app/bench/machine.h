@@ -17,8 +17,9 @@ Json describe_machine(const std::string& folder);
 // Proportional set size of a process and all its descendants, in MB.
 double pss_mb(pid_t root);
 
-// Threads of one process.
+// Threads, and open files, of one process.
 size_t threads_of(pid_t process);
+size_t files_of(pid_t process);
 
 // Runs `body` in a child process and answers what it returned; throws Error with its words when it
 // threw, or when it died.

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <system_error>
 #include <thread>
@@ -70,10 +71,20 @@ void write_pid(int fd, const std::string& path) {
                                              std::generic_category().message(problem)));
 }
 
+// Beside the file itself, whichever link to it was named: there is one lock for one file.
+std::string lock_path(const std::string& data_file) {
+  constexpr int kLinksMax = 40;
+  std::filesystem::path path = data_file;
+  std::error_code unknown;
+  for (int i = 0; i < kLinksMax && std::filesystem::is_symlink(path, unknown); ++i)
+    path = path.parent_path() / std::filesystem::read_symlink(path, unknown);
+  return path.string() + ".lock";
+}
+
 }  // namespace
 
 DataLock::DataLock(const std::string& data_file) {
-  std::string path = data_file + ".lock";
+  std::string path = lock_path(data_file);
   fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd_ < 0)
     throw Error(Errc::unavailable,

@@ -1,7 +1,7 @@
 #pragma once
-// The right to write a data file: an flock on FILE.lock, which holds the pid of the holder. It is
-// inherited over fork (the supervisor takes it, its worker keeps it) but not over exec, and ends
-// with the last process that has it.
+// The right to write a data file: an flock on FILE.lock, which holds the pid of the holder. FILE is
+// what a symbolic link leads to. It is inherited over fork (the supervisor takes it, its worker
+// keeps it) but not over exec, and ends with the last process that has it.
 
 #include <string>
 

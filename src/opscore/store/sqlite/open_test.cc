@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 
 #include "opscore/store/sqlite/data_lock.h"
@@ -238,6 +239,17 @@ TEST_F(OpenTest, TheDataLockNamesItsHolder) {
   }
   lock.reset();
   EXPECT_NO_THROW(DataLock{path_});
+}
+
+TEST_F(OpenTest, LinksToADataFileShareItsLock) {
+  const std::string link = folder_.path("link.db"), over = folder_.path("over.db");
+  std::filesystem::create_symlink(std::filesystem::path(path_).filename(), link);
+  std::filesystem::create_symlink(link, over);
+  for (const std::string& name : {link, over, path_}) {
+    DataLock lock(name);
+    EXPECT_THROW(DataLock{path_}, Error) << name;
+    EXPECT_THROW(DataLock{over}, Error) << name;
+  }
 }
 
 TEST_F(OpenTest, TheDataLockNeedsItsFolder) {

@@ -34,6 +34,21 @@ def test_last_event_id_resumes(rest):
     assert rest_of_it == everything[1:]
 
 
+def test_last_event_id_goes_on_across_a_retry(rest):
+    task_id = rest.run("opscore.fail", {"message": "no", "retryable": False})["task_id"]
+    with EventStream(rest, f"tasks/{task_id}/events") as stream:
+        seen = list(stream)
+    for _ in range(2):
+        assert seen[-1]["event"] == "failed"
+        rest.expect(202, "POST", f"tasks/{task_id}/retry")
+        with EventStream(rest, f"tasks/{task_id}/events", last_event_id=seen[-1]["id"]) as stream:
+            seen += stream
+    assert [int(event["id"]) for event in seen] == list(range(1, len(seen) + 1))
+    told = rest.get(f"tasks/{task_id}/events")["events"]
+    assert [event["kind"] for event in told] == [event["event"] for event in seen]
+    assert [event["event"] for event in seen].count("failed") == 3
+
+
 def test_json_without_the_accept_header(rest):
     task_id = rest.run("opscore.noop")["task_id"]
     answer = rest.send("GET", f"tasks/{task_id}/events")

@@ -8,6 +8,8 @@ import pytest
 
 from harness.cluster import psql
 from harness.rabbitmq import RabbitMq
+from harness.rest import Rest
+from harness.server import free_port
 from harness.services import provide
 from harness.waiting import wait_for
 
@@ -121,7 +123,8 @@ def test_stale_hints_are_answered_and_hold_up_nothing(running, rabbitmq):
 def test_a_queue_that_exists_with_other_arguments_is_explained_and_done_without(at, rabbitmq):
     rabbitmq.declare("default", {"x-max-length": 5})
     keeper = at.maintenance()
-    worker = at.worker("--slots", 4)
+    probes = free_port()
+    worker = at.worker("--slots", 4, "--probes-port", probes)
     rest = at.api().rest
     wait_all(rest, submit_many(rest, 10))
     refusal = "RabbitMQ refuses queue 'opscore.default' exists in vhost"
@@ -131,6 +134,10 @@ def test_a_queue_that_exists_with_other_arguments_is_explained_and_done_without(
     for words in ("x-queue-type = 'quorum'", "RabbitMQ has it with", "delete_queue", "a vhost of"):
         assert words in line, line
     assert worker.output().count(refusal) == 1, "said once"
+    metrics = Rest(probes).send("GET", "/metrics").body.decode().splitlines()
+    assert "opscore_broker_connected 1" in metrics
+    assert "opscore_broker_blocked 0" in metrics
+    assert "opscore_broker_refused_queues 1" in metrics
     rabbitmq.delete()
     wait_all(rest, submit_many(rest, 10, first=100))
     wait_for(lambda: rabbitmq.exists(), "the queue is there again", 60)

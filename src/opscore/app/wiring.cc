@@ -54,12 +54,24 @@ std::unique_ptr<Store> open_shared(const Config& config, Role role, const Clock&
 
 std::unique_ptr<Broker> open_broker(const Config& config, Duties duties,
                                     std::function<SessionId()> session, Log& log, Random& random) {
-  if (!has_broker(config, duties)) return nullptr;
   RabbitMqOptions options;
   options.url = config.broker.url;
   options.connection_name = duties.worker ? "opscore worker" : "opscore maintenance";
   options.session = [session] { return std::to_string(session().value); };
   return open_rabbitmq_broker(options, log, random);
+}
+
+// As of the last contact with it.
+void add_broker_metrics(Metrics& metrics, const Broker& broker) {
+  metrics.on_expose([&] {
+    const BrokerState state = broker.state();
+    metrics.set_gauge("opscore_broker_connected", "1 while RabbitMQ can be reached.",
+                      state.connected);
+    metrics.set_gauge("opscore_broker_blocked", "1 while RabbitMQ takes no messages: an alarm.",
+                      !state.blocked.empty());
+    metrics.set_gauge("opscore_broker_refused_queues", "Queues that RabbitMQ refuses; see the log.",
+                      static_cast<double>(state.refused.size()));
+  });
 }
 
 AddressGuard address_guard(const Config& config) {
@@ -289,10 +301,12 @@ void Server::begin() {
   }
   end_lost_sessions(store, log, is_embedded(config_), options_.previous_death);
   if (duties_.maintenance) configure_queues(store, config_);
-  if (!broker)
+  if (has_broker(config_, duties_) && !broker) {
     broker = open_broker(
         config_, duties_, [this] { return worker ? worker->session() : presence->id(); }, log,
         random);
+    add_broker_metrics(metrics, *broker);
+  }
   if (duties_.worker && !worker)
     worker.emplace(registry_of(actors), store, clock, random, log, metrics,
                    worker_options(config_, options_, broker.get()));

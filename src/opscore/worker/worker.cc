@@ -116,9 +116,9 @@ Duration Worker::flush_progress() {
   return limits::kProgressEvery;
 }
 
-bool Worker::wait_idle(Duration grace) {
+bool Worker::wait_for(Duration grace, const std::function<bool()>& over) {
   Deadline deadline = Deadline::after(grace);
-  while (!(runner_.idle() && finisher_.empty())) {
+  while (!over()) {
     if (deadline.passed() || hurried_) return false;
     std::this_thread::sleep_for(Duration(5));
   }
@@ -130,9 +130,11 @@ bool Worker::stop(const std::string& last_words) {
   intake_.drain();
   // A claim that stands in the store may still be answered, even with what is handed back now.
   runner_.drain();
-  if (!wait_idle(options_.drain_grace)) {
+  auto no_actor_runs = [this] { return runner_.idle(); };
+  auto all_is_done = [this] { return runner_.idle() && finisher_.empty(); };
+  if (!wait_for(options_.drain_grace, all_is_done)) {
     runner_.stop_all(StopReason::drain);
-    wait_idle(limits::kStopGrace * 4);  // actors have graces of their own
+    wait_for(limits::kStopGrace * 4, no_actor_runs);  // they have graces of their own
   }
   bool clean = runner_.stop_threads(Deadline::after(Duration(500)));
   progress_.stop();

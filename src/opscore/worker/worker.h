@@ -52,7 +52,7 @@ class Worker {
 
  private:
   Duration flush_progress();
-  bool wait_idle(Duration grace);
+  bool wait_for(Duration grace, const std::function<bool()>& over);
   IntakeOptions intake_options(Metrics& metrics);
   void on_command(const std::string& command);
 

@@ -309,6 +309,17 @@ def test_another_maintenance_takes_over(new_cluster):
     )
 
 
+def test_without_an_api_the_command_line_asks_the_database(cluster):
+    rest = cluster.apis[0].rest
+    task_id = rest.run("opscore.echo", 1)["task_id"]
+    gone = cluster.add("api")  # never started, so nobody answers on its port
+    explained = gone.cli("explain", task_id)
+    assert explained.returncode == 0 and "It completed" in explained.stdout, explained
+    assert "no server answers" in explained.stderr and cluster.schema in explained.stderr
+    assert gone.cli("tasks", "show", task_id).returncode == 0
+    assert gone.cli("explain", "task_none").returncode == 3
+
+
 def test_an_api_that_is_killed_comes_back_on_its_port(new_cluster):
     cluster = new_cluster().migrate()
     cluster.worker()

@@ -15,7 +15,7 @@
 namespace opscore {
 namespace {
 
-// What can be answered from the data file alone.
+// What can be answered from the store alone.
 bool reads_offline(const std::string& command) {
   return command == "explain" || command == "tasks show";
 }
@@ -28,14 +28,13 @@ CommandExit run_client(ClientCommand command, const CommandLine& line, const Con
   try {
     return command(context);
   } catch (const Error& error) {
-    // The tasks of another server, or of PostgreSQL, are not in the file here.
-    bool may_read =
-        reads_offline(line.command) && config.client.url.empty() && config.store.url.empty();
+    // Another server's tasks are not in the store here.
+    bool may_read = reads_offline(line.command) && config.client.url.empty();
     if (error.code() != Errc::unavailable || !may_read) throw;
-    if (::access(config.store.path.c_str(), F_OK) != 0) throw;
+    if (config.store.url.empty() && ::access(config.store.path.c_str(), F_OK) != 0) throw;
   }
   std::cerr << fmt::format("no server answers at {}: reading {} itself\n", config.server_url(),
-                           config.store.path);
+                           config.store_words());
   auto offline = make_offline_api_client(config);
   ClientContext from_file{line, config, screen, clock, *offline, std::cin, std::cout, std::cerr};
   return command(from_file);

@@ -173,7 +173,7 @@ class CommandTree {
     tasks->require_subcommand(0, 1);
     add_list(*tasks);
     add_ids(add_client(*tasks, "show",
-                       "Show a task with its attempts. Reads the data file itself "
+                       "Show a task with its attempts. Reads the store itself "
                        "when no server answers",
                        "opscore tasks show task_0190b5a0"),
             1);
@@ -332,7 +332,7 @@ class CommandTree {
                     "for what the configuration says")
         ->required();
     add_ids(add_client(root_, "explain",
-                       "Say why a task is where it is, and what to do. Reads the data file itself "
+                       "Say why a task is where it is, and what to do. Reads the store itself "
                        "when no server answers",
                        "opscore explain task_0190b5a0"),
             1);

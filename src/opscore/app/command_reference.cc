@@ -60,7 +60,7 @@ commands themselves; a test compares the two.
 
 Commands that talk to a server find it with `--url`, `OPSCORE_URL`, or `server.address` and
 `server.port` of the configuration, and send the token of `OPSCORE_API_TOKEN` (see
-[configuration](config.md)). When no server answers, `explain` and `tasks show` read the data file
+[configuration](config.md)). When no server answers, `explain` and `tasks show` read the store
 themselves and say so; the others say how to start the server.
 
 On a terminal, tables fit its width and states have colours (not with `NO_COLOR`); in a pipe,

@@ -306,6 +306,11 @@ std::optional<std::string> Config::lookup(const std::string& variable) const {
   return found->second;
 }
 
+std::string Config::store_words() const {
+  if (store.url.empty()) return store.path;
+  return fmt::format("{}, schema {}", mask_url(store.url), store.schema);
+}
+
 std::string Config::server_url() const {
   if (!client.url.empty()) return client.url;
   std::string host = server.address;

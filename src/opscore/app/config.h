@@ -219,6 +219,7 @@ struct Config {
 
   Origin origin_of(const std::string& key) const;
   std::optional<std::string> lookup(const std::string& variable) const;
+  std::string store_words() const;  // where the tasks are, for people: without a password
   // Where clients find the server: client.url, else address and port.
   std::string server_url() const;
 };

@@ -5,7 +5,6 @@
 #include <iostream>
 
 #include "opscore/app/commands.h"
-#include "opscore/app/config_value.h"
 #include "opscore/app/wiring.h"
 #include "opscore/base/json.h"
 #include "opscore/store/sqlite/data_lock.h"
@@ -68,10 +67,7 @@ std::string sql_of(const MigrationStatus& status) {
 }  // namespace
 
 int run_migrate(const Config& config, const MigrateOptions& options) {
-  const std::string store =
-      is_embedded(config)
-          ? config.store.path
-          : fmt::format("{}, schema {}", mask_url(config.store.url), config.store.schema);
+  const std::string store = config.store_words();
   const bool changes = options.verb == "up" && !options.dry_run;
   if (changes) apply(config);
   const MigrationStatus status = status_of(config);

@@ -15,7 +15,6 @@
 #include "opscore/app/cli/exit_codes.h"
 #include "opscore/app/commands.h"
 #include "opscore/app/config_change.h"
-#include "opscore/app/config_value.h"
 #include "opscore/app/open_files.h"
 #include "opscore/app/supervisor.h"
 #include "opscore/app/systemd.h"
@@ -62,11 +61,6 @@ SandboxGroups open_groups(const Config& config) {
   return {std::move(*opened), std::move(words)};
 }
 
-std::string data_words(const Config& config) {
-  if (config.store.url.empty()) return config.store.path;
-  return fmt::format("{}, schema {}", mask_url(config.store.url), config.store.schema);
-}
-
 void print_banner(const Config& config, Role role, const Server& server, const std::string& sandbox,
                   int port) {
   const Duties duties = Duties::of(role);
@@ -80,7 +74,7 @@ void print_banner(const Config& config, Role role, const Server& server, const s
   if (duties.api) fmt::print("  api     {}/api/v1 ({}/openapi.json)\n", url, url);
   if (!duties.api && port > 0)
     fmt::print("  probes  {}:{}: /health, /ready, /metrics\n", config.probes.address, port);
-  fmt::print("  data    {}\n", data_words(config));
+  fmt::print("  data    {}\n", config.store_words());
   if (duties.worker) {
     fmt::print("  actors  {}\n", fmt::join(types, ", "));
     fmt::print("  agent   {}\n", server.actors->agent_words);

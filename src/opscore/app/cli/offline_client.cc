@@ -1,4 +1,4 @@
-// The API without a server: the same routes, on the data file, opened for reading.
+// The API without a server: the same routes, on the store itself.
 
 #include <fmt/format.h>
 
@@ -9,6 +9,7 @@
 #include "opscore/api/routes.h"
 #include "opscore/app/cli/api_client.h"
 #include "opscore/app/version.h"
+#include "opscore/app/wiring.h"
 #include "opscore/doctor/explain.h"
 #include "opscore/store/sqlite/sqlite_store.h"
 
@@ -21,7 +22,9 @@ class OfflineApiClient final : public ApiClient {
  public:
   explicit OfflineApiClient(const Config& config)
       : log_(silent_log()),
-        store_(open_sqlite_store(clock_, random_, *log_, options_for(config))),
+        is_shared_(!config.store.url.empty()),
+        store_(is_shared_ ? open_shared(config)
+                          : open_sqlite_store(clock_, random_, *log_, options_for(config))),
         service_(*store_, clock_, random_, *log_, metrics_, {}),
         routes_(service_, metrics_, *log_, {version(), "{}"}) {}
 
@@ -54,12 +57,19 @@ class OfflineApiClient final : public ApiClient {
     return options;
   }
 
-  // Not by its route: the missing server is the first thing to say.
+  std::unique_ptr<Store> open_shared(const Config& config) {
+    PostgresOptions options = postgres_options(config);
+    options.migrate = false;
+    return open_postgres_store(clock_, random_, *log_, options);
+  }
+
+  // Not by its route: on a data file the missing server is the first thing to say. On PostgreSQL
+  // workers go on without an API.
   ApiAnswer explain_task(const std::string& path) {
     size_t begin = path.find("/tasks/") + 7;
     std::string id = path.substr(begin, path.size() - kExplain.size() - begin);
     try {
-      return {200, to_json(explain(*store_, clock_, id, true)).dump()};
+      return {200, to_json(explain(*store_, clock_, id, !is_shared_)).dump()};
     } catch (const Error& error) {
       Response response = problem(error);
       return {response.status, std::move(response.body)};
@@ -70,6 +80,7 @@ class OfflineApiClient final : public ApiClient {
   SystemRandom random_;
   Metrics metrics_;
   std::unique_ptr<Log> log_;
+  const bool is_shared_;
   std::unique_ptr<Store> store_;
   Service service_;
   Routes routes_;
@@ -79,7 +90,7 @@ class OfflineApiClient final : public ApiClient {
 
 std::unique_ptr<ApiClient> make_offline_api_client(const Config& config) {
   std::error_code error;
-  if (!std::filesystem::exists(config.store.path, error))
+  if (config.store.url.empty() && !std::filesystem::exists(config.store.path, error))
     throw Error(Errc::not_found, fmt::format("there is no data file {}", config.store.path));
   return std::make_unique<OfflineApiClient>(config);
 }

@@ -161,8 +161,8 @@ Plan decide_finish(const ClaimedTask& task, const Outcome& outcome, TimePoint st
       if (outcome.retryable) {
         charge_and_retry(plan, task.options, outcome.error, outcome.delay, random);
       } else {
-        plan.charged = true;
-        ++plan.live.charged;
+        plan.charged = outcome.charged;
+        plan.live.charged += outcome.charged;
         end_failed(plan, outcome.error);
       }
       break;

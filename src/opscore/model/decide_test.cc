@@ -185,6 +185,13 @@ TEST_F(DecideTest, AFatalErrorFailsAtOnce) {
   EXPECT_EQ(plan.error.kind, error_kind::kActorError);
 }
 
+TEST_F(DecideTest, WhatTheActorWasNotAskedIsNotCharged) {
+  Plan plan = finish(running(0), Outcome::refuse({error_kind::kInvalidInput, "bad", {}}));
+  expect_ended(plan, AttemptEnd::fatal, false);
+  EXPECT_EQ(plan.next, State::failed);
+  EXPECT_EQ(plan.live.charged, 0);
+}
+
 TEST_F(DecideTest, RetryAfterWinsOverTheBackoff) {
   TaskOptions options;
   options.retry = RetryPolicy{1h, 2h, 2, 1, 1};

@@ -30,6 +30,7 @@ struct Outcome {
   std::string result = "null";    // JSON, when completed
   ErrorInfo error;                // otherwise
   bool retryable = true;          // when failed
+  bool charged = true;            // when failed and not retryable
   std::optional<Duration> delay;  // when failed: wins over the backoff; when snoozed: how long
   std::vector<Notice> notices;    // what happened on the way, whatever came of it
 
@@ -40,10 +41,14 @@ struct Outcome {
   }
   static Outcome fail(ErrorInfo error, bool retryable = true,
                       std::optional<Duration> retry_after = {}) {
-    return {Kind::failed, {}, std::move(error), retryable, retry_after, {}};
+    return {Kind::failed, {}, std::move(error), retryable, true, retry_after, {}};
+  }
+  // The actor was not even asked.
+  static Outcome refuse(ErrorInfo error) {
+    return {Kind::failed, {}, std::move(error), false, false, {}, {}};
   }
   static Outcome snooze(Duration delay, std::string why = {}) {
-    return {Kind::snoozed, {}, {"snoozed", std::move(why), {}}, true, delay, {}};
+    return {Kind::snoozed, {}, {"snoozed", std::move(why), {}}, true, true, delay, {}};
   }
 };
 

@@ -72,6 +72,7 @@ std::string encode_options(const TaskOptions& options) {
   out.time("deadline_ms", options.deadline);
   out.text("idempotency_key", options.idempotency_key);
   if (options.webhook) out.json("webhook", encode_webhook(*options.webhook));
+  if (options.unchecked) out.json("unchecked", "true");
   return out.take();
 }
 
@@ -96,6 +97,8 @@ TaskOptions decode_options(std::string_view text) {
       options.idempotency_key = in.string();
     else if (name == "webhook")
       options.webhook = read_webhook(in);
+    else if (name == "unchecked")
+      options.unchecked = in.boolean();
     else  // to ignore an option would be to run the task otherwise than was asked
       in.fail(Errc::corrupt, "unknown option, perhaps written by a newer version");
   });

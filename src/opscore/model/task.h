@@ -64,9 +64,10 @@ struct TaskOptions {
   std::optional<TimePoint> deadline;
   std::string idempotency_key;
   std::optional<Webhook> webhook;
+  bool unchecked = false;  // submitted in SQL: nobody has held the input against the actor's schema
   bool empty() const {
     return id.empty() && name.empty() && labels.empty() && metadata.empty() && !retry && !timeout &&
-           !deadline && idempotency_key.empty() && !webhook;
+           !deadline && idempotency_key.empty() && !webhook && !unchecked;
   }
   bool operator==(const TaskOptions&) const = default;
 };

@@ -31,6 +31,7 @@ TaskOptions full_options() {
   options.timeout = 1ms;
   options.deadline = from_ms(1'750'000'000'123);
   options.idempotency_key = "k\x01";
+  options.unchecked = true;
   return options;
 }
 
@@ -50,7 +51,7 @@ TEST(TaskOptions, RoundTrip) {
 // Each member alone, so that none hides behind another.
 TEST(TaskOptions, EveryMemberRoundTripsAlone) {
   TaskOptions full = full_options();
-  std::vector<TaskOptions> each(8);
+  std::vector<TaskOptions> each(9);
   each[0].id = full.id;
   each[1].name = full.name;
   each[2].labels = full.labels;
@@ -59,6 +60,7 @@ TEST(TaskOptions, EveryMemberRoundTripsAlone) {
   each[5].timeout = Duration(0);
   each[6].deadline = from_ms(0);
   each[7].idempotency_key = full.idempotency_key;
+  each[8].unchecked = true;
   for (const auto& options : each) {
     EXPECT_NE(encode_options(options), "");
     EXPECT_EQ(decode_options(encode_options(options)), options) << encode_options(options);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "opscore/base/json.h"
+#include "opscore/engine/input_schema.h"
 #include "opscore/model/decide.h"
 #include "opscore/model/error_kind.h"
 
@@ -22,6 +23,16 @@ std::vector<std::string> names_of(const CatalogueEntry& entry) {
   std::vector<std::string> names{entry.type};
   names.insert(names.end(), entry.aliases.begin(), entry.aliases.end());
   return names;
+}
+
+// What was submitted past the API is checked here. The schema is compiled anew each time: only
+// tasks submitted in SQL pay for it.
+std::optional<Outcome> input_refused(const ClaimedTask& task, const CatalogueEntry& entry) {
+  if (!task.options.unchecked || entry.input_schema.empty()) return std::nullopt;
+  auto problem = InputSchema(entry.input_schema).check(task.input);
+  if (!problem) return std::nullopt;
+  std::string field = "input_data" + (problem->path.empty() ? "" : "." + problem->path);
+  return Outcome::refuse({error_kind::kInvalidInput, field + ": " + problem->message, {}});
 }
 
 ErrorInfo words_of(const std::exception& error) {
@@ -219,6 +230,7 @@ void ThreadRunner::run_one(size_t index) {
 
 Outcome ThreadRunner::call(const Waiting& waiting, SlotContext& context) {
   try {
+    if (auto refused = input_refused(waiting.task, waiting.actor->entry)) return *refused;
     return waiting.actor->actor->run(context);
   } catch (const JournalMismatch& mismatch) {
     return Outcome::fail({error_kind::kJournalMismatch, mismatch.what(), {}}, false);

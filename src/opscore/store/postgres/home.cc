@@ -10,7 +10,7 @@
 namespace opscore::postgres {
 namespace {
 
-constexpr int kNodes = 256;
+constexpr int kNodes = 255;  // the last one is that of submit() in SQL
 
 constexpr Statement kLeaseNode{
     "lease_node",

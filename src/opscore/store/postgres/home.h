@@ -19,7 +19,7 @@ class Home {
   Home(const Clock& clock, Random& random, Log& log, ConnectOptions options)
       : clock_(clock), random_(random), log_(log), options_(std::move(options)) {}
 
-  // Connects, and leases a node when none is held. Throws Error{unavailable}, also when all 256
+  // Connects, and leases a node when none is held. Throws Error{unavailable}, also when all 255
   // nodes are taken.
   void ensure(Deadline deadline);
 

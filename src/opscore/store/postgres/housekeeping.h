@@ -1,7 +1,8 @@
 #pragma once
 // What a busy PostgreSQL store needs done: VACUUM of `live` every two seconds, since autovacuum
-// wakes once a minute at best; counters folded; tomorrow's partitions made. Every process does it
-// while it writes; they step aside for each other. Owns one thread and one connection.
+// wakes once a minute at best, or less often when one takes long; counters folded. Every process
+// does it while it writes; they step aside for each other. Busy or not, tomorrow's partitions are
+// made. Owns one thread and one connection.
 
 #include <atomic>
 
@@ -18,12 +19,14 @@ class Housekeeping {
  private:
   Duration tick();
   void look_after_database(Connection& connection);
+  void make_days(Connection& connection);
 
   Parts& parts_;
   const ConnectOptions options_;
   const Duration every_;
   std::unique_ptr<Connection> connection_;  // of the thread
   uint64_t seen_ = 0;                       // transactions at the last tick
+  Deadline days_due_ = Deadline::after(std::chrono::minutes(1));
   Loop loop_;
 };
 

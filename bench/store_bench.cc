@@ -1,9 +1,11 @@
 // Measures a store by itself, through its public interface. The embedded one: bulk inserts, a drain
 // by one claiming and one finishing thread, many threads with single inserts, and one caller alone.
-// PostgreSQL: each step of a task's life in batches, by one and by two threads and connections.
+// PostgreSQL: each step of a task's life in batches, by one and by two threads and connections; or
+// whole lives for long, a figure for each tenth, at first and then beside a transaction that stays
+// open, so that the server can clean nothing up.
 //
 //   store_bench [FOLDER] [TASKS]
-//   store_bench postgresql://... [TASKS]     (makes the schema opscore_bench anew)
+//   store_bench postgresql://... [TASKS] [held]     (makes the schema opscore_bench anew)
 //
 // FOLDER must be on a real disk: every figure includes the commits. Prints one line a figure.
 
@@ -270,12 +272,26 @@ class PostgresBench {
         finish({claimed.begin() + static_cast<long>(from),
                 claimed.begin() + static_cast<long>(std::min(from + batch, claimed.size()))});
     });
+    live(threads, tasks, batch);
+  }
+
+  void live(size_t threads, size_t tasks, size_t batch) {
+    const std::vector items(batch, one_task());
+    request_.queues = {{"bench", batch}};
     together("whole life", threads, tasks, batch, [&](size_t share) {
       for (size_t done = 0; done < share; done += batch) {
-        insert(batch);
+        store_->tasks().insert(items, InsertMode::all_or_nothing);
         finish(store_->tasks().claim(request_).tasks);
       }
     });
+  }
+
+  // Claims and finishes at the same time, as a worker does.
+  void drain(size_t tasks, size_t batch) {
+    const std::vector items(batch, one_task());
+    for (size_t done = 0; done < tasks; done += batch)
+      store_->tasks().insert(items, InsertMode::all_or_nothing);
+    opscore::drain(bench_, *store_, tasks, batch);
   }
 
  private:
@@ -297,6 +313,32 @@ int run_postgres(const std::string& url, size_t tasks) {
   Bench bench;
   for (size_t connections : {size_t{1}, size_t{2}})
     PostgresBench(bench, url, connections).run(connections, tasks, 500);
+  PostgresBench(bench, url, 2).drain(tasks, 1000);
+  return 0;
+}
+
+// Anything that has an old snapshot of the database keeps the server from cleaning up.
+class OldSnapshot {
+ public:
+  explicit OldSnapshot(const std::string& url)
+      : psql_(::popen(("psql -Xq -d '" + url + "' >/dev/null").c_str(), "w")) {
+    if (psql_ == nullptr) throw Error(Errc::internal, "run psql: it could not be started");
+    fmt::print(psql_, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class;\n");
+    std::fflush(psql_);
+  }
+  ~OldSnapshot() { ::pclose(psql_); }
+
+ private:
+  FILE* psql_;
+};
+
+int run_held(const std::string& url, size_t tasks) {
+  Bench bench;
+  PostgresBench postgres(bench, url, 2);
+  for (int i = 0; i < 10; ++i) postgres.live(2, tasks / 10, 500);
+  fmt::print("from here on beside an old snapshot\n");
+  OldSnapshot held(url);
+  for (int i = 0; i < 10; ++i) postgres.live(2, tasks / 10, 500);
   return 0;
 }
 
@@ -307,6 +349,8 @@ int main(int argc, char** argv) {
   std::string folder = argc > 1 ? argv[1] : ".";
   size_t tasks = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 300'000;
   try {
+    if (folder.starts_with("postgres") && argc > 3 && argv[3] == std::string_view("held"))
+      return opscore::run_held(folder, std::max<size_t>(tasks / 10'000 * 10'000, 10'000));
     if (folder.starts_with("postgres"))
       return opscore::run_postgres(folder, std::max<size_t>(tasks / 2000 * 2000, 2000));
     return opscore::run(folder, std::max<size_t>(tasks / 2000 * 2000, 2000));

@@ -14,6 +14,7 @@ from harness.waiting import wait_for
 TEXT = (ROOT / "docs" / "howto" / "submit-from-sql.md").read_text()
 STRICT = """
 [actors.strict]
+kind = "exec"
 command = ["true"]
 input_schema = {type = "object", required = ["to"]}
 """
@@ -22,15 +23,15 @@ input_schema = {type = "object", required = ["to"]}
 def examples(language, cluster):
     """The blocks of one language, on the schema of the test."""
     blocks = re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
-    return [block.replace("opscore.submit", f'"{cluster.schema}".submit') for block in blocks]
+    return [block.replace("opscore.submit", f"{cluster.schema}.submit") for block in blocks]
 
 
 @pytest.fixture
 def cluster(new_cluster):
     """One process that runs tasks and one to ask what became of them."""
-    cluster = new_cluster(toml=STRICT)
+    cluster = new_cluster()
     cluster.migrate()
-    cluster.worker("--slots", 2)
+    cluster.worker("--slots", 2, toml=STRICT)
     cluster.rest = cluster.api().rest
     return cluster
 
@@ -40,17 +41,17 @@ def submit(cluster, kind, value="{}"):
 
 
 @pytest.fixture
-def database(cluster):
-    """A database of its own beside the schema would not see it: tables in a schema of their own."""
+def shop(cluster):
+    """A schema for the tables of the application; yields the options of its connections."""
     schema = cluster.schema + "_shop"
     psql(cluster.url, f'CREATE SCHEMA "{schema}"')
     yield f"-c search_path={schema}"
     psql(cluster.url, f'DROP SCHEMA "{schema}" CASCADE')
 
 
-def test_the_examples_run(cluster, database):
+def test_the_examples_run(cluster, shop):
     _, transaction = examples("sql", cluster)
-    environment = {**os.environ, "PGOPTIONS": database, "DATABASE_URL": cluster.url}
+    environment = {**os.environ, "PGOPTIONS": shop, "DATABASE_URL": cluster.url}
     done = subprocess.run(
         ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", cluster.url],
         input=transaction,
@@ -63,7 +64,8 @@ def test_the_examples_run(cluster, database):
     assert done.returncode == 0, done.stderr
     first, later = done.stdout.split()
     (program,) = examples("python", cluster)
-    pytest.importorskip("sqlalchemy") if not os.environ.get("CI") else None
+    if not os.environ.get("CI"):
+        pytest.importorskip("sqlalchemy")
     done = subprocess.run(
         [sys.executable, "-c", program],
         env=environment,

@@ -181,6 +181,8 @@ class PlainClaim {
     if (!looks_) return;
     result_.more = !left.empty();
     lanes_->answer(transaction, result_, left);
+    // A connection that was cut may hold its rows for a moment yet: they were passed over.
+    if (transaction.again()) return;
     for (const auto& source : lanes_->known()) {
       if (source.paused) continue;
       auto next = left.find(source.queue);

@@ -312,6 +312,11 @@ void Connection::execute(const std::string& sql) {
   if (failed != nullptr) fail(sql, failed);
 }
 
+std::string Connection::begin() const {
+  return options_.prepared ? "BEGIN; "
+                           : fmt::format("BEGIN; SET LOCAL search_path = {}; ", options_.schema);
+}
+
 void Connection::wait_for_news(int wake_fd, Deadline deadline) {
   wait(POLLIN, deadline, wake_fd);
   if (PQconsumeInput(connection_) != 1) lose(one_line(PQerrorMessage(connection_)));

@@ -94,6 +94,8 @@ class Connection {
   Rows query(const Statement& statement, const Parameters& parameters = {});
   // Statements separated by semicolons, without parameters.
   void execute(const std::string& sql);
+  // As the first of them: BEGIN, and that it is about this schema.
+  std::string begin() const;
 
   // Waits until the server says something, `wake_fd` is readable, or the deadline passes.
   void wait_for_news(int wake_fd, Deadline deadline);

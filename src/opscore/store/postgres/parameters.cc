@@ -1,11 +1,23 @@
 #include "opscore/store/postgres/parameters.h"
 
+#include "opscore/base/json.h"
+
 namespace opscore::postgres {
 namespace {
 
 void append_big_endian(std::string& out, uint64_t value, int bytes) {
   for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8)
     out += static_cast<char>(value >> shift & 0xff);
+}
+
+bool is_text(std::string_view bytes) {
+  return bytes.find('\0') == bytes.npos && is_valid_utf8(bytes);
+}
+
+std::string to_text(std::string_view bytes) {
+  std::string text;
+  for (char c : bytes) text += c == '\0' ? "\xff" : std::string(1, c);
+  return to_valid_utf8(text);
 }
 
 }  // namespace
@@ -23,6 +35,7 @@ void Array::add(int64_t value) {
 }
 
 void Array::add(std::string_view value) {
+  if (of_ == Of::text && !is_text(value)) return add(to_text(value));
   ++count_;
   append_big_endian(elements_, value.size(), 4);
   elements_ += value;
@@ -45,6 +58,10 @@ std::string Array::encoded() const {
   append_big_endian(out, count_, 4);
   append_big_endian(out, 1, 4);
   return out + elements_;
+}
+
+void Parameters::add(std::string_view text) {
+  values_.emplace_back(is_text(text) ? std::string(text) : to_text(text));
 }
 
 void Parameters::add(int64_t value) {

@@ -1,6 +1,8 @@
 #pragma once
 // Values on their way to PostgreSQL, in its binary format. A statement casts each parameter
 // ($1::bigint, $2::text[], ...), so that numbers are always bigint here and no type is looked up.
+// Bytes that the server does not take as text, NUL among them, become U+FFFD: what one program has
+// printed fails no statement that is shared with others.
 
 #include <cstdint>
 #include <optional>
@@ -51,9 +53,9 @@ class Parameters {
     return parameters;
   }
   void add(int64_t value);
-  void add(std::string_view text) { values_.emplace_back(text); }
-  void add(const std::string& text) { values_.emplace_back(text); }
-  void add(const char* text) { values_.emplace_back(text); }
+  void add(std::string_view text);
+  void add(const std::string& text) { add(std::string_view(text)); }
+  void add(const char* text) { add(std::string_view(text)); }
   void add(const Array& array) { values_.emplace_back(array.encoded()); }
   void add(TimePoint at) { add(to_ms(at)); }
   void add(TaskKey key) { add(key.value); }

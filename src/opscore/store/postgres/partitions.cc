@@ -49,10 +49,9 @@ void Partitions::create(Connection& connection, int64_t day) {
         table, day, first_key_of(day).value, first_key_of(day + 1).value);
   try {
     // Whoever comes second finds them made. IF NOT EXISTS alone would let two collide.
-    connection.execute(
-        "BEGIN; SELECT pg_advisory_xact_lock(hashtext(current_schema || "
-        "':partitions')); " +
-        sql + " COMMIT");
+    connection.execute(connection.begin() +
+                       "SELECT pg_advisory_xact_lock(hashtext(current_schema || ':partitions')); " +
+                       sql + " COMMIT");
   } catch (const Failure& failure) {
     if (failure.kind() == Failure::Kind::lost) throw;
     connection.execute("ROLLBACK");
@@ -72,9 +71,9 @@ std::vector<int64_t> Partitions::list(Connection& connection) {
 }
 
 bool Partitions::drop_if_nearly_empty(Connection& connection, int64_t day) {
-  std::string sql =
-      "BEGIN; SET LOCAL lock_timeout = '500ms'; LOCK TABLE tasks, outcomes IN ACCESS "
-      "EXCLUSIVE MODE;";
+  std::string sql = connection.begin() +
+                    "SET LOCAL lock_timeout = '500ms'; LOCK TABLE tasks, outcomes IN ACCESS "
+                    "EXCLUSIVE MODE;";
   sql += fmt::format(
       "DO $$ BEGIN IF (SELECT count(*) FROM (SELECT FROM tasks_d{} LIMIT {}) x) > {} THEN RAISE "
       "EXCEPTION 'too many' USING ERRCODE = '{}'; END IF; END $$;",

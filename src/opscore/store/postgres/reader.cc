@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <map>
 
-#include "opscore/base/json.h"
 #include "opscore/model/limits.h"
 #include "opscore/model/submit.h"
 #include "opscore/store/postgres/filter_walk.h"
@@ -142,7 +141,7 @@ std::optional<TaskKey> PostgresReader::resolve(std::string_view id) {
   return parts_.readers.run("resolve an id", [&](Connection& connection) {
     Rows rows = connection.query(
         kResolve,
-        Parameters::of(static_cast<int64_t>(UniqueKey::Kind::task_id), to_valid_utf8(id)));
+        Parameters::of(static_cast<int64_t>(UniqueKey::Kind::task_id), id));
     return rows.size() == 1 ? std::optional(TaskKey{rows.integer(0, 0)}) : std::nullopt;
   });
 }

@@ -33,12 +33,13 @@ class PostgresSubmit : public testing::Test {
     entry.aliases = {"send"};
     store_->fleet().announce_actors({entry});
   }
-  static std::unique_ptr<Store> open(bool announce = false) {
+  static std::unique_ptr<Store> open(bool announce = false, Duration poll_every = 1h) {
     static SystemClock clock;
     static SystemRandom random;
     static const auto kLog = silent_log();
     PostgresOptions options = database_->options();
     options.announce = announce;
+    options.poll_every = poll_every;
     return open_postgres_store(clock, random, *kLog, options);
   }
 
@@ -165,6 +166,17 @@ TEST_F(PostgresSubmit, ARollbackLeavesNoTraceAndACommitWakes) {
   ASSERT_EQ(claimed.size(), 2u);
   EXPECT_EQ(claimed[0].input, "2");
   EXPECT_EQ(claimed[1].input, "3") << "first in, first out";
+}
+
+TEST_F(PostgresSubmit, WithoutANotificationItIsFoundByThePoll) {
+  store_ = open(false, 10ms);
+  EXPECT_TRUE(claim().empty());
+  uint64_t before = store_->changes().position();
+  application().execute("SET opscore.notify = off; SELECT submit('mail.send', '1')");
+  application().execute("RESET opscore.notify");
+  EXPECT_THAT(store_->changes().wait(before, Changes::Interest::work, Deadline::after(60s)).queues,
+              Contains("mail"));
+  EXPECT_EQ(claim().size(), 1u);
 }
 
 TEST_F(PostgresSubmit, KeysAreThoseOfTheEngine) {

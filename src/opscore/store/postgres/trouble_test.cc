@@ -184,6 +184,8 @@ TEST_F(PostgresTrouble, ALockThatOthersHoldIsUnavailableInTime) {
 TEST_F(PostgresTrouble, ConnectionsCutAtRandomLoseAndDoubleNothing) {
   constexpr size_t kTasks = 1500, kCuts = 15;
   options_.write_connections = 4;
+  // Rows that a cut connection held for a moment longer are found by the poll.
+  options_.poll_every = 100ms;
   auto store = open();
   SessionId session = store->fleet().open_session("host", "{}");
   std::atomic<size_t> accepted{0}, finished{0};
@@ -351,6 +353,32 @@ TEST_F(PostgresSchema, DroppingADayKeepsWhatIsStillNeeded) {
               testing::ElementsAre(Applied::applied));
   EXPECT_EQ(store->tasks().prune(retention, 1000), 1u) << "what was moved has a retention, too";
   EXPECT_EQ(store->reader().find(scheduled).value().state(), State::completed);
+}
+
+TEST_F(PostgresTrouble, TextOfAnyBytesIsStored) {
+  auto store = open();
+  const std::string words(
+      "a\xff"
+      "b\0c",
+      5),
+      stored =
+          "a\xef\xbf\xbd"
+          "b\xef\xbf\xbd"
+          "c";
+  SessionId session = store->fleet().open_session(words, "{}");
+  insert(*store);
+  auto claimed = claim(*store, session);
+  std::vector<Plan> plans = finishes(claimed);
+  plans[0].result = words;  // no actor's result is, but nobody else shall pay for it
+  EXPECT_THAT(store->tasks().apply(plans), testing::Each(Applied::applied));
+  EXPECT_EQ(store->reader().find(claimed.at(0).key).value().result, stored);
+  LostSession lost;
+  lost.session = session;
+  lost.words = words;
+  store->tasks().rescue(lost);
+  Session ended = store->fleet().sessions(1h).at(0);
+  EXPECT_EQ(ended.name, stored);
+  EXPECT_EQ(ended.last_words, stored);
 }
 
 TEST_F(PostgresTrouble, WorkThatNobodyTookIsToldAgain) {

@@ -200,11 +200,13 @@ BEGIN
 END $$;
 
 -- What of the world has to hear it at the commit, in the form of news.h. Places are rounded down, so
--- that the server tells what many calls of a transaction say once.
+-- that the server tells what many calls of a transaction say once. Commits that notify wait for each
+-- other, which an application can choose not to do.
 CREATE FUNCTION tell_submitted(queue text, place bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   channel text := 'opscore:' || current_schema;
 BEGIN
+  IF current_setting('opscore.notify', true) = 'off' THEN RETURN; END IF;
   IF octet_length(channel) > 63 THEN
     channel := 'opscore:' || left(encode(sha256(convert_to(current_schema, 'UTF8')), 'hex'), 40);
   END IF;

@@ -14,9 +14,6 @@ namespace {
 
 using namespace postgres;
 
-// So that submit() in SQL writes tokens, too.
-constexpr Statement kAnnounce{
-    "announce", "INSERT INTO meta VALUES('announce', '') ON CONFLICT(name) DO NOTHING"};
 constexpr int kOldestServer = 150000;
 // Migrations, VACUUM and new partitions may take their time.
 constexpr Duration kPatience = std::chrono::minutes(1);
@@ -51,7 +48,6 @@ Identity prepare(const Routes& routes, const PostgresOptions& options) {
     apply_migrations(connection, options.schema);
   else
     check_schema(connection, options.schema);
-  if (options.announce) connection.query(kAnnounce);
   return load_identity(connection);
 }
 

@@ -51,6 +51,7 @@ class TestDatabase {
         END LOOP;
         PERFORM setval(c.oid::regclass, 1, false) FROM pg_class c
           WHERE c.relnamespace = current_schema::regnamespace AND c.relkind = 'S';
+        DELETE FROM meta WHERE name NOT IN ('identity', 'id_secret');
       END $$)sql");
   }
 

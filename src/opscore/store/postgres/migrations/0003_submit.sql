@@ -291,6 +291,12 @@ BEGIN
   IF run_at IS NOT NULL AND delay IS NOT NULL THEN
     PERFORM refuse_option('delay', 'is given together with run_at; give one of them');
   END IF;
+  run_at := coalesce(run_at, now_ms + delay);
+  due_at := coalesce(run_at, now_ms);
+  IF coalesce(deadline, now_ms + deadline_in) <= due_at THEN
+    PERFORM refuse_option('deadline', 'is not after the time at which the task is due: it could never '
+      'run');
+  END IF;
   IF queue !~ '^[A-Za-z_][A-Za-z0-9._-]{0,127}$' OR queue ~ '\.(DQ|XQ)$' THEN
     PERFORM refuse_option('queue', format('''%s'' must start with a letter or _, only have letters, '
       'digits, and . _ -, and not end in .DQ or .XQ', queue));
@@ -328,7 +334,8 @@ BEGIN
                                   'UTF8')), 1, 16) INTO hash
     FROM (VALUES (1, type), (2, queue), (3, input::text), (4, coalesce('{' || stored || '}', '')),
       (5, format('%s %s %s %s %s', priority, max_attempts, coalesce(delay, -1),
-                 coalesce(run_at, -1), coalesce(deadline_in, -1)))) p(n, part);
+                 CASE WHEN delay IS NULL THEN coalesce(run_at, -1) ELSE -1 END,
+                 coalesce(deadline_in, -1)))) p(n, part);
   IF deadline_in IS NOT NULL THEN
     deadline := now_ms + deadline_in;
     stored := concat_ws(',', stored, '"deadline_ms":' || deadline);
@@ -380,8 +387,6 @@ BEGIN
     INSERT INTO lanes(queue, type) VALUES(queue, type) ON CONFLICT DO NOTHING;
     SELECT n.lane INTO STRICT lane FROM lanes n WHERE n.queue = queue AND n.type = type;
   END IF;
-  run_at := coalesce(run_at, now_ms + delay);
-  due_at := coalesce(run_at, now_ms);
   place := due_at - priority * 6000;
   INSERT INTO tasks(key, run_at, lane, max_attempts, priority, input, options)
     VALUES(made, run_at, lane, max_attempts, priority, input::text, stored);
@@ -389,7 +394,9 @@ BEGIN
       deaths, edits, priority, state, suspect, later, cancel_requested)
     VALUES(made, place, due_at, deadline, lane, 0, 0, max_attempts, 0, 0, 0, 0, priority,
       CASE WHEN due_at > now_ms THEN 0 ELSE 2 END, false, due_at > now_ms, false);
-  IF due_at <= now_ms AND EXISTS(SELECT 1 FROM meta m WHERE m.name = 'announce') THEN
+  -- Tokens are for the broker: none while no process of the installation has one.
+  IF due_at <= now_ms AND EXISTS(SELECT 1 FROM meta m WHERE m.name = 'announce_until' AND
+      convert_from(m.value, 'UTF8')::timestamptz > now()) THEN
     INSERT INTO outbox(kind, destination, body, properties, not_before)
       VALUES(0, queue, '1', '', now_ms);
   END IF;

@@ -108,7 +108,8 @@ def test_input_is_checked_when_it_is_taken(cluster):
 
 
 def submit_known(cluster, kind):
-    return psql(cluster.url, f"""SELECT 1 FROM "{cluster.schema}".catalogue WHERE type = '{kind}'""")
+    catalogue = f'"{cluster.schema}".catalogue'
+    return psql(cluster.url, f"SELECT 1 FROM {catalogue} WHERE type = '{kind}'")
 
 
 def test_nothing_of_a_rollback_stays(cluster):

@@ -46,6 +46,12 @@ def wait_all(rest, tasks, timeout=60):
         assert rest.wait(task, timeout=timeout)["status"] == "completed"
 
 
+def refused(rest):
+    """The queues that a worker reports as refused."""
+    brokers = [worker["broker"] for worker in rest.get("workers")["workers"]]
+    return [queue for broker in brokers if broker for queue in broker["refused"]]
+
+
 def answered(rabbitmq):
     wait_for(lambda: rabbitmq.hints() == (0, 0), lambda: f"answered: {rabbitmq.hints()}", 60)
 
@@ -138,9 +144,12 @@ def test_a_queue_that_exists_with_other_arguments_is_explained_and_done_without(
     assert "opscore_broker_connected 1" in metrics
     assert "opscore_broker_blocked 0" in metrics
     assert "opscore_broker_refused_queues 1" in metrics
+    wait_for(lambda: refused(rest), "the worker reports it", 30)
+    assert any("refuses queue 'opscore.default'" in each for each in rest.get("/ready")["reasons"])
     rabbitmq.delete()
     wait_all(rest, submit_many(rest, 10, first=100))
     wait_for(lambda: rabbitmq.exists(), "the queue is there again", 60)
+    wait_for(lambda: not refused(rest), "the worker reports that, too", 60)
 
 
 def test_a_memory_alarm_stops_neither_submits_nor_workers(running, rabbitmq):

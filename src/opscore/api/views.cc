@@ -245,6 +245,18 @@ void append_queue(std::string& out, const QueueView& queue) {
   object.close();
 }
 
+void append_broker(std::string& out, const SessionReport::Broker& broker) {
+  JsonObject object(out);
+  object.text("url", broker.where);
+  object.text_or_null("problem", broker.problem);
+  object.text_or_null("blocked", broker.blocked);
+  object.raw("refused", {});
+  JsonObject refused(out);
+  for (const auto& [queue, why] : broker.refused) refused.text(queue, why);
+  refused.close();
+  object.close();
+}
+
 void append_worker(std::string& out, const Session& session, const std::string& name,
                    const std::function<std::string(TaskKey)>& id_of) {
   const SessionReport& report = session.report;
@@ -267,6 +279,12 @@ void append_worker(std::string& out, const Session& session, const std::string& 
   JsonObject loops(out);
   for (const auto& [loop, progress_at] : report.loops) loops.time(loop, progress_at);
   loops.close();
+  if (report.broker) {
+    object.raw("broker", {});
+    append_broker(out, *report.broker);
+  } else {
+    object.null("broker");
+  }
   object.time("started_at", session.started_at);
   object.time("renewed_at", session.renewed_at);
   object.time("ended_at", session.ended_at);

@@ -70,6 +70,22 @@ Error in_item(const Error& error, size_t index, bool many) {
                                          : fmt::format("tasks[{}].{}", index, error.field()));
 }
 
+// None of them keeps tasks from being run.
+void add_broker_problems(const Session& session, std::vector<std::string>& reasons) {
+  if (!session.report.broker || session.ended_at) return;
+  const SessionReport::Broker& broker = *session.report.broker;
+  const std::string worker = Service::worker_name(session.id);
+  if (!broker.problem.empty())
+    reasons.push_back(
+        fmt::format("{} looks for work without RabbitMQ: {}", worker, broker.problem));
+  if (!broker.blocked.empty())
+    reasons.push_back(
+        fmt::format("RabbitMQ at {} takes no messages: {}", broker.where, broker.blocked));
+  for (const auto& [queue, why] : broker.refused)
+    reasons.push_back(
+        fmt::format("{} looks for work without RabbitMQ, which refuses {}", worker, why));
+}
+
 }  // namespace
 
 struct Service::Counters {
@@ -418,6 +434,7 @@ Readiness Service::readiness() {
     });
     readiness.ready = consuming || !options_.needs_worker;
     if (!consuming) readiness.reasons.push_back("no worker session is consuming");
+    for (const Session& session : sessions) add_broker_problems(session, readiness.reasons);
   } catch (const Error& error) {
     readiness.reasons.push_back(fmt::format("store: {}", error.what()));
   }

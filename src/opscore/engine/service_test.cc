@@ -221,6 +221,19 @@ TEST_F(ServiceVerbs, purge_works_off_more_than_one_step) {
   EXPECT_EQ(service_->purge("default").counts.done, 2500);
 }
 
+TEST_F(ServiceVerbs, trouble_with_the_broker_is_a_reason_and_keeps_it_ready) {
+  SessionReport trouble;
+  trouble.state = "consuming";
+  trouble.broker = SessionReport::Broker{
+      "amqp://mq:5672/%2F", "connection refused", "low on memory", {{"mail", "queue 'mail': 406"}}};
+  SessionId worker = store_->fleet().open_session("host:1", "{}");
+  store_->fleet().renew(worker, trouble);
+  EXPECT_TRUE(service_->readiness().ready);
+  EXPECT_THAT(service_->readiness().reasons,
+              ElementsAre(HasSubstr("connection refused"), HasSubstr("low on memory"),
+                          HasSubstr("refuses queue 'mail': 406")));
+}
+
 TEST_F(ServiceVerbs, it_is_ready_while_a_live_session_consumes) {
   EXPECT_FALSE(service_->readiness().ready);
   report({"default"}, 4, "connecting");

@@ -45,6 +45,37 @@ SessionReport::Running read_running(JsonReader& in) {
   return running;
 }
 
+std::string encode_broker(const SessionReport::Broker& broker) {
+  ObjectWriter refused;
+  for (const auto& [queue, why] : broker.refused) refused.json(queue, quote_json(why));
+  ObjectWriter out;
+  out.json("where", quote_json(broker.where));
+  out.text("problem", broker.problem);
+  out.text("blocked", broker.blocked);
+  out.json("refused", refused.take());
+  return out.take();
+}
+
+SessionReport::Broker read_broker(JsonReader& in) {
+  SessionReport::Broker broker;
+  in.object([&](std::string_view name) {
+    if (name == "where")
+      broker.where = in.string();
+    else if (name == "problem")
+      broker.problem = in.string();
+    else if (name == "blocked")
+      broker.blocked = in.string();
+    else if (name == "refused")
+      in.object([&](std::string_view queue) {
+        std::string& why = broker.refused[std::string(queue)];
+        why = in.string();
+      });
+    else
+      in.raw();
+  });
+  return broker;
+}
+
 }  // namespace
 
 std::string encode_report(const SessionReport& report) {
@@ -59,6 +90,7 @@ std::string encode_report(const SessionReport& report) {
   out.time("oldest_unstarted_ms", report.oldest_unstarted_at);
   out.json("loops", encode_loops(report));
   out.json("running", encode_running(report));
+  if (report.broker) out.json("broker", encode_broker(*report.broker));
   return out.take();
 }
 
@@ -86,6 +118,8 @@ SessionReport decode_report(std::string_view text) {
       in.object([&](std::string_view loop) { report.loops.emplace(loop, read_time(in)); });
     else if (name == "running")
       in.array([&](size_t) { report.running.push_back(read_running(in)); });
+    else if (name == "broker")
+      report.broker = read_broker(in);
     else
       in.raw();
   });

@@ -29,6 +29,15 @@ struct SessionReport {
     TimePoint started_at{};
   };
   std::vector<Running> running;
+  // How it gets on with the broker that it has.
+  struct Broker {
+    std::string where;                           // a URL without credentials
+    std::string problem;                         // why it is away; the store is polled meanwhile
+    std::string blocked;                         // why it takes no hints for now
+    std::map<std::string, std::string> refused;  // queue -> why, and what to do about it
+    bool operator==(const Broker&) const = default;
+  };
+  std::optional<Broker> broker;
 };
 std::string encode_report(const SessionReport& report);
 SessionReport decode_report(std::string_view text);

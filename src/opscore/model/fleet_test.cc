@@ -17,6 +17,7 @@ void expect_same(const SessionReport& a, const SessionReport& b) {
             std::tuple(b.slots, b.busy, b.abandoned, b.unstarted));
   EXPECT_EQ(a.oldest_unstarted_at, b.oldest_unstarted_at);
   EXPECT_EQ(a.loops, b.loops);
+  EXPECT_EQ(a.broker, b.broker);
   ASSERT_EQ(a.running.size(), b.running.size());
   for (size_t i = 0; i < a.running.size(); ++i) {
     EXPECT_EQ(a.running[i].key, b.running[i].key);
@@ -40,6 +41,8 @@ TEST(SessionReport, RoundTrips) {
   report.oldest_unstarted_at = from_ms(1'750'000'000'001);
   report.loops = {{"intake", from_ms(1)}, {"finisher", from_ms(2)}};
   report.running = {{TaskKey{INT64_MAX}, 1, 0, from_ms(3)}, {TaskKey{5}, 20, 7, TimePoint{}}};
+  report.broker = SessionReport::Broker{
+      "amqp://host:5672/%2F", "connection \"refused\"", "low on memory", {{"mail", "406"}}};
   std::string text = encode_report(report);
   EXPECT_TRUE(check_json(text)) << text;
   expect_same(decode_report(text), report);
@@ -51,8 +54,9 @@ TEST(SessionReport, ANewerVersionsMembersAreSkipped) {
 }
 
 TEST(SessionReport, WhatIsNotOursIsCorrupt) {
-  for (const char* text : {"x", "[]", R"({"slots":"4"})", R"({"slots":99999999999})",
-                           R"({"queues":[1]})", R"({"running":[1]})", R"({"loops":{"a":"b"}})"}) {
+  for (const char* text :
+       {"x", "[]", R"({"slots":"4"})", R"({"slots":99999999999})", R"({"queues":[1]})",
+        R"({"running":[1]})", R"({"loops":{"a":"b"}})", R"({"broker":[]})"}) {
     try {
       decode_report(text);
       ADD_FAILURE() << text;

@@ -20,6 +20,7 @@ constexpr Duration kPassOnAfter{1000};
 // A flood of stale hints: after so many claims that brought nothing, at most 50 a second.
 constexpr int kEmptyClaimsFree = 20;
 constexpr Duration kAfterEmptyClaim{20};
+constexpr size_t kRefusedShown = 20;
 
 }  // namespace
 
@@ -192,6 +193,14 @@ void Hints::pass_on() {
   passed_on_.add(static_cast<double>(hints.size()));
   pass_on_at_.reset();
   for (auto& [name, queue] : queues_) queue.pass_on = 0;
+}
+
+SessionReport::Broker Hints::report() const {
+  BrokerState state = broker_.state();
+  SessionReport::Broker report{state.where, state.problem, state.blocked, {}};
+  for (const Refusal& refusal : state.refused)
+    if (report.refused.size() < kRefusedShown) report.refused.emplace(refusal.queue, refusal.why);
+  return report;
 }
 
 }  // namespace opscore

@@ -14,6 +14,7 @@
 #include "opscore/base/log.h"
 #include "opscore/base/metrics.h"
 #include "opscore/broker/broker.h"
+#include "opscore/model/fleet.h"
 #include "opscore/store/store.h"
 
 namespace opscore {
@@ -43,6 +44,8 @@ class Hints {
   void look_everywhere();
   // Announces again, a second later, what hints stood for that could not be claimed here.
   void pass_on();
+
+  SessionReport::Broker report() const;
 
  private:
   struct Held {

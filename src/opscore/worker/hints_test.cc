@@ -212,6 +212,7 @@ TEST_F(ListeningHints, while_the_broker_is_away_it_is_tried_every_second) {
 
 TEST_F(ListeningHints, a_queue_that_the_broker_refuses_is_looked_at_every_second) {
   hub->set_refused("a", "declared otherwise");
+  EXPECT_EQ(hints.report().refused.at("a"), "declared otherwise");
   for (int second = 0; second < 3; ++second) {
     clock.advance(1s);
     hints.listen({"a", "b"});

@@ -65,6 +65,7 @@ void Intake::renew() {
   const auto types = runner_.types();
   report.types = *types;
   report.loops["intake"] = clock_.now();
+  if (options_.hints) report.broker = options_.hints->report();
   runner_.fill(report);
   RenewReply reply = store_.fleet().renew(session(), report);
   renew_at_ = clock_.steady() + limits::kRenewEvery;

@@ -413,5 +413,23 @@ TEST_F(HintedIntakeTest, a_drain_gives_back_what_is_not_answered) {
   EXPECT_EQ(queue().consumers, 0u);
 }
 
+TEST_F(HintedIntakeTest, its_report_says_how_it_gets_on_with_the_broker) {
+  hub->set_refused("mail", "declared otherwise");
+  clock.advance(limits::kRenewEvery);
+  hinted.step();
+  auto report = [&] {
+    for (const Session& session : store->fleet().sessions(24h))
+      if (session.id == hinted.session()) return session.report;
+    return SessionReport{};
+  };
+  ASSERT_TRUE(report().broker);
+  EXPECT_EQ(report().broker->problem, "");
+  EXPECT_EQ(report().broker->refused.at("mail"), "declared otherwise");
+  hub->set_away(true);
+  clock.advance(limits::kRenewEvery);
+  hinted.step();
+  EXPECT_EQ(report().broker->problem, "the broker is away");
+}
+
 }  // namespace
 }  // namespace opscore

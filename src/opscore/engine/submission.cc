@@ -47,11 +47,6 @@ void check_times(const SubmitRequest& request, TimePoint now) {
                                    to_rfc3339(*request.deadline), to_rfc3339(now)));
   if (request.deadline_in && *request.deadline_in <= Duration(0))
     refuse("deadline", "must be later than now");
-  const TimePoint due = request.run_at.value_or(now + request.delay.value_or(Duration(0)));
-  const TimePoint end = request.deadline.value_or(now + request.deadline_in.value_or(Duration(0)));
-  if ((request.deadline || request.deadline_in) && end <= due)
-    refuse("deadline", fmt::format("{} is not after {}, when the task is due: it could never run",
-                                   to_rfc3339(end), to_rfc3339(due)));
 }
 
 void check_retry(const SubmitRequest& request) {

@@ -293,10 +293,6 @@ BEGIN
   END IF;
   run_at := coalesce(run_at, now_ms + delay);
   due_at := coalesce(run_at, now_ms);
-  IF coalesce(deadline, now_ms + deadline_in) <= due_at THEN
-    PERFORM refuse_option('deadline', 'is not after the time at which the task is due: it could never '
-      'run');
-  END IF;
   IF queue !~ '^[A-Za-z_][A-Za-z0-9._-]{0,127}$' OR queue ~ '\.(DQ|XQ)$' THEN
     PERFORM refuse_option('queue', format('''%s'' must start with a letter or _, only have letters, '
       'digits, and . _ -, and not end in .DQ or .XQ', queue));

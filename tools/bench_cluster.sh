@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# An installation of roles on this machine, services beside it: bulk submits and execution over HTTP
-# at the same time, and how soon a lone task is picked up. Data is below build/.
+# An installation of roles on this machine, services beside it: bulk submits over HTTP and execution
+# at the same time, and how soon a lone task is picked up. Medians of 3 runs. Data is below build/.
 #   tools/bench_cluster.sh [postgres|rabbitmq] [WORKERS] [TASKS]
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
@@ -37,13 +37,11 @@ for ((n = 0; n < workers; n++)); do launch "worker-$n" worker --slots "${SLOTS:-
 launch api api --port 0
 url=
 for _ in {1..200}; do
-  url=$(grep -oE 'http://(localhost|127\.0\.0\.1):[0-9]+' "$folder/api.log" | head -n 1 || true)
+  url=$(grep -soE 'http://(localhost|127\.0\.0\.1):[0-9]+' "$folder/api.log" | head -n 1 || true)
   [[ -z $url ]] || break
   sleep 0.05
 done
 [[ -n $url ]] || { cat "$folder/api.log" >&2 && exit 1; }
 
 echo "$with, $workers worker(s) of ${SLOTS:-8} slots, $(nproc) cores, load $(cut -d' ' -f1 /proc/loadavg)"
-for suite in ${SUITES:-bulk latency}; do
-  build/opscore bench --mode server --url "$url" --suite "$suite" --tasks "$tasks" --runs "${RUNS:-3}"
-done
+/usr/bin/python3 tools/bench_cluster.py "$url" "$tasks"

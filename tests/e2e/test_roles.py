@@ -309,6 +309,35 @@ def test_another_maintenance_takes_over(new_cluster):
     )
 
 
+def test_it_is_said_that_no_maintenance_leads(new_cluster):
+    cluster = new_cluster().migrate()
+    keeper, worker, api = cluster.maintenance(), cluster.worker(), cluster.api()
+    rest, words = api.rest, "no maintenance process leads since 20"
+
+    def reasons():
+        answer = rest.send("GET", "/ready")
+        assert answer.status == 200
+        return " ".join(answer.json()["reasons"])
+
+    def led():
+        return "opscore_maintenance_led 1" in rest.send("GET", "/metrics").body.decode()
+
+    wait_for(lambda: any("maintenance" in found["loops"] for found in workers(rest)), "one leads")
+    later = rest.submit("opscore.noop", delay="1h")["task_id"]
+    assert words not in reasons() and led() and rest.get("queues")["warnings"] == []
+    assert words not in api.cli("explain", later).stdout
+    assert keeper.stop() == 0
+    wait_for(lambda: words in reasons(), lambda: f"it is said: {reasons()}", 60)
+    assert not led()
+    for command in (("queues", "list"), ("workers", "list")):
+        assert words in api.cli(*command).stderr
+        assert words in str(json.loads(api.cli(*command, "--json").stdout)["warnings"])
+    assert words in api.cli("explain", later).stdout
+    keeper.launch()
+    wait_for(lambda: words not in reasons(), "another leads", 60)
+    assert led() and worker.process.poll() is None
+
+
 def test_without_an_api_the_command_line_asks_the_database(cluster):
     rest = cluster.apis[0].rest
     task_id = rest.run("opscore.echo", 1)["task_id"]

@@ -67,7 +67,8 @@ void refuse_conditions(std::string_view body) {
 
 Reply Routes::list_queues(const Call& call) {
   Query query(call.request.query, {});
-  return list_response("queues", service_.queues(), append_queue);
+  const auto warnings = service_.warnings();
+  return list_response("queues", service_.queues(), append_queue, &warnings);
 }
 
 Response Routes::queue_response(const std::string& name) {
@@ -135,9 +136,11 @@ Reply Routes::list_workers(const Call& call) {
     auto task = service_.store().reader().find(key);
     return task ? service_.id_of(*task) : service_.store().ids().encode(key);
   };
-  return list_response("workers", workers, [&](std::string& out, const Session& session) {
+  const auto warnings = service_.warnings();
+  auto write = [&](std::string& out, const Session& session) {
     append_worker(out, session, service_.worker_name(session.id), id_of);
-  });
+  };
+  return list_response("workers", workers, write, &warnings);
 }
 
 Reply Routes::list_actors(const Call& call) {
@@ -257,6 +260,8 @@ void Routes::set_worker_gauges() {
   metrics_.clear_gauge(kWorkers);
   for (const auto& [state, count] : by_state)
     metrics_.set_gauge(kWorkers, "Worker sessions by state.", count, {{"state", state}});
+  metrics_.set_gauge("opscore_maintenance_led", "0 while no process does maintenance.",
+                     service_.warnings().empty() ? 1 : 0);
   metrics_.set_gauge("opscore_worker_slots", "Slots of all workers.", slots);
   metrics_.set_gauge("opscore_worker_slots_busy", "Slots that run a task.", busy);
   metrics_.set_gauge("opscore_worker_slots_abandoned", "Slots whose actor did not stop.",

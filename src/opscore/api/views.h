@@ -37,13 +37,18 @@ void append_filter(std::string& out, const TaskFilter& filter);
 void append_skipped(std::string& out, const std::map<std::string, int64_t>& skipped);
 void append_job(std::string& out, const Job& job);
 
-// {"<name>": [...]}
+// {"<name>": [...]}, for some with "warnings": [...].
 template <class Items, class Write>
-Response list_response(std::string_view name, const Items& items, Write&& write) {
+Response list_response(std::string_view name, const Items& items, Write&& write,
+                       const std::vector<std::string>* warnings = nullptr) {
   Response response;
   JsonObject object(response.body);
   object.raw(name, {});
   append_array(response.body, items, write);
+  if (warnings) {
+    object.raw("warnings", {});
+    append_array(response.body, *warnings, append_quoted);
+  }
   object.close();
   return response;
 }

@@ -121,9 +121,11 @@ Retention retention_of(const Config& config) {
   return retention;
 }
 
-WorkerOptions worker_options(const Config& config, const WiringOptions& wiring, Broker* broker) {
+WorkerOptions worker_options(const Config& config, const WiringOptions& wiring, Broker* broker,
+                             std::function<void(SessionReport&)> complete) {
   WorkerOptions options;
   options.broker = broker;
+  options.complete = std::move(complete);
   options.slots = static_cast<size_t>(config.worker.slots);
   options.queues.clear();
   for (const QueueWeight& queue : config.worker.queues) options.queues[queue.queue] = queue.weight;
@@ -148,11 +150,13 @@ MaintenanceOptions maintenance_options(const Config& config, std::function<Sessi
   return options;
 }
 
-PresenceOptions presence_options(const WiringOptions& wiring) {
+PresenceOptions presence_options(const WiringOptions& wiring,
+                                 std::function<void(SessionReport&)> complete) {
   PresenceOptions options;
   options.session_name = session_name();
   options.session_context = session_context();
   options.on_command = wiring.on_command;
+  options.complete = std::move(complete);
   if (wiring.page)
     options.on_session = [page = wiring.page](SessionId session) {
       page->set_session(session.value);
@@ -307,11 +311,14 @@ void Server::begin() {
         random);
     add_broker_metrics(metrics, *broker);
   }
+  auto complete = [this](SessionReport& report) {
+    if (maintenance) maintenance->report(report);
+  };
   if (duties_.worker && !worker)
     worker.emplace(registry_of(actors), store, clock, random, log, metrics,
-                   worker_options(config_, options_, broker.get()));
+                   worker_options(config_, options_, broker.get(), complete));
   if (duties_.maintenance && !duties_.worker && !presence)
-    presence.emplace(store, clock, log, presence_options(options_));
+    presence.emplace(store, clock, log, presence_options(options_, complete));
   if (duties_.maintenance && !maintenance)
     maintenance.emplace(store, clock, log, metrics,
                         maintenance_options(config_, [this] { return session(); }, service.bulk()));

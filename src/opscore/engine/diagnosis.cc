@@ -151,6 +151,43 @@ Diagnosis diagnose_running(const Facts& facts) {
           std::nullopt};
 }
 
+// What is left to maintenance: telling workers of what becomes due, and giving back what was lost.
+void add_missing_maintenance(const Facts& facts, Diagnosis& diagnosis) {
+  if (!facts.unled_since || facts.server_down) return;
+  switch (diagnosis.verdict) {
+    case Verdict::due_later:
+    case Verdict::waiting_for_retry:
+    case Verdict::snoozed:
+    case Verdict::about_to_start:
+      diagnosis.sentence += fmt::format(" It may start late: {}.", unled_words(*facts.unled_since));
+      break;
+    case Verdict::lease_lost:
+      diagnosis.sentence +=
+          fmt::format(" Nobody gives it back: {}.", unled_words(*facts.unled_since));
+      break;
+    default:
+      break;
+  }
+}
+
+Diagnosis diagnose_state(const Facts& facts) {
+  switch (facts.task.state()) {
+    case State::completed:
+    case State::failed:
+    case State::cancelled:
+      return diagnose_finished(facts.task);
+    case State::scheduled:
+      return diagnose_scheduled(facts);
+    case State::waiting:
+      return {Verdict::waiting, "It waits for other tasks or for a person.", "record"};
+    case State::pending:
+      return diagnose_pending(facts);
+    case State::running:
+      return diagnose_running(facts);
+  }
+  OPSCORE_ASSERT(false, "a state without a diagnosis");
+}
+
 }  // namespace
 
 std::string_view to_string(Verdict verdict) {
@@ -169,22 +206,29 @@ bool runs(const Session& session, const std::string& type) {
   return contains(session.report.types, type);
 }
 
-Diagnosis diagnose(const Facts& facts) {
-  switch (facts.task.state()) {
-    case State::completed:
-    case State::failed:
-    case State::cancelled:
-      return diagnose_finished(facts.task);
-    case State::scheduled:
-      return diagnose_scheduled(facts);
-    case State::waiting:
-      return {Verdict::waiting, "It waits for other tasks or for a person.", "record"};
-    case State::pending:
-      return diagnose_pending(facts);
-    case State::running:
-      return diagnose_running(facts);
+std::optional<TimePoint> unled_since(const std::vector<Session>& sessions, TimePoint now) {
+  std::optional<TimePoint> led_at, watched_since;
+  for (const Session& session : sessions) {
+    const auto& loops = session.report.loops;
+    if (auto loop = loops.find(kMaintenanceLoop); loop != loops.end())
+      led_at = std::max(led_at.value_or(loop->second), loop->second);
+    if (!is_live(session, now)) continue;
+    if (session.report.state == "leading") return std::nullopt;  // also of an older version
+    watched_since = std::min(watched_since.value_or(session.started_at), session.started_at);
   }
-  OPSCORE_ASSERT(false, "a state without a diagnosis");
+  std::optional<TimePoint> since = led_at ? led_at : watched_since;
+  return since && now - *since > limits::kSessionTtl ? since : std::nullopt;
+}
+
+std::string unled_words(TimePoint since) {
+  return fmt::format("no maintenance process leads since {}; start one with 'opscore maintenance'",
+                     to_rfc3339(since));
+}
+
+Diagnosis diagnose(const Facts& facts) {
+  Diagnosis diagnosis = diagnose_state(facts);
+  add_missing_maintenance(facts, diagnosis);
+  return diagnosis;
 }
 
 }  // namespace opscore

@@ -14,9 +14,10 @@ struct Facts {
   Task task;
   std::vector<Attempt> attempts;
   std::optional<QueueStats> queue;
-  std::optional<CatalogueEntry> actor;  // of what is not running yet
-  int64_t actor_running = 0;            // tasks of it, when it has a limit
-  std::vector<Session> sessions;        // that have not ended, and the task's own whatever it is
+  std::optional<CatalogueEntry> actor;   // of what is not running yet
+  int64_t actor_running = 0;             // tasks of it, when it has a limit
+  std::vector<Session> sessions;         // that have not ended, and the task's own whatever it is
+  std::optional<TimePoint> unled_since;  // no process does maintenance
   TimePoint now{};
   bool server_down = false;  // read from the file, without a server
 };
@@ -53,6 +54,14 @@ struct Diagnosis {
 
 std::string_view to_string(Verdict verdict);
 Diagnosis diagnose(const Facts& facts);
+
+// Under which name a session that leads reports when it last did maintenance.
+inline constexpr char kMaintenanceLoop[] = "maintenance";
+// Since when nobody does maintenance, as sessions tell; nothing while somebody does, and as long as
+// that cannot be known. What ended sessions did counts, too.
+std::optional<TimePoint> unled_since(const std::vector<Session>& sessions, TimePoint now);
+// The same for people.
+std::string unled_words(TimePoint since);
 
 // A session that has not renewed for longer than its TTL counts as lost.
 bool is_live(const Session& session, TimePoint now);

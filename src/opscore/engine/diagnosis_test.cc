@@ -145,6 +145,45 @@ TEST(Diagnosis, waiting_for_a_retry_names_the_last_error) {
   EXPECT_NE(diagnosis.sentence.find("no luck"), std::string::npos);
 }
 
+TEST(Diagnosis, what_is_maintenances_to_do_is_said_not_to_be_done_while_nobody_leads) {
+  auto blames = [](const Facts& facts) {
+    return diagnose(facts).sentence.find("no maintenance process leads since 2") !=
+           std::string::npos;
+  };
+  Facts due = pending(), later = pending(), busy = pending(), lost = running();
+  later.task.live.state = State::scheduled;
+  later.task.live.run_at = kNow + Duration(60'000);
+  busy.sessions[0].report.busy = 2;
+  lost.sessions.clear();
+  for (Facts* facts : {&due, &later, &busy, &lost}) {
+    EXPECT_FALSE(blames(*facts));
+    facts->unled_since = kNow - Duration(20'000);
+  }
+  EXPECT_TRUE(blames(due));
+  EXPECT_TRUE(blames(later));
+  EXPECT_TRUE(blames(lost));
+  EXPECT_FALSE(blames(busy)) << "it waits for something else";
+}
+
+TEST(Diagnosis, who_leads_is_seen_from_the_sessions) {
+  const Duration ttl = limits::kSessionTtl;
+  std::vector<Session> sessions = {worker("default", "mail")};
+  sessions[0].started_at = kNow - ttl;
+  EXPECT_EQ(unled_since({}, kNow), std::nullopt) << "nobody was there to know";
+  EXPECT_EQ(unled_since(sessions, kNow), std::nullopt) << "one may come yet";
+  sessions[0].started_at -= Duration(1);
+  EXPECT_EQ(unled_since(sessions, kNow), sessions[0].started_at);
+
+  Session leader = worker("*", "");
+  leader.report.loops[kMaintenanceLoop] = kNow - ttl;
+  sessions.push_back(leader);
+  EXPECT_EQ(unled_since(sessions, kNow), std::nullopt);
+  sessions[1].report.loops[kMaintenanceLoop] -= Duration(1);
+  EXPECT_EQ(unled_since(sessions, kNow), kNow - ttl - Duration(1));
+  sessions[1].ended_at = kNow;
+  EXPECT_EQ(unled_since(sessions, kNow), kNow - ttl - Duration(1)) << "it has ended since";
+}
+
 TEST(Diagnosis, what_is_due_is_as_good_as_pending) {
   Facts facts = pending();
   facts.task.live.state = State::scheduled;

@@ -7,6 +7,8 @@
 namespace opscore {
 namespace {
 
+constexpr Duration kRemembered = std::chrono::hours(24);
+
 bool is_called(const CatalogueEntry& entry, const std::string& name) {
   return entry.type == name ||
          std::find(entry.aliases.begin(), entry.aliases.end(), name) != entry.aliases.end();
@@ -41,7 +43,15 @@ Facts gather_facts(Store& store, const Clock& clock, Task task, Duration ended_w
   if (facts.actor && facts.actor->concurrency_in_force() != kUnlimited)
     facts.actor_running = count_running(store.reader(), *facts.actor);
   facts.now = clock.now();
+  facts.unled_since = unled_since(store, facts.sessions, facts.now);
   return facts;
+}
+
+std::optional<TimePoint> unled_since(Store& store, const std::vector<Session>& sessions,
+                                     TimePoint now) {
+  auto since = unled_since(sessions, now);
+  // The last leader may have ended in good order.
+  return since ? unled_since(store.fleet().sessions(kRemembered), now) : since;
 }
 
 }  // namespace opscore

@@ -10,4 +10,8 @@ namespace opscore {
 // the store throws.
 Facts gather_facts(Store& store, const Clock& clock, Task task, Duration ended_within);
 
+// Since when no process does maintenance; `sessions` are those that have not ended.
+std::optional<TimePoint> unled_since(Store& store, const std::vector<Session>& sessions,
+                                     TimePoint now);
+
 }  // namespace opscore

@@ -435,10 +435,17 @@ Readiness Service::readiness() {
     readiness.ready = consuming || !options_.needs_worker;
     if (!consuming) readiness.reasons.push_back("no worker session is consuming");
     for (const Session& session : sessions) add_broker_problems(session, readiness.reasons);
+    if (auto since = unled_since(store_, sessions, now))
+      readiness.reasons.push_back(unled_words(*since));
   } catch (const Error& error) {
     readiness.reasons.push_back(fmt::format("store: {}", error.what()));
   }
   return readiness;
+}
+
+std::vector<std::string> Service::warnings() {
+  auto since = unled_since(store_, store_.fleet().sessions(Duration(0)), clock_.now());
+  return since ? std::vector{unled_words(*since)} : std::vector<std::string>();
 }
 
 std::string Service::reason(const Task& task) {

@@ -123,6 +123,8 @@ class Service {
   // Replaces ServiceOptions::declared.
   void declare(std::vector<CatalogueEntry> declared) { catalogue_.declare(std::move(declared)); }
   Readiness readiness();
+  // What an operator should know of the installation whatever else was asked; mostly nothing.
+  std::vector<std::string> warnings();
   // One sentence on why an unfinished task is not done.
   std::string reason(const Task& task);
 

@@ -67,6 +67,7 @@ void Intake::renew() {
   report.loops["intake"] = clock_.now();
   if (options_.hints) report.broker = options_.hints->report();
   runner_.fill(report);
+  options_.complete(report);
   RenewReply reply = store_.fleet().renew(session(), report);
   renew_at_ = clock_.steady() + limits::kRenewEvery;
   if (reply.lost) return lose_session();

@@ -27,6 +27,7 @@ struct IntakeOptions {
   std::function<void(SessionId)> on_lost;               // drop what belongs to it
   std::function<void(const std::string&)> on_command = [](const std::string&) {};
   std::function<void()> on_progress = [] {};  // once per iteration: the loop is alive
+  std::function<void(SessionReport&)> complete = [](SessionReport&) {};  // what else to report
   Hints* hints = nullptr;  // null: no broker, the store's change feed tells of work
 };
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "opscore/engine/diagnosis.h"
+
 namespace opscore {
 namespace {
 
@@ -45,6 +47,7 @@ Duration Maintenance::tick() {
   try {
     leads_ = store_.fleet().lead(options_.session());
     if (!leads_) return kTickEvery;
+    led_at_ms_ = to_ms(clock_.now());
     if (size_t count = store_.tasks().expire(kStep)) expired_.add(static_cast<double>(count));
     rescue_lost_sessions();
     if (clock_.steady() >= prune_at_) prune();
@@ -55,6 +58,10 @@ Duration Maintenance::tick() {
     watch_.interrupted();
     throw;
   }
+}
+
+void Maintenance::report(SessionReport& report) const {
+  if (int64_t led_at = led_at_ms_; led_at != 0) report.loops[kMaintenanceLoop] = from_ms(led_at);
 }
 
 Duration Maintenance::promote() {

@@ -59,6 +59,8 @@ class Maintenance {
   Duration tick();
   // As the last tick found: whether this process is the one that does it.
   bool leads() const { return leads_; }
+  // Says so in the report of the session that it leads with. From any thread.
+  void report(SessionReport& report) const;
 
  private:
   Duration promote();
@@ -78,6 +80,7 @@ class Maintenance {
   SessionWatch watch_;
   SteadyPoint prune_at_{};
   std::atomic<bool> leads_{false};
+  std::atomic<int64_t> led_at_ms_{0};  // as of the last tick that did; 0: none has
   Loop loop_;
 };
 

@@ -31,6 +31,7 @@ SessionId Presence::keep(const std::string& state) {
   if (clock_.steady() < renew_at_ && state == state_) return id();
   SessionReport report;
   report.state = state_ = state;
+  options_.complete(report);
   RenewReply reply = store_.fleet().renew(id(), report);
   renew_at_ = clock_.steady() + limits::kRenewEvery;
   if (reply.lost) {

@@ -21,6 +21,7 @@ struct PresenceOptions {
   std::string session_context;                                   // JSON
   std::function<void(SessionId)> on_session = [](SessionId) {};  // it was opened
   std::function<void(const std::string&)> on_command = [](const std::string&) {};
+  std::function<void(SessionReport&)> complete = [](SessionReport&) {};  // what else to report
 };
 
 // One thread, but for id(). What it refers to must outlive it.

@@ -28,7 +28,8 @@ struct PresenceTest : testing::Test {
                     clock,
                     *log,
                     {"host:1", "{}", [](SessionId) {},
-                     [this](const std::string& command) { commands.push_back(command); }}};
+                     [this](const std::string& command) { commands.push_back(command); },
+                     [this](SessionReport& report) { report.loops["maintenance"] = clock.now(); }}};
 };
 
 TEST_F(PresenceTest, is_seen_with_its_state_and_renewed_when_due) {
@@ -44,6 +45,11 @@ TEST_F(PresenceTest, is_seen_with_its_state_and_renewed_when_due) {
   clock.advance(limits::kRenewEvery);
   presence.keep("leading");
   EXPECT_EQ(seen().renewals, renewals + 1);
+}
+
+TEST_F(PresenceTest, reports_what_its_owner_adds) {
+  presence.keep("leading");
+  EXPECT_EQ(seen().report.loops.at("maintenance"), clock.now());
 }
 
 TEST_F(PresenceTest, hears_commands_and_outlives_the_loss_of_its_session) {

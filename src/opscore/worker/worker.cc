@@ -46,6 +46,7 @@ IntakeOptions Worker::intake_options(Metrics& metrics) {
   };
   intake.on_lost = [this](SessionId session) { finisher_.forget(session); };
   intake.on_command = [this](const std::string& command) { on_command(command); };
+  intake.complete = options_.complete;
   intake.on_progress = options_.on_progress;
   if (options_.broker) intake.hints = &hints_.emplace(*options_.broker, clock_, log_, metrics);
   return intake;

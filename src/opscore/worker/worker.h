@@ -20,6 +20,7 @@ struct WorkerOptions {
   std::function<void(size_t)> on_slot_thread;
   std::function<void()> on_progress = [] {};  // the intake is alive; what the supervisor watches
   std::function<void(const std::string&)> on_command = [](const std::string&) {};
+  std::function<void(SessionReport&)> complete = [](SessionReport&) {};  // what else to report
   // Too many slots are abandoned: the process should hand back and die.
   std::function<void(const std::string&)> on_dying = [](const std::string&) {};
 };

@@ -1,11 +1,11 @@
 // Measures a store by itself, through its public interface. The embedded one: bulk inserts, a drain
 // by one claiming and one finishing thread, many threads with single inserts, and one caller alone.
 // PostgreSQL: each step of a task's life in batches, by one and by two threads and connections; or
-// whole lives for long, a figure for each tenth, at first and then beside a transaction that stays
-// open, so that the server can clean nothing up.
+// whole lives, a figure for each tenth of TASKS, and then for MINUTES more beside a transaction
+// that stays open, so that the server can clean nothing up.
 //
 //   store_bench [FOLDER] [TASKS]
-//   store_bench postgresql://... [TASKS] [held]     (makes the schema opscore_bench anew)
+//   store_bench postgresql://... [TASKS] [held MINUTES]   (makes the schema opscore_bench anew)
 //
 // FOLDER must be on a real disk: every figure includes the commits. Prints one line a figure.
 
@@ -332,13 +332,13 @@ class OldSnapshot {
   FILE* psql_;
 };
 
-int run_held(const std::string& url, size_t tasks) {
+int run_held(const std::string& url, size_t tasks, double minutes) {
   Bench bench;
   PostgresBench postgres(bench, url, 2);
   for (int i = 0; i < 10; ++i) postgres.live(2, tasks / 10, 500);
   fmt::print("from here on beside an old snapshot\n");
   OldSnapshot held(url);
-  for (int i = 0; i < 10; ++i) postgres.live(2, tasks / 10, 500);
+  for (Stopwatch watch; watch.seconds() < minutes * 60;) postgres.live(2, tasks / 10, 500);
   return 0;
 }
 
@@ -349,8 +349,9 @@ int main(int argc, char** argv) {
   std::string folder = argc > 1 ? argv[1] : ".";
   size_t tasks = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 300'000;
   try {
-    if (folder.starts_with("postgres") && argc > 3 && argv[3] == std::string_view("held"))
-      return opscore::run_held(folder, std::max<size_t>(tasks / 10'000 * 10'000, 10'000));
+    if (folder.starts_with("postgres") && argc > 4 && argv[3] == std::string_view("held"))
+      return opscore::run_held(folder, std::max<size_t>(tasks / 10'000 * 10'000, 10'000),
+                               std::strtod(argv[4], nullptr));
     if (folder.starts_with("postgres"))
       return opscore::run_postgres(folder, std::max<size_t>(tasks / 2000 * 2000, 2000));
     return opscore::run(folder, std::max<size_t>(tasks / 2000 * 2000, 2000));

@@ -30,7 +30,7 @@ class ApiTest : public testing::Test {
     options.bulk.write_task = [](std::string& out, const Task& task) { out += task.input; };
     store = open_memory_store(clock, random);
     log = silent_log();
-    service = std::make_unique<Service>(*store, clock, random, *log, metrics, options);
+    service = std::make_unique<Service>(*store, clock, *log, metrics, options);
     session = store->fleet().open_session("test:1", "{\"pid\": 1}");
   }
 

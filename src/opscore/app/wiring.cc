@@ -262,7 +262,7 @@ Server::Server(const Config& config, Role role, const AddActors& add_actors, Wir
       reaper(log),
       guard(address_guard(config)),
       actors(installed(config)),
-      service(store, clock, random, log, metrics,
+      service(store, clock, log, metrics,
               service_options(config, duties_, actors->registry, guard, store, clock.now(),
                               [this] {
                                 if (begun_ && maintenance) maintenance->wake();

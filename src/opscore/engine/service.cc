@@ -111,11 +111,10 @@ struct Service::Counters {
   Counter& refused;
 };
 
-Service::Service(Store& store, const Clock& clock, Random& random, Log& log, Metrics& metrics,
+Service::Service(Store& store, const Clock& clock, Log& log, Metrics& metrics,
                  ServiceOptions options)
     : store_(store),
       clock_(clock),
-      random_(random),
       log_(log),
       metrics_(metrics),
       options_(std::move(options)),

@@ -11,7 +11,6 @@
 
 #include "opscore/base/log.h"
 #include "opscore/base/metrics.h"
-#include "opscore/base/random.h"
 #include "opscore/engine/bulk_jobs.h"
 #include "opscore/engine/catalogue.h"
 #include "opscore/model/limits.h"
@@ -84,8 +83,7 @@ struct ServiceOptions {
 class Service {
  public:
   // All must outlive the service.
-  Service(Store& store, const Clock& clock, Random& random, Log& log, Metrics& metrics,
-          ServiceOptions options);
+  Service(Store& store, const Clock& clock, Log& log, Metrics& metrics, ServiceOptions options);
   ~Service();
 
   Submitted submit(SubmitRequest request);
@@ -142,7 +140,6 @@ class Service {
 
   Store& store_;
   const Clock& clock_;
-  Random& random_;
   Log& log_;
   Metrics& metrics_;
   ServiceOptions options_;

@@ -43,7 +43,7 @@ class ServiceTest : public testing::Test {
     options.declared = {broken, plain, tuned, strict};
     options.input_bytes_max = 1000;
     options.batch_tasks_max = 10;
-    service_ = std::make_unique<Service>(*store_, clock_, random_, *log_, metrics_, options);
+    service_ = std::make_unique<Service>(*store_, clock_, *log_, metrics_, options);
     session_ = store_->fleet().open_session("host:1", "{}");
   }
 

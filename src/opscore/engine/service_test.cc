@@ -252,7 +252,7 @@ TEST_F(ServiceVerbs, without_a_worker_of_its_own_it_is_ready_while_the_store_ans
   Metrics metrics;
   ServiceOptions options;
   options.needs_worker = false;
-  Service service(*store, clock_, random_, *log_, metrics, options);
+  Service service(*store, clock_, *log_, metrics, options);
   EXPECT_TRUE(service.readiness().ready);
   EXPECT_THAT(service.readiness().reasons, ElementsAre(HasSubstr("consuming")));
   away = true;
@@ -269,7 +269,7 @@ TEST_F(ServiceVerbs, who_waits_for_a_store_that_is_away_finds_out_once) {
                                 return away;
                               }});
   Metrics metrics;
-  Service service(*store, clock_, random_, *log_, metrics, {});
+  Service service(*store, clock_, *log_, metrics, {});
   for (int i = 0; i < 3; ++i)
     EXPECT_EQ(error_of([&] { service.submit(request()); }).code(), Errc::unavailable);
   EXPECT_EQ(asked, 1);

@@ -7,6 +7,7 @@
 // happened, or the caller finds out by reading back), disk_low (insert only), corrupt, internal.
 // Times are by the store's clock, which is the Clock it was opened with.
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -69,6 +70,19 @@ struct Retention {
   Duration completed;
   Duration failed;  // and cancelled
   std::vector<std::pair<std::string, Duration>> completed_by_type;
+
+  // For how long a task that ended so is kept.
+  Duration of(State state, const std::string& type) const {
+    if (state != State::completed) return failed;
+    for (const auto& [of_type, keep] : completed_by_type)
+      if (of_type == type) return keep;
+    return completed;
+  }
+  Duration shortest() const {
+    Duration shortest = std::min(completed, failed);
+    for (const auto& [type, keep] : completed_by_type) shortest = std::min(shortest, keep);
+    return shortest;
+  }
 };
 
 struct ProgressUpdate {

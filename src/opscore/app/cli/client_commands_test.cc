@@ -78,7 +78,7 @@ class ClientCommandTest : public testing::Test {
   std::unique_ptr<Log> log_ = silent_log();
   Metrics metrics_;
   std::unique_ptr<Store> store_ = open_memory_store(clock_, random_);
-  Service service_{*store_, clock_, random_, *log_, metrics_, service_options()};
+  Service service_{*store_, clock_, *log_, metrics_, service_options()};
   ApiServer server_{service_, metrics_, *log_, {.port = 0}};
   SessionId session_;
   Config config_;
@@ -258,7 +258,7 @@ TEST(OfflineClient, ReadsTheDataFile) {
     options.path = config.store.path;
     auto store = open_sqlite_store(clock, random, *log, options);
     Metrics metrics;
-    Service service(*store, clock, random, *log, metrics, service_options());
+    Service service(*store, clock, *log, metrics, service_options());
     SubmitRequest request;
     request.type = "mail.send";
     request.input = "[1.0]";

@@ -25,7 +25,7 @@ class OfflineApiClient final : public ApiClient {
         is_shared_(!config.store.url.empty()),
         store_(is_shared_ ? open_shared(config)
                           : open_sqlite_store(clock_, random_, *log_, options_for(config))),
-        service_(*store_, clock_, random_, *log_, metrics_, {}),
+        service_(*store_, clock_, *log_, metrics_, {}),
         routes_(service_, metrics_, *log_, {version(), "{}"}) {}
 
   ApiAnswer call(const std::string& method, const std::string& path,

@@ -87,13 +87,6 @@ Loss loss_of(const LostSession& lost, const Lease& lease) {
   return blamed || !lost.blamed ? Loss::crash : Loss::bystander;
 }
 
-Duration retention_of(const Retention& retention, const TaskRow& row) {
-  if (row.live.state != State::completed) return retention.failed;
-  for (const auto& [type, keep] : retention.completed_by_type)
-    if (type == row.spec.type) return keep;
-  return retention.completed;
-}
-
 }  // namespace
 
 std::vector<InsertResult> MemoryTasks::insert(std::vector<InsertItem> items, InsertMode mode) {
@@ -211,7 +204,8 @@ size_t MemoryTasks::prune(const Retention& retention, size_t limit) {
     if (next == rows.end()) next = rows.begin();  // a new round
     const TaskRow& row = next->second;
     state_.pruned_up_to = row.key;
-    if (!row.finished_at || now - *row.finished_at < retention_of(retention, row)) continue;
+    if (!row.finished_at || now - *row.finished_at < retention.of(row.live.state, row.spec.type))
+      continue;
     state_.tasks.erase(row.key, effects);
     ++pruned;
   }

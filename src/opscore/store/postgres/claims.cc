@@ -17,7 +17,7 @@ constexpr Statement kForeign{
     "claim_foreign",
     "SELECT s.lane, c.place, c.key FROM unnest($1::bigint[], $2::bigint[]) s(lane, first) "
     "CROSS JOIN LATERAL (SELECT l.place, l.key FROM live l WHERE " OPSCORE_DUE_ROW(
-        "$3", "$4") " ORDER BY l.place, l.key LIMIT 1) c"};
+        "$3", "$4") " ORDER BY " OPSCORE_BEST_FIRST " LIMIT 1) c"};
 constexpr Statement kNextDue{
     "next_due",
     "SELECT s.lane, c.run_at FROM unnest($1::bigint[]) s(lane) CROSS JOIN LATERAL (SELECT l.run_at "
@@ -50,7 +50,7 @@ constexpr Statement kClaim{
     "SELECT s.lane, l.place, l.key FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) "
     "s(lane, queue, first) CROSS JOIN LATERAL (SELECT l.place, l.key FROM live l "
     "WHERE " OPSCORE_DUE_ROW("$6", "$7") " AND NOT l.suspect "
-    "ORDER BY l.place, l.key LIMIT q.most + 1 FOR UPDATE SKIP LOCKED) l "
+    "ORDER BY " OPSCORE_BEST_FIRST " LIMIT q.most + 1 FOR UPDATE SKIP LOCKED) l "
     "WHERE s.queue = q.queue ORDER BY l.place, l.key LIMIT q.most + 1) m) c "
     "WHERE (SELECT found FROM guard) = 3), "
     "taken AS (" OPSCORE_TAKE("$9", "$7")

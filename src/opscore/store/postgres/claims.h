@@ -23,6 +23,9 @@ extern const Statement kHoldSession;
   "::bigint AND "                                               \
   "(l.deadline IS NULL OR l.deadline > " now "::bigint)"
 
+// Their order, and that of the indexes on places.
+#define OPSCORE_BEST_FIRST "l.place, l.key + 0"
+
 // What a claimed row l of live becomes.
 #define OPSCORE_TAKE(session, now)                                         \
   "UPDATE live l SET state = 3, attempt = attempt + 1, session = " session \

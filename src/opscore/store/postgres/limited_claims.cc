@@ -21,16 +21,14 @@ constexpr Statement kCandidates{
     "claim_candidates",
     "SELECT s.lane, false, c.place, c.key FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) "
     "s(lane, most, first) CROSS JOIN LATERAL (SELECT l.place, l.key FROM live l "
-    "WHERE " OPSCORE_DUE_ROW(
-        "$4",
-        "$5") " AND NOT l.suspect ORDER BY l.place, l.key LIMIT s.most FOR UPDATE SKIP LOCKED) c"};
+    "WHERE " OPSCORE_DUE_ROW("$4", "$5") " AND NOT l.suspect ORDER BY " OPSCORE_BEST_FIRST
+                                         " LIMIT s.most FOR UPDATE SKIP LOCKED) c"};
 constexpr Statement kSuspects{
     "claim_suspects",
     "SELECT s.lane, true, c.place, c.key FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) "
     "s(lane, most, first) CROSS JOIN LATERAL (SELECT l.place, l.key FROM live l "
-    "WHERE " OPSCORE_DUE_ROW(
-        "$4",
-        "$5") " AND l.suspect ORDER BY l.place, l.key LIMIT s.most FOR UPDATE SKIP LOCKED) c"};
+    "WHERE " OPSCORE_DUE_ROW("$4", "$5") " AND l.suspect ORDER BY " OPSCORE_BEST_FIRST
+                                         " LIMIT s.most FOR UPDATE SKIP LOCKED) c"};
 constexpr Statement kTake{
     "claim_take", "WITH taken AS (" OPSCORE_TAKE(
                       "$2", "$3") " WHERE key = ANY($1::bigint[]) RETURNING " OPSCORE_LIVE_COLUMNS

@@ -17,7 +17,7 @@ constexpr Statement kHeads{
     "SELECT s.lane, s.queue, c.key, c.place FROM lanes s CROSS JOIN LATERAL (SELECT l.key, l.place "
     "FROM live l "
     "WHERE l.lane = s.lane AND l.place <= $2::bigint AND l.state + 0 IN (0, 2) AND "
-    "l.run_at <= $1::bigint ORDER BY l.place, l.key LIMIT 1) c "
+    "l.run_at <= $1::bigint ORDER BY l.place, l.key + 0 LIMIT 1) c "
     "WHERE NOT EXISTS(SELECT 1 FROM queues q WHERE q.queue = s.queue AND q.paused)"};
 constexpr int kShare = 20;  // a poll may take this part of the time
 

@@ -22,19 +22,6 @@ struct Candidate {
   LaneId lane;
 };
 
-Duration shortest(const Retention& retention) {
-  Duration shortest = std::min(retention.completed, retention.failed);
-  for (const auto& [type, keep] : retention.completed_by_type) shortest = std::min(shortest, keep);
-  return shortest;
-}
-
-Duration retention_of(const Retention& retention, State state, const std::string& type) {
-  if (state != State::completed) return retention.failed;
-  for (const auto& [of_type, keep] : retention.completed_by_type)
-    if (of_type == type) return keep;
-  return retention.completed;
-}
-
 std::vector<Candidate> walk(Transaction& transaction, TaskKey after, TaskKey end, size_t limit) {
   Rows rows = transaction.query(kWalk, Parameters::of(after, end, static_cast<int64_t>(limit)));
   std::vector<Candidate> walked;
@@ -55,7 +42,7 @@ size_t PostgresTasks::prune(const Retention& retention, size_t limit) {
     TimePoint now = transaction.now();
     // What is younger than the shortest retention cannot be due. Keys run ahead of the clock when
     // it steps back; those tasks wait until it has caught up.
-    TaskKey end = TaskKey::first_at(now - shortest(retention) + Duration(1));
+    TaskKey end = TaskKey::first_at(now - retention.shortest() + Duration(1));
     auto looked = walk(transaction, pruned_up_to_, end, limit);
     if (looked.size() < limit && pruned_up_to_.value > 0) {  // a new round, up to where this began
       auto more = walk(transaction, TaskKey{}, std::min(end, TaskKey{pruned_up_to_.value + 1}),
@@ -68,8 +55,7 @@ size_t PostgresTasks::prune(const Retention& retention, size_t limit) {
       std::string type;
       if (!retention.completed_by_type.empty())
         type = parts_.lanes.lane(transaction, each.lane).type;
-      if (now - each.finished_at >= retention_of(retention, each.state, type))
-        keys.push_back(each.key);
+      if (now - each.finished_at >= retention.of(each.state, type)) keys.push_back(each.key);
     }
     if (keys.empty()) return;
     TaskImages images(parts_, transaction);

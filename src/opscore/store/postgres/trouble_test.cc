@@ -437,6 +437,20 @@ TEST_F(PostgresSchema, ASchemaThatIsNewerOrOlderIsRefused) {
   refused("newer");
 }
 
+// When `live` is nearly all gone but not cleaned up, the planner takes any index with the key for
+// as good as the primary key, and reads all of it for a few keys.
+TEST_F(PostgresSchema, AKeyIsLookedUpInThePrimaryKeyOnly) {
+  migrate_postgres(options_);
+  Rows rows = database_->connection().query(
+      {"indexes_with_key",
+       "SELECT c.relname::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
+       "JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey) "
+       "WHERE i.indrelid = 'live'::regclass AND i.indpred IS NULL AND a.attname = 'key'"},
+      {});
+  ASSERT_EQ(rows.size(), 1);
+  EXPECT_EQ(rows.text(0, 0), "live_pkey");
+}
+
 TEST(PostgresMigrations, SayWithWhichProgramsTheyGetOn) {
   EXPECT_EQ(compatible_since({7, "x", "CREATE TABLE t(a int);"}), 7);
   EXPECT_EQ(compatible_since({7, "x", "-- compatible since 5\nCREATE TABLE t(a int);"}), 5);

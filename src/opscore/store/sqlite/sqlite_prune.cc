@@ -14,19 +14,6 @@ struct Candidate {
   TimePoint finished_at;
 };
 
-Duration shortest(const Retention& retention) {
-  Duration shortest = std::min(retention.completed, retention.failed);
-  for (const auto& [type, keep] : retention.completed_by_type) shortest = std::min(shortest, keep);
-  return shortest;
-}
-
-Duration retention_of(const Retention& retention, State state, const std::string& type) {
-  if (state != State::completed) return retention.failed;
-  for (const auto& [of_type, keep] : retention.completed_by_type)
-    if (of_type == type) return keep;
-  return retention.completed;
-}
-
 class Walk {
  public:
   Walk(ReadSide& side, const Retention& retention, TimePoint now)
@@ -47,7 +34,7 @@ class Walk {
       std::string type;
       if (state == State::completed && by_type_ > 0)
         type = side_.queries.lane_named(*side_.queries.lane(last)).type;
-      if (now_ - finished_at >= retention_of(retention_, state, type))
+      if (now_ - finished_at >= retention_.of(state, type))
         candidates.push_back({last, finished_at});
     }
     return looked;
@@ -76,7 +63,7 @@ size_t SqliteTasks::prune(const Retention& retention, size_t limit) {
     Walk walk(*reader, retention, now);
     // What is younger than the shortest retention cannot be due. Keys run ahead of the clock when
     // it steps back; those tasks wait until it has caught up.
-    TaskKey end = TaskKey::first_at(now - shortest(retention) + Duration(1));
+    TaskKey end = TaskKey::first_at(now - retention.shortest() + Duration(1));
     TaskKey from{pruned_up_to_.load()};
     size_t looked = walk.look(from, end, limit);
     if (looked < limit && from.value > 0)  // a new round, up to where this one began

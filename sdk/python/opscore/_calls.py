@@ -374,7 +374,7 @@ def resume_queue(name: str) -> Call[types.Queue]:
 
 def purge_queue(name: str) -> Call[int]:
     target = _path("queues", name, "purge")
-    return Call(f"purge queue {name!r}", "POST", target, lambda answer: answer.json()["purged"])
+    return Call(f"purge queue {name!r}", "POST", target, lambda answer: int(answer.json()["purged"]))
 
 
 def actors() -> Call[list[types.Actor]]:

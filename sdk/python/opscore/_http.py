@@ -173,7 +173,8 @@ class Connections:
                 if not self._idle:
                     break
                 connection, since = self._idle.pop()
-            if time.monotonic() - since < IDLE_MAX_S and not _is_readable(connection):
+            fresh = time.monotonic() - since < IDLE_MAX_S
+            if fresh and connection.sock and not is_readable(connection.sock.fileno()):
                 return connection
             connection.close()
         return self._connect(call)
@@ -199,12 +200,10 @@ class Connections:
         connection.close()
 
 
-def _is_readable(connection: http.client.HTTPConnection) -> bool:
+def is_readable(descriptor: int) -> bool:
     """An idle connection on which something arrives was closed by the server."""
-    if connection.sock is None:
-        return True
     poll = select.poll()
-    poll.register(connection.sock, select.POLLIN)
+    poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(0))
 
 

@@ -28,8 +28,12 @@ class _Connection:
         self.idle_since = time.monotonic()
 
     def is_usable(self) -> bool:
+        if self.reader.at_eof() or self.writer.is_closing():
+            return False
+        # The loop may not have looked at the socket since the server closed it.
+        descriptor = self.writer.get_extra_info("socket").fileno()
         fresh = time.monotonic() - self.idle_since < _http.IDLE_MAX_S
-        return fresh and not self.reader.at_eof() and not self.writer.is_closing()
+        return fresh and not _http.is_readable(descriptor)
 
     async def read_head(self) -> tuple[int, dict[str, str], bool]:
         """Status, headers with names in lower case, and whether the connection goes on."""

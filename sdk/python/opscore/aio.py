@@ -21,7 +21,7 @@ class AsyncClient:
     Each request that is under way has a connection of its own, so a thousand waits are a thousand
     connections; bound them with a semaphore where that is too many.
 
-    >>> async def main():                                            # doctest: +SERVER
+    >>> async def main():
     ...     async with AsyncClient() as client:
     ...         return await client.run("opscore.echo", {"n": 1})
     >>> asyncio.run(main())

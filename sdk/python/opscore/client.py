@@ -23,7 +23,7 @@ class Client:
     that is safe: reading always is, a submit with an `idempotency_key` or `task_id` too; others only
     when the server has certainly not seen them.
 
-    >>> client = Client()                                            # doctest: +SERVER
+    >>> client = Client()
     >>> task = client.submit("opscore.echo", {"n": 1}, labels={"customer": "42"})
     >>> client.result(task.task_id)
     {'n': 1}

@@ -1,0 +1,40 @@
+"""Every example in docstrings and in the guide is run against a server."""
+
+import asyncio
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import opscore
+from conftest import ROOT
+
+MODULES = sorted(
+    module.name
+    for module in pkgutil.walk_packages(opscore.__path__, "opscore.")
+    if not module.name.startswith(("opscore.dramatiq.", "opscore.testing._guard"))
+)
+PAGES = ["docs/howto/python-client.md"]
+
+
+@pytest.fixture
+def names(opscore_server, monkeypatch):
+    monkeypatch.setenv("OPSCORE_URL", opscore_server.url)
+    with opscore.Client() as client:
+        yield {"client": client, "asyncio": asyncio}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings(name, names, capsys):
+    module = importlib.import_module(name)
+    failed, _ = doctest.testmod(module, extraglobs=names, optionflags=doctest.ELLIPSIS)
+    assert not failed, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_examples_in_pages(page, names, capsys):
+    failed, tried = doctest.testfile(
+        str(ROOT / page), module_relative=False, globs=names, optionflags=doctest.ELLIPSIS
+    )
+    assert tried and not failed, capsys.readouterr().out

@@ -25,7 +25,7 @@ UNSET: Any = object()
 WAIT_MAX_S = 30.0
 """How long one request waits for a task; a longer wait goes on with the next one."""
 WAIT_RETRIES = 20
-"""While a task is waited for or followed: about a minute without a server is no reason to give up."""
+"""While a task is waited for or followed: a minute without a server is no reason to give up."""
 PAGE_LIMIT = 200
 STREAM_SILENCE_S = 45.0
 """The server sends a comment every 15 s into a stream of events."""
@@ -374,7 +374,9 @@ def resume_queue(name: str) -> Call[types.Queue]:
 
 def purge_queue(name: str) -> Call[int]:
     target = _path("queues", name, "purge")
-    return Call(f"purge queue {name!r}", "POST", target, lambda answer: int(answer.json()["purged"]))
+    return Call(
+        f"purge queue {name!r}", "POST", target, lambda answer: int(answer.json()["purged"])
+    )
 
 
 def actors() -> Call[list[types.Actor]]:

@@ -11,7 +11,8 @@ from opscore import errors, types
 class EventReader:
     """
     >>> reader = EventReader(after=0)
-    >>> events = list(reader.feed(b'id: 1\\nevent: submitted\\ndata: {"kind": "submitted"}\\n\\nid: 2'))
+    >>> bytes_of_one = b'id: 1\\nevent: submitted\\ndata: {"kind": "submitted"}\\n\\nid: 2'
+    >>> events = list(reader.feed(bytes_of_one))
     >>> [event.kind for event in events], reader.after
     (['submitted'], 1)
     """

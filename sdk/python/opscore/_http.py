@@ -40,7 +40,9 @@ class Address:
     def __init__(self, url: str) -> None:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"the server's URL is {url!r}; it must be http://HOST[:PORT] or https://")
+            raise ValueError(
+                f"the server's URL is {url!r}; it must be http://HOST[:PORT] or https://"
+            )
         if parts.username or parts.query or parts.fragment:
             raise ValueError(f"{url!r} has more than scheme, host, port and path; use token=...")
         self.url = url
@@ -119,9 +121,7 @@ class Connections:
         finally:
             connection.close()
 
-    def _whole(
-        self, call: _calls.Call[Any], response: http.client.HTTPResponse
-    ) -> _calls.Answer:
+    def _whole(self, call: _calls.Call[Any], response: http.client.HTTPResponse) -> _calls.Answer:
         try:
             body = response.read()
         except (OSError, http.client.HTTPException) as error:

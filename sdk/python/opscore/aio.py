@@ -16,7 +16,8 @@ Result = TypeVar("Result")
 
 
 class AsyncClient:
-    """As `opscore.Client`, for asyncio. Tasks of one event loop may share it.
+    """As `opscore.Client`, for asyncio: the same methods, to be awaited or, `iterate` and `events`,
+    used with `async for`. Tasks of one event loop may share it.
 
     Each request that is under way has a connection of its own, so a thousand waits are a thousand
     connections; bound them with a semaphore where that is too many.
@@ -69,7 +70,7 @@ class AsyncClient:
         return await self._do(_calls.get(task_id))
 
     async def wait(self, task_id: str, timeout: Optional[float] = None) -> types.Task:
-        """The task once it is completed, failed or cancelled; `WaitTimeout` after so many seconds."""
+        """The task once it is done, however it ended; `WaitTimeout` after so many seconds."""
         until = None if timeout is None else time.monotonic() + timeout
         while True:
             call = _calls.get(task_id, _calls.wait_of_one_request(until))
@@ -100,7 +101,7 @@ class AsyncClient:
         return await self._do(_calls.cancel(task_id))
 
     async def retry(self, task_id: str, input_data: Any = _calls.UNSET) -> types.Task:
-        """Runs a finished task again, with a fresh budget of attempts, perhaps with another input."""
+        """Runs a finished task again, with fresh attempts, and another input if one is given."""
         return await self._do(_calls.retry(task_id, input_data))
 
     async def delete(self, task_id: str) -> None:

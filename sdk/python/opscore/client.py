@@ -17,11 +17,11 @@ Result = TypeVar("Result")
 class Client:
     """Talks to one opscore server. Threads may share it; it is usable after a fork.
 
-    `url` is where the server is (default: `OPSCORE_URL`, else http://127.0.0.1:8000), `token` its API
-    token (default: `OPSCORE_API_TOKEN`). `timeout` is how long, in seconds, connecting and each
+    `url` is where the server is (default: `OPSCORE_URL`, else http://127.0.0.1:8000), `token` its
+    API token (default: `OPSCORE_API_TOKEN`). `timeout` is how long, in seconds, connecting and each
     silence of the server may last. `retries`: how often a request is sent again after a failure, if
-    that is safe: reading always is, a submit with an `idempotency_key` or `task_id` too; others only
-    when the server has certainly not seen them.
+    that is safe: reading always is, a submit with an `idempotency_key` or `task_id` too; others
+    only when the server has certainly not seen them.
 
     >>> client = Client()
     >>> task = client.submit("opscore.echo", {"n": 1}, labels={"customer": "42"})
@@ -58,8 +58,8 @@ class Client:
     ) -> types.Submitted:
         """Submits one task; it is on disk when this returns.
 
-        The options are `types.SubmitOptions`: queue, priority, run_at, delay, max_attempts, backoff,
-        timeout, deadline, idempotency_key, task_id, name, labels, metadata, webhook.
+        The options are `types.SubmitOptions`: queue, priority, run_at, delay, max_attempts,
+        backoff, timeout, deadline, idempotency_key, task_id, name, labels, metadata, webhook.
 
         >>> first = client.submit("opscore.noop", idempotency_key="invoice-17")
         >>> again = client.submit("opscore.noop", idempotency_key="invoice-17")
@@ -131,7 +131,7 @@ class Client:
         return self._do(_calls.cancel(task_id))
 
     def retry(self, task_id: str, input_data: Any = _calls.UNSET) -> types.Task:
-        """Runs a finished task again, with a fresh budget of attempts, perhaps with another input."""
+        """Runs a finished task again, with fresh attempts, and another input if one is given."""
         return self._do(_calls.retry(task_id, input_data))
 
     def delete(self, task_id: str) -> None:
@@ -145,8 +145,8 @@ class Client:
         cursor: Optional[str] = None,
         **filters: Unpack[types.Filters],
     ) -> types.Page:
-        """One page of tasks, newest first. The filters are `types.Filters`: status, task_type, queue,
-        labels, created_after, created_before."""
+        """One page of tasks, newest first. The filters are `types.Filters`: status, task_type,
+        queue, labels, created_after, created_before."""
         return self._do(_calls.list_tasks(filters, limit, cursor))
 
     def iterate(self, **filters: Unpack[types.Filters]) -> Iterator[types.Task]:
@@ -169,8 +169,8 @@ class Client:
 
     def events(self, task_id: str, after: int = 0) -> Iterator[types.Event]:
         """What happens to a task, as it happens, from the submit on or after event number `after`.
-        Ends when the task does. A broken connection is made again, and no event is lost or repeated;
-        progress (kind `progress`, in `data`) is only ever the last.
+        Ends when the task does. A broken connection is made again, and no event is lost or
+        repeated; progress (kind `progress`, in `data`) is only ever the last.
 
         >>> [event.kind for event in client.events(client.submit("opscore.noop").task_id)]
         ['submitted', 'started', 'attempt_completed', 'completed']
@@ -237,7 +237,7 @@ class Client:
         return self._do(_calls.actors())
 
     def request(self, method: str, path: str, body: Any = _calls.UNSET) -> Any:
-        """Any other route of docs/reference/rest.md, below /api/v1 unless `path` starts with a slash.
+        """Any other route of docs/reference/rest.md; below /api/v1 unless `path` begins with /.
 
         >>> client.request("GET", "/health")["status"]
         'ok'

@@ -1,11 +1,11 @@
 """What can go wrong. Every error says what was attempted, what went wrong, and what to do.
 
-    OpscoreError
-      ApiError               the server refused; one class for each word of docs/reference/errors.md
-      ConnectionFailed       no answer came
-      WaitTimeout            the task is not done after the time given; also a TimeoutError
-      TaskFailed             the task ended `failed`; the client did all it was asked to
-        TaskCancelled        ... or `cancelled`
+OpscoreError
+  ApiError               the server refused; one class for each word of docs/reference/errors.md
+  ConnectionFailed       no answer came
+  WaitTimeout            the task is not done after the time given; also a TimeoutError
+  TaskFailed             the task ended `failed`; the client did all it was asked to
+    TaskCancelled        ... or `cancelled`
 """
 
 from __future__ import annotations
@@ -37,11 +37,13 @@ class OpscoreError(Exception):
         return f"could not {self.attempted}: {problem}. {self.advice}".rstrip()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Subclasses take other arguments than the three in args; test runners and pools pickle them.
+        # Subclasses take other arguments than those in args; test runners and pools pickle them.
         return (_rebuild, (type(self), self.args, self.__dict__))
 
 
-def _rebuild(kind: type[OpscoreError], args: tuple[Any, ...], state: dict[str, Any]) -> OpscoreError:
+def _rebuild(
+    kind: type[OpscoreError], args: tuple[Any, ...], state: dict[str, Any]
+) -> OpscoreError:
     error = kind.__new__(kind)
     error.args = args
     error.__dict__.update(state)
@@ -59,8 +61,8 @@ class ConnectionFailed(OpscoreError):
 class ApiError(OpscoreError):
     """The server answered with a problem document (RFC 9457).
 
-    `kind` is the stable word at the end of the problem's type; `field` is what was wrong, as a path;
-    `retry_after` is in seconds; `document` is the whole answer.
+    `kind` is the stable word at the end of the problem's type; `field` is what was wrong, as a
+    path; `retry_after` is in seconds; `document` is the whole answer.
     """
 
     kind = ""
@@ -129,7 +131,9 @@ class Invalid(ApiError):
 
 class QueueFull(ApiError):
     kind = "queue-full"
-    advice_for_kind = "Try again later, or raise the limit: opscore queues set QUEUE --max-pending N."
+    advice_for_kind = (
+        "Try again later, or raise the limit: opscore queues set QUEUE --max-pending N."
+    )
 
 
 class Cancelled(ApiError):
@@ -229,7 +233,7 @@ class WaitTimeout(OpscoreError, TimeoutError):
 
 
 class TaskFailed(OpscoreError):
-    """The task has ended without a result. `task` has everything, `kind` and `message` the error."""
+    """The task ended without a result. `task` has everything, `kind` and `message` the error."""
 
     def __init__(self, task: Task) -> None:
         self.task = task

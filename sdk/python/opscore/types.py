@@ -105,7 +105,7 @@ class TaskError(_Document):
 class Task(_Document):
     """A task as it was when it was read.
 
-    >>> task = Task.from_json({"task_id": "a", "task_type": "t", "status": "completed", "result": 7})
+    >>> task = Task.from_json({"task_id": "a", "status": "completed", "result": 7})
     >>> task.task_id, task.result, task.is_done, task.error
     ('a', 7, True, None)
     """
@@ -119,6 +119,7 @@ class Task(_Document):
     input_data: Any
     result: Any
     error: Optional[TaskError] = dataclasses.field(metadata={"convert": TaskError.from_json})
+    error_message: Optional[str]
     attempts: int
     attempt: int
     max_attempts: int

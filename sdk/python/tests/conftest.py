@@ -73,10 +73,14 @@ def client(connect, opscore_server):
 def python():
     """Runs this interpreter with the package on its path."""
 
-    def run(*arguments):
-        environment = {**os.environ, "PYTHONPATH": str(SDK)}
+    def run(*arguments, cwd=None):
         return subprocess.run(
-            (sys.executable, *arguments), env=environment, capture_output=True, text=True, timeout=60
+            (sys.executable, *arguments),
+            cwd=cwd,
+            env={**os.environ, "PYTHONPATH": str(SDK)},
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
 
     return run

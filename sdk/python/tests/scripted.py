@@ -1,4 +1,4 @@
-"""A server that does what a test says, byte for byte: the faults that a real one has only by chance."""
+"""A server that does what a test says, byte for byte: faults that a real one has by chance."""
 
 import socket
 import threading

@@ -125,11 +125,15 @@ def test_events_follow_a_task_to_its_end(client):
     task = client.submit("opscore.sleep", {"ms": 200})
     events = list(client.events(task.task_id))
     assert [event.kind for event in events] == [
-        "submitted", "started", "attempt_completed", "completed",
+        "submitted",
+        "started",
+        "attempt_completed",
+        "completed",
     ]
     assert [event.number for event in events] == [1, 2, 3, 4]
     assert [event.kind for event in client.events(task.task_id, after=2)] == [
-        "attempt_completed", "completed",
+        "attempt_completed",
+        "completed",
     ]
     assert list(client.events(task.task_id, after=4)) == []
     assert client.history(task.task_id) == events

@@ -81,5 +81,7 @@ def test_all_names_that_are_offered_exist():
 
 
 def test_importing_the_package_loads_nothing_else(python):
-    script = "import sys, opscore; print([m for m in sys.modules if m.startswith(('opscore.', 'http'))])"
+    script = (
+        "import sys, opscore; print([m for m in sys.modules if m.startswith(('opscore.', 'http'))])"
+    )
     assert python("-c", script).stdout.strip() == "[]"

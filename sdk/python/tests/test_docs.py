@@ -38,3 +38,11 @@ def test_examples_in_pages(page, names, capsys):
         str(ROOT / page), module_relative=False, globs=names, optionflags=doctest.ELLIPSIS
     )
     assert tried and not failed, capsys.readouterr().out
+
+
+def test_the_reference_is_as_the_package(python):
+    """Write it with: /usr/bin/python3 tools/python_reference.py"""
+    script = "import python_reference as reference; print(reference.page(), end='')"
+    done = python("-c", script, cwd=ROOT / "tools")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (ROOT / "docs/reference/python.md").read_text()

@@ -35,7 +35,9 @@ def interpreters():
     found = {}
     for path in candidates:
         script = "import sys; print('%d.%d' % sys.version_info[:2])"
-        version = subprocess.run((path, "-c", script), capture_output=True, text=True).stdout.strip()
+        version = subprocess.run(
+            (path, "-c", script), capture_output=True, text=True
+        ).stdout.strip()
         if version and tuple(map(int, version.split("."))) >= (3, 9):
             found.setdefault(version, path)
     return found
@@ -71,7 +73,11 @@ def test_types_are_complete_and_right(tmp_path):
     feature = "--enable-incomplete-feature=Unpack"
     command = (*checker, "--strict", feature, "--cache-dir", tmp_path, user)
     done = subprocess.run(
-        command, cwd=tmp_path, env={**os.environ, "MYPYPATH": str(SDK)}, capture_output=True, text=True
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "MYPYPATH": str(SDK)},
+        capture_output=True,
+        text=True,
     )
     lines = done.stdout.splitlines()
     assert any("user.py:3" in line and '"builtins.str"' in line for line in lines), done.stdout
@@ -81,7 +87,9 @@ def test_types_are_complete_and_right(tmp_path):
 
 def test_the_wheel_has_everything(tmp_path):
     source = tmp_path / "source"
-    shutil.copytree(SDK, source, ignore=shutil.ignore_patterns("tests", "__pycache__", "*.egg-info"))
+    shutil.copytree(
+        SDK, source, ignore=shutil.ignore_patterns("tests", "__pycache__", "*.egg-info")
+    )
     script = "from setuptools import build_meta; print(build_meta.build_wheel('.'))"
     done = subprocess.run(
         (sys.executable, "-c", script), cwd=source, capture_output=True, text=True, timeout=120

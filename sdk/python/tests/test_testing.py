@@ -44,7 +44,7 @@ def test_it_is_another_installation_than_that_of_the_environment(monkeypatch):
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
     monkeypatch.setenv("OPSCORE_SERVER_PORT", "1")
     monkeypatch.setenv("OPSCORE_API_TOKEN", "a-secret-token")
-    with testing.server(config='[queues.mail]\nmax_pending = 3\n') as server:
+    with testing.server(config="[queues.mail]\nmax_pending = 3\n") as server:
         assert server.client.queue("mail").max_pending == 3
 
 
@@ -63,7 +63,7 @@ def test_the_command_line_against_it():
 
 
 def test_why_it_did_not_start():
-    with pytest.raises(testing.StartFailed, match="exit code 2.*nonsense"):
+    with pytest.raises(testing.StartFailed, match="(?s)exit code 2.*nonsense"):
         with testing.server(config="nonsense = 1\n"):
             pass
     with pytest.raises(testing.StartFailed, match="no program '/nowhere/opscore'.*OPSCORE_BINARY"):
@@ -74,8 +74,8 @@ def test_why_it_did_not_start():
             pass
 
 
-def test_a_worker_without_a_database_says_where_its_log_is(tmp_path):
-    with pytest.raises(testing.StartFailed, match="exit code 4.*PostgreSQL"):
+def test_a_worker_on_a_database_that_is_away():
+    with pytest.raises(testing.StartFailed, match="(?s)exit code 1.*PostgreSQL"):
         nowhere = "postgresql://nobody@127.0.0.1:1/none"
         with testing.worker(database_url=nowhere):
             pass
@@ -90,7 +90,8 @@ TESTS = """
             assert False
 
     def test_fixture(opscore_server):
-        opscore_server.client.run("opscore.fail", {"message": "declined", "retryable": False}, wait=10)
+        declined = {"message": "declined", "retryable": False}
+        opscore_server.client.run("opscore.fail", declined, wait=10)
 
     def test_nothing_of_the_others(opscore_server):
         assert opscore_server.client.run("opscore.echo", 1, wait=10) == 2
@@ -115,7 +116,7 @@ def test_a_failure_shows_log_and_explain(inner):
     assert "opscore 0.1.0 is up" in inside and "due_later: It is scheduled for" in inside
     own, _, nothing = after.partition("_ test_nothing_of_the_others _")
     assert "failed: It ended failed after 1 charged attempt: actor_error: declined" in own
-    assert "explain" not in nothing and "declined" not in nothing and "due_later" not in nothing
+    assert not [word for word in ("is up", "declined", "due_later", "next:") if word in nothing]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])

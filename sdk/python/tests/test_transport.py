@@ -48,7 +48,9 @@ def test_nobody_there(connect):
 
 def test_a_submit_without_a_key_is_never_sent_twice(connect):
     with ScriptedServer(hang_up, say(SUBMITTED, "202 Accepted")) as server:
-        with pytest.raises(errors.ConnectionFailed, match="may or may not.*idempotency_key") as caught:
+        with pytest.raises(
+            errors.ConnectionFailed, match="may or may not.*idempotency_key"
+        ) as caught:
             connect(server.url).submit("t")
     assert caught.value.sent and len(server.requests) == 1
 
@@ -195,7 +197,10 @@ def test_events_go_on_where_they_broke_off(connect):
     with ScriptedServer(first, second, third) as server:
         events = list(connect(server.url).events("task_1"))
     assert [(each.number, each.kind) for each in events] == [
-        (1, "submitted"), (2, "started"), (None, "progress"), (3, "completed"),
+        (1, "submitted"),
+        (2, "started"),
+        (None, "progress"),
+        (3, "completed"),
     ]
     assert events[2].data == {"done": 3} and events[2].at is None
 
@@ -245,7 +250,9 @@ def test_a_path_before_the_api_and_the_host_header(connect):
     assert headers["host"] == server.url.removeprefix("http://")
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "ftp://x", "http://", "http://u:p@x", "http://x?y"])
+@pytest.mark.parametrize(
+    "url", ["localhost:8000", "ftp://x", "http://", "http://u:p@x", "http://x?y"]
+)
 def test_urls_that_are_none(connect, url):
     with pytest.raises(ValueError, match="http|token"):
         connect(url)

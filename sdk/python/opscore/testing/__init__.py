@@ -6,13 +6,13 @@
         with opscore.testing.worker("app.tasks") as worker:
             assert worker.client.run("greet", "Ada", wait=10) == "Hello, Ada"
 
-The binary is `OPSCORE_BINARY`, else `opscore` on the PATH. It gets a folder of its own with a fresh data
-file, and a free port; this returns when /ready says that tasks are accepted and run. The process ends,
-and the folder goes, with the `with` block, and also when the test process is killed.
+The binary is `OPSCORE_BINARY`, else `opscore` on the PATH. It gets a folder of its own with a fresh
+data file, and a free port; inside of the block /ready says that tasks are accepted and run. After
+it the processes and the folder are gone, and also when the test process is killed.
 
-pytest finds the plugin by itself once the package is installed: when a test fails, the log of what was
-running and `opscore explain` of its unfinished and failed tasks are shown with it, and there are the
-fixtures `opscore_server` and `opscore_options`; see `opscore.testing.plugin`.
+pytest finds the plugin by itself once the package is installed: when a test fails, the log of what
+was running and `opscore explain` of its unfinished and failed tasks are shown with it, and there
+are the fixtures `opscore_server` and `opscore_options`; see `opscore.testing.plugin`.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ def worker(
     binary: Optional[str] = None,
     timeout: float = 30.0,
 ) -> Iterator[Server]:
-    """A worker, ready to take tasks. Without `database_url` it is `server`: everything on one data file.
+    """A worker, ready to take tasks. Without `database_url` it is `server`: everything on one file.
 
-    With it, it is `opscore worker` on that PostgreSQL, beside an API of yours at `api_url`, which the
-    worker's `client` talks to.
+    With it, it is `opscore worker` on that PostgreSQL, beside an API of yours at `api_url`, which
+    the worker's `client` talks to.
     """
     if database_url is None:
         with server(

@@ -1,11 +1,11 @@
 """The pytest plugin: evidence of what opscore did when a test fails, and two fixtures.
 
-    @pytest.fixture(scope="session")
-    def opscore_options():                      # what opscore.testing.server() takes
-        return {"python": "app.tasks"}
+@pytest.fixture(scope="session")
+def opscore_options():                      # what opscore.testing.server() takes
+    return {"python": "app.tasks"}
 
-    def test_greeting(opscore_server):
-        assert opscore_server.client.run("greet", "Ada", wait=10) == "Hello, Ada"
+def test_greeting(opscore_server):
+    assert opscore_server.client.run("greet", "Ada", wait=10) == "Hello, Ada"
 """
 
 from __future__ import annotations

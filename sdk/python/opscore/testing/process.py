@@ -26,7 +26,7 @@ LOG_SHOWN_MAX = 12_000
 TASKS_SHOWN_MAX = 5
 
 OTHER_INSTALLATION = re.compile(
-    r"OPSCORE_(?!BINARY$)|AGENTKIT_|(DATABASE_URL|RABBITMQ_URL|NOTIFY_SOCKET|WATCHDOG_USEC)$"
+    r"OPSCORE_|AGENTKIT_|(DATABASE_URL|RABBITMQ_URL|NOTIFY_SOCKET|WATCHDOG_USEC)$"
 )
 
 INTERPRETER = (sys.prefix, sys.base_prefix, sys.exec_prefix)  # whoever runs it has its own
@@ -89,7 +89,7 @@ class Server:
         """Started and ready inside of the block, gone after it."""
         self = cls(command, find_binary(binary))
         try:
-            self.start(config, environment or {}, timeout, api_url)
+            self._start(config, environment or {}, timeout, api_url)
             OPEN.servers.append(self)
             try:
                 yield self
@@ -120,7 +120,7 @@ class Server:
         """Of the process that keeps it; None when it is not running."""
         return self._guard.pid if self._guard and self._guard.poll() is None else None
 
-    def start(
+    def _start(
         self,
         config: str,
         environment: Mapping[str, str],
@@ -178,7 +178,7 @@ class Server:
         self._test_began = datetime.datetime.now(datetime.timezone.utc)
 
     def report(self) -> tuple[str, str]:
-        """A title, and what is known: log, and `explain` of tasks that are not done or have failed."""
+        """A title, and what is known: log, and `explain` of tasks that are not done or failed."""
         parts = [self.log()[self._log_begins :][-LOG_SHOWN_MAX:]]
         try:
             parts += self._explanations()
@@ -231,6 +231,7 @@ def _environment(own: Mapping[str, str]) -> dict[str, str]:
     }
     own_paths = [os.path.abspath(path) for path in sys.path if not path.startswith(INTERPRETER)]
     inherited["PYTHONPATH"] = os.pathsep.join(own_paths)
+    inherited["OPSCORE_LOG_FORMAT"] = "text"  # for the people who read it below a failed test
     inherited["OPSCORE_WORKER_DRAIN_GRACE"] = "1s"  # a test that ends waits for nobody's task
     return {**inherited, **own}
 

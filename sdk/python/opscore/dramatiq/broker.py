@@ -106,14 +106,14 @@ class OpscoreBroker(Broker):
     def _submit(self, message: Message[Any]) -> None:
         task = mapping.submission(message.encode(), self._agent(message.actor_name))
         try:
-            self._submit_task(**task)
+            self._send(task)
         except errors.Conflict:
-            if task["task_id"] == message.message_id:
+            if task.options["task_id"] == message.message_id:
                 raise
-            self._submit_task(**mapping.with_derived_id(task, message.message_id))
+            self._send(mapping.with_derived_id(task, message.message_id))
 
-    def _submit_task(self, task_type: str, input_data: Any, **options: Any) -> None:
-        self.client.submit(task_type, input_data, **options)
+    def _send(self, task: mapping.Submission) -> None:
+        self.client.submit(task.task_type, task.input_data, **task.options)
 
     def _agent(self, actor_name: str) -> bool:
         if actor_name not in self._is_agent:

@@ -18,6 +18,7 @@ What the message does not say is up to the actor's declaration in opscore.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import math
@@ -50,40 +51,49 @@ class NotCarried(errors.OpscoreError):
     """The message asks for something that a submit cannot say. Nothing was submitted."""
 
 
-def submission(body: bytes, is_agent: bool) -> types.NewTask:
+@dataclasses.dataclass(frozen=True)
+class Submission:
+    """What `Client.submit` takes."""
+
+    task_type: str
+    input_data: Any
+    options: types.SubmitOptions
+
+
+def submission(body: bytes, is_agent: bool) -> Submission:
     """The task to submit for a message's body.
 
     >>> task = submission(b'''{"queue_name": "default", "actor_name": "add", "args": [1, 2],
     ...     "kwargs": {}, "options": {"max_retries": 3, "time_limit": 60000},
     ...     "message_id": "m-1", "message_timestamp": 1700000000000}''', is_agent=False)
-    >>> task["task_type"], task["input_data"], task["task_id"]
+    >>> task.task_type, task.input_data, task.options["task_id"]
     ('add', {'args': [1, 2], 'kwargs': {}}, 'm-1')
-    >>> task["max_attempts"], task["timeout"]
+    >>> task.options["max_attempts"], task.options["timeout"]
     (4, '60000ms')
     """
     message = _decode(body)
-    options = message["options"]
     _refuse_what_follows(message)
     lossy: list[str] = []
     strict = {name: _strict(message[name], name, lossy) for name in ("args", "kwargs")}
-    task = types.NewTask(
-        task_type=message["actor_name"],
+    options = types.SubmitOptions(
         queue=canonical_queue(message["queue_name"]),
         task_id=wanted_id(message) or message["message_id"],
-        input_data=_agent_input(message, strict) if is_agent else strict,
         metadata=_metadata(message, lossy),
     )
-    task.update(_retries(options))
-    task.update(_times(message))
-    if options.get("broker_priority"):
-        task["priority"] = min(int(options["broker_priority"]), PRIORITY_MAX)
-    return task
+    options.update(_retries(message["options"]))
+    options.update(_times(message))
+    if message["options"].get("broker_priority"):
+        options["priority"] = min(int(message["options"]["broker_priority"]), PRIORITY_MAX)
+    input_data = _agent_input(message, strict) if is_agent else strict
+    return Submission(message["actor_name"], input_data, options)
 
 
-def with_derived_id(task: types.NewTask, message_id: str) -> types.NewTask:
+def with_derived_id(task: Submission, message_id: str) -> Submission:
     """For a wanted id that belongs to another task: the message's own, and the wanted one kept."""
-    metadata = {**task["metadata"], "dramatiq_task_id": task["task_id"]}
-    return types.NewTask(**{**task, "task_id": message_id, "metadata": metadata})
+    options = task.options.copy()
+    options["metadata"] = {**options["metadata"], "dramatiq_task_id": options["task_id"]}
+    options["task_id"] = message_id
+    return dataclasses.replace(task, options=options)
 
 
 def wanted_id(message: Message) -> Optional[str]:

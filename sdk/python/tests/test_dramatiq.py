@@ -21,13 +21,13 @@ def run(*command, timeout=300, **options):
     assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}"
 
 
-def environment_with(version):
+def environment_with(version, *packages):
     """A virtual environment with that Dramatiq and the system's pytest; kept for the next run."""
-    folder = ROOT / "build" / f"dramatiq-{version}"
+    folder = ROOT / "build" / "-".join(("dramatiq", version, *packages))
     if not (folder / "complete").exists():
         shutil.rmtree(folder, ignore_errors=True)
         run(sys.executable, "-m", "venv", "--system-site-packages", folder)
-        run(folder / "bin/pip", "install", "--quiet", f"dramatiq=={version}")
+        run(folder / "bin/pip", "install", "--quiet", f"dramatiq=={version}", *packages)
         (folder / "complete").touch()
     return folder / "bin/python"
 

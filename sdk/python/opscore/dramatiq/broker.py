@@ -120,9 +120,17 @@ class OpscoreBroker(Broker):
         """What opscore declares of it; asked once a minute, for it may be declared anew."""
         known = self._actors.get(name)
         if known is None or known[1] < time.monotonic():
-            actor = self.client.actor(mapping.type_of(name))
+            actor = self._declared(name)
             known = self._actors[name] = (actor, time.monotonic() + ACTORS_KEPT_S)
         return known[0]
+
+    def _declared(self, name: str) -> types.Actor:
+        try:
+            return self.client.actor(name)
+        except errors.NotFound:
+            if name != mapping.AGENT_ACTOR:
+                raise
+            return self.client.actor(mapping.AGENT_TYPE)
 
 
 @contextmanager

@@ -34,8 +34,10 @@ LOSSY_PLACES_MAX = 100
 ATTEMPTS_MAX = 1_000_000
 TIME_LIMIT_MAX_MS = 30 * 24 * 3_600_000
 AGENT_ACTOR = "execute_agent_task_actor"
+AGENT_TYPE = "agent_task"
 AGENT_PARAMETERS = ("task_id", "goal", "input_data")
-"""Under which name Python sends tasks for opscore's own `agent_task`, and with which arguments."""
+"""Under which name Python sends tasks for opscore's own agent, unless that name is declared as an
+actor of its own; and with which arguments."""
 
 MAX_RETRIES = 20
 MIN_BACKOFF_MS = 15_000
@@ -115,10 +117,6 @@ def wanted_id(message: Message, actor: types.Actor) -> str:
     arguments = _agent_arguments(message) if actor.kind == "agent" else message["kwargs"]
     wanted = arguments.get("task_id")
     return wanted if isinstance(wanted, str) else ""
-
-
-def type_of(actor_name: str) -> str:
-    return "agent_task" if actor_name == AGENT_ACTOR else actor_name
 
 
 def is_task_id(text: str) -> bool:

@@ -24,7 +24,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, Optional
+from typing import Any
 
 from opscore import errors, types
 

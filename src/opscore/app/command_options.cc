@@ -68,6 +68,17 @@ class CommandTree {
     std::erase(words, '`');
     if (std::holds_alternative<bool*>(field.slot(config)))
       command->add_flag_callback(field.flag, [this, key] { line_.flags[key] = "true"; }, words);
+    else if (std::holds_alternative<std::vector<std::string>*>(field.slot(config)))
+      command
+          ->add_option_function<std::vector<std::string>>(
+              field.flag,
+              [this, key](const std::vector<std::string>& texts) {
+                line_.flags[key] = fmt::format("{}", fmt::join(texts, ","));
+              },
+              words + " May be repeated")
+          ->type_size(1)
+          ->allow_extra_args(false)
+          ->expected(1, 1000);
     else
       command->add_option_function<std::string>(
           field.flag, [this, key](const std::string& text) { line_.flags[key] = text; }, words);
@@ -98,7 +109,7 @@ class CommandTree {
     const Role roles[] = {{"up",
                            "Run everything in one process, on a SQLite file or PostgreSQL",
                            "opscore up --port 8080",
-                           {"server.", "store.", "worker.", "log."}},
+                           {"server.", "store.", "worker.", "python.", "log."}},
                           {"api",
                            "Run the API only, on PostgreSQL",
                            "DATABASE_URL=postgresql://localhost/opscore opscore api",
@@ -106,7 +117,7 @@ class CommandTree {
                           {"worker",
                            "Run a worker only, on PostgreSQL",
                            "DATABASE_URL=postgresql://localhost/opscore opscore worker --slots 16",
-                           {"worker.", "probes.", "log."}},
+                           {"worker.", "python.", "probes.", "log."}},
                           {"maintenance",
                            "Run the maintenance loops only, on PostgreSQL",
                            "DATABASE_URL=postgresql://localhost/opscore opscore maintenance",

@@ -166,6 +166,17 @@ struct Config {
     std::vector<QueueWeight> queues;  // "*" stands for all that are not named
     Duration drain_grace{0};
   } worker;
+  struct Python {
+    std::vector<std::string> modules;  // empty: no Python is hosted
+    bool dramatiq = false;             // they are those of a Dramatiq application, the broker first
+    std::vector<std::string> path;
+    std::string interpreter;  // empty: the virtual environment's, else python3 of PATH
+    std::string program;      // the file that is; filled by the check
+    int processes = 0;
+    int threads = 0;
+    Bytes max_memory;
+    int max_tasks = 0;
+  } python;
   struct Retention {
     Duration completed{0};
     Duration failed{0};

@@ -71,6 +71,7 @@ class Checker {
     check_providers();
     check_actors();
     check_queues();
+    check_python();
     check_sandbox(config_, role_, problems_);
   }
 
@@ -254,6 +255,27 @@ class Checker {
       check_actor(actor, place);
       if (runs_tasks(role_)) check_machine(actor, place);
     }
+  }
+
+  // Who has activated a virtual environment means its interpreter.
+  void check_python() {
+    Config::Python& python = config_.python;
+    if (!runs_tasks(role_) || python.modules.empty()) return;
+    const auto environment = config_.lookup("VIRTUAL_ENV");
+    std::string command = !python.interpreter.empty() ? python.interpreter
+                          : environment               ? *environment + "/bin/python3"
+                                                      : "python3";
+    auto found = find_program(command, "");
+    if (found) {
+      python.program = *found;
+      return;
+    }
+    const bool is_set = !python.interpreter.empty();
+    report(config_.origin_of(is_set ? "python.interpreter" : "python.modules"),
+           fmt::format("the Python interpreter: {}{}", found.error().message(),
+                       is_set        ? ""
+                       : environment ? "; VIRTUAL_ENV names it"
+                                     : "; install it, or set python.interpreter"));
   }
 
   void check_queues() {

@@ -78,6 +78,10 @@ void print_banner(const Config& config, Role role, const Server& server, const s
   if (duties.worker) {
     fmt::print("  actors  {}\n", fmt::join(types, ", "));
     fmt::print("  agent   {}\n", server.actors->agent_words);
+    if (server.python)
+      fmt::print("  python  {}\n          {}: {} processes, each with {} tasks at once\n",
+                 server.python->words(), fmt::join(config.python.modules, ", "),
+                 config.python.processes, config.python.threads);
     if (!sandbox.empty()) fmt::print("  sandbox {}\n", sandbox);
   }
   for (const Config::File& file : config.files)

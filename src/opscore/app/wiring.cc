@@ -2,11 +2,14 @@
 
 #include <fmt/ranges.h>
 
+#include "opscore/actor/python/package.h"
 #include "opscore/api/views.h"
+#include "opscore/app/command_line.h"
 #include "opscore/app/config_change.h"
 #include "opscore/app/config_sandbox.h"
 #include "opscore/app/host_metrics.h"
 #include "opscore/app/session_context.h"
+#include "opscore/app/supervisor.h"
 #include "opscore/app/version.h"
 #include "opscore/app/webhook_caller.h"
 #include "opscore/broker/rabbitmq/rabbitmq_broker.h"
@@ -122,9 +125,10 @@ Retention retention_of(const Config& config) {
 }
 
 WorkerOptions worker_options(const Config& config, const WiringOptions& wiring, Broker* broker,
-                             std::function<void(SessionReport&)> complete) {
+                             Children* children, std::function<void(SessionReport&)> complete) {
   WorkerOptions options;
   options.broker = broker;
+  options.children = children;
   options.complete = std::move(complete);
   options.slots = static_cast<size_t>(config.worker.slots);
   options.queues.clear();
@@ -138,6 +142,39 @@ WorkerOptions worker_options(const Config& config, const WiringOptions& wiring, 
   options.on_progress = wiring.on_progress;
   options.on_command = wiring.on_command;
   options.on_dying = wiring.on_dying;
+  return options;
+}
+
+// The application's own environment, for that is what it was written for; and where the API is.
+std::vector<std::string> python_environment(const Config& config, const WiringOptions& wiring,
+                                            Duties duties) {
+  auto variables = process_environment();
+  if (duties.api && wiring.listener.port > 0) {
+    Config here = config;
+    here.server.port = wiring.listener.port;
+    variables.try_emplace("OPSCORE_URL", here.server_url());
+    if (!config.server.token.empty())
+      variables.try_emplace("OPSCORE_API_TOKEN", config.server.token);
+  }
+  std::vector<std::string> environment;
+  for (const auto& [name, value] : variables) environment.push_back(name + "=" + value);
+  return environment;
+}
+
+PythonOptions python_options(const Config& config, const WiringOptions& wiring, Duties duties) {
+  PythonOptions options;
+  options.interpreter = config.python.program;
+  options.modules = config.python.modules;
+  options.dramatiq = config.python.dramatiq;
+  options.path = config.python.path;
+  options.processes = static_cast<size_t>(config.python.processes);
+  options.threads = static_cast<size_t>(config.python.threads);
+  options.memory_max = static_cast<uint64_t>(config.python.max_memory.value);
+  options.tasks_max = static_cast<uint64_t>(config.python.max_tasks);
+  options.version = version();
+  options.package = python_package();
+  options.env = python_environment(config, wiring, duties);
+  options.count_oom_kills = read_oom_kills;
   return options;
 }
 
@@ -261,6 +298,7 @@ Server::Server(const Config& config, Role role, const AddActors& add_actors, Wir
       log(log_options(config)),
       reaper(log),
       guard(address_guard(config)),
+      python(hosted(config)),
       actors(installed(config)),
       service(store, clock, log, metrics,
               service_options(config, duties_, actors->registry, guard, store, clock.now(),
@@ -274,8 +312,17 @@ Server::Server(const Config& config, Role role, const AddActors& add_actors, Wir
   if (duties_.worker) warn_of_missing_sandboxes(config, log);
 }
 
+// Returns when the actors are known, so that whoever starts next knows them, too.
+std::unique_ptr<PythonChildren> Server::hosted(const Config& config) {
+  if (!duties_.worker || config.python.modules.empty()) return nullptr;
+  auto children =
+      std::make_unique<PythonChildren>(reaper, log, python_options(config, options_, duties_));
+  hosted_ = children->start();
+  return children;
+}
+
 std::shared_ptr<InstalledActors> Server::installed(const Config& config) {
-  return install_actors(config, add_actors_, duties_.worker, role_ == Role::up, reaper,
+  return install_actors(config, add_actors_, hosted_, duties_.worker, role_ == Role::up, reaper,
                         options_.groups, http, guard, clock, random);
 }
 
@@ -316,7 +363,7 @@ void Server::begin() {
   };
   if (duties_.worker && !worker)
     worker.emplace(registry_of(actors), store, clock, random, log, metrics,
-                   worker_options(config_, options_, broker.get(), complete));
+                   worker_options(config_, options_, broker.get(), python.get(), complete));
   if (duties_.maintenance && !duties_.worker && !presence)
     presence.emplace(store, clock, log, presence_options(options_, complete));
   if (duties_.maintenance && !maintenance)
@@ -439,6 +486,7 @@ bool Server::stop(const std::string& last_words) {
   connecting_.stop();
   if (api) api->stop(Deadline::after(limits::kStopGrace));
   bool clean = !worker || worker->stop(last_words);
+  if (python) python->stop();
   if (maintenance) maintenance->stop();
   if (hint_relay) hint_relay->stop();
   if (relay) relay->stop();

@@ -2,6 +2,7 @@
 // The composition root: how one process of opscore fits together, in one screen. Members are built
 // in this order and destroyed in reverse; each borrows from those above it.
 
+#include "opscore/actor/python/python_children.h"
 #include "opscore/api/server.h"
 #include "opscore/app/installed_actors.h"
 #include "opscore/app/listener.h"
@@ -71,6 +72,7 @@ class Server {
   ReloadReport reload_everywhere();
 
  private:
+  std::unique_ptr<PythonChildren> hosted(const Config& config);
   std::shared_ptr<InstalledActors> installed(const Config& config);
   void begin() OPSCORE_REQUIRES(reload_mutex_);
   Duration connect();
@@ -87,6 +89,7 @@ class Server {
   Config config_ OPSCORE_GUARDED_BY(reload_mutex_);  // what is in force
   std::atomic<bool> begun_{false};                   // with all that needs the store
   SteadyPoint complain_at_{};
+  std::vector<CatalogueEntry> hosted_;  // what the children can run
 
  public:
   Log log;
@@ -95,7 +98,8 @@ class Server {
   Metrics metrics;
   Reaper reaper;
   HttpClient http;
-  AddressGuard guard;  // of URLs that requests and models name
+  AddressGuard guard;                      // of URLs that requests and models name
+  std::unique_ptr<PythonChildren> python;  // null: none is hosted
   std::shared_ptr<InstalledActors> actors;
   LateStore store;
   Service service;

@@ -105,6 +105,8 @@ Event event_of(Outcome::Kind kind) {
       return Event::hand_back;
     case Outcome::Kind::lost:
       return Event::lose;
+    case Outcome::Kind::crashed:
+      return Event::crash;
   }
   return Event::fail;
 }
@@ -115,6 +117,23 @@ void lose(Plan& plan, const TaskOptions& options, ErrorInfo error, Random& rando
     return charge_and_retry(plan, options, std::move(error), {}, random);
   plan.error = std::move(error);
   run_again(plan, Duration(0));
+}
+
+void crash(Plan& plan, const TaskOptions& options, ErrorInfo error, Random& random) {
+  plan.live.suspect = true;
+  plan.ended = AttemptEnd::crashed;
+  if (++plan.live.deaths < limits::kDeaths) {
+    add_event(plan, "suspect");
+    return charge_and_retry(plan, options, std::move(error), {}, random);
+  }
+  plan.charged = true;
+  ++plan.live.charged;
+  add_event(plan, "quarantined");
+  end_failed(plan, {error_kind::kPoison,
+                    fmt::format("quarantined: its worker died {} times while running it; the last "
+                                "time: {}",
+                                plan.live.deaths, error.message),
+                    std::move(error.detail)});
 }
 
 }  // namespace
@@ -196,6 +215,9 @@ Plan decide_finish(const ClaimedTask& task, const Outcome& outcome, TimePoint st
     case Outcome::Kind::lost:
       lose(plan, task.options, outcome.error, random);
       break;
+    case Outcome::Kind::crashed:
+      crash(plan, task.options, outcome.error, random);
+      break;
   }
   return checked(std::move(plan), event_of(outcome.kind));
 }
@@ -216,26 +238,13 @@ Plan decide_loss(TaskKey key, const Live& live, const TaskOptions& options, Loss
     lose(plan, options, {error_kind::kWorkerLost, words, {}}, random);
     return checked(std::move(plan), Event::lose);
   }
-  plan.live.suspect = true;
   if (loss == Loss::bystander) {
+    plan.live.suspect = true;
     add_event(plan, "suspect");
     lose(plan, options, {error_kind::kWorkerLost, words, {}}, random);
     return checked(std::move(plan), Event::lose);
   }
-  plan.ended = AttemptEnd::crashed;
-  if (++plan.live.deaths >= limits::kDeaths) {
-    plan.charged = true;
-    ++plan.live.charged;
-    add_event(plan, "quarantined");
-    end_failed(plan, {error_kind::kPoison,
-                      fmt::format("quarantined: its worker died {} times while running it; the "
-                                  "last time: {}",
-                                  plan.live.deaths, words),
-                      {}});
-  } else {
-    add_event(plan, "suspect");
-    charge_and_retry(plan, options, {error_kind::kWorkerCrashed, words, {}}, {}, random);
-  }
+  crash(plan, options, {error_kind::kWorkerCrashed, words, {}}, random);
   return checked(std::move(plan), Event::crash);
 }
 

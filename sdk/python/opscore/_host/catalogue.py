@@ -1,0 +1,59 @@
+"""What the application can run: its actors, each with how to call it."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+from typing import Any, Callable, NamedTuple
+
+from opscore._host.channel import encode
+
+
+class Hosted(NamedTuple):
+    """An actor: its row of the catalogue, and a function of a Context that runs a task."""
+
+    entry: dict[str, Any]
+    invoke: Callable[[Any], Any]
+    is_async: bool
+
+
+def load(settings: dict[str, Any]) -> dict[str, Hosted]:
+    """Imports the application's modules. What they raise passes."""
+    if settings["dramatiq"]:
+        from opscore.dramatiq import hosting
+
+        actors = hosting.load(settings["modules"])
+    else:
+        for module in settings["modules"]:
+            importlib.import_module(module)
+        actors = declared()
+    if not actors:
+        raise LookupError(
+            f"there is no actor in {', '.join(settings['modules'])}: decorate functions with "
+            "@opscore.actor"
+        )
+    return actors
+
+
+def declared() -> dict[str, Hosted]:
+    from opscore._host.signatures import invoker_of
+    from opscore.actors import DECLARED
+
+    hosted = {}
+    for name, actor in DECLARED.items():
+        entry = {"type": name, "queue": actor.queue, **actor.options}
+        if actor.input_schema is not None:
+            entry["input_schema"] = encode(actor.input_schema)
+        hosted[name] = Hosted(entry, invoker_of(actor.function), actor.is_async)
+    return hosted
+
+
+def hello(settings: dict[str, Any], actors: dict[str, Hosted]) -> str:
+    return '["hello",%s]' % encode(
+        {
+            "version": settings["version"],
+            "python": platform.python_version(),
+            "own_package": settings["own_package"],
+            "actors": [actor.entry for actor in actors.values()],
+        }
+    )

@@ -88,6 +88,8 @@ def schema_of(function: Callable[..., Any]) -> Optional[dict[str, Any]]:
     }
     if required:
         schema["required"] = required
+    else:  # null is no arguments
+        schema["type"] = ["object", "null"]
     if len(properties) == 1 and not has_more:  # may also be submitted bare
         return {"anyOf": [schema, {"not": {"type": "object"}}]}
     return schema if properties or not has_more else None

@@ -18,7 +18,8 @@ namespace {
 constexpr Duration kRestartFirst{100};
 constexpr Duration kRestartMax{5'000};
 constexpr Duration kLookAtSizesEvery{1'000};
-constexpr Duration kLeaveGrace{2'000};
+constexpr Duration kLeaveGrace{2'000};  // when everything is being stopped
+constexpr Duration kExitGrace{10'000};  // threads of the application may keep it from ending
 constexpr Duration kFilesSettle{200};
 constexpr int kDoublings = 8;
 
@@ -358,6 +359,8 @@ void PythonChildren::look_at_sizes() {
   const SteadyPoint now = std::chrono::steady_clock::now();
   if (now < look_at_sizes_at_) return;
   look_at_sizes_at_ = now + kLookAtSizesEvery;
+  for (const Child& child : all())
+    if (child->closed_for() > kExitGrace) child->kill("it did not end when it had nothing to do");
   for (size_t i = 0; i < places_.size(); ++i) {
     Place& place = places_[i];
     if (!place.current || place.current->state != PythonChild::State::ready) continue;

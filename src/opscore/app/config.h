@@ -160,6 +160,11 @@ struct Config {
   } store;
   struct Broker {
     std::string url;
+    struct RabbitMq {
+      std::vector<std::string> adopt;  // queues of Dramatiq
+      std::optional<int> max_priority;
+      Duration dead_message_ttl{0};
+    } rabbitmq;
   } broker;
   struct Worker {
     int slots = 0;

@@ -227,8 +227,8 @@ Adoption decide_adoption(const ForeignDelivery& delivery, const AdoptionContext&
   return adopt(*std::move(message), delivery.body, *actor, context);
 }
 
-Hop decide_hop(DramatiqMessage message, bool others_consume, TimePoint now) {
-  Hop hop;
+ForeignHop decide_hop(DramatiqMessage message, bool others_consume, TimePoint now) {
+  ForeignHop hop;
   const int64_t hops = integer_option(message.options, kHops).value_or(0);
   const int64_t first = integer_option(message.options, kFirstHop).value_or(to_ms(now));
   const bool seen = others_consume || is_true(message.options, kConsumerSeen);

@@ -48,12 +48,12 @@ Adoption decide_adoption(const ForeignDelivery& delivery, const AdoptionContext&
 // What becomes of a message whose actor is somebody else's: it goes back to its queue after a
 // while, again and again while there is anybody who may take it, and is dead when in 10 min nobody
 // was seen. Its options count.
-struct Hop {
+struct ForeignHop {
   DramatiqMessage message;  // as it goes on
   Duration wait{0};         // before it does
   std::string reason;       // why it is dead; empty: it is not
 };
-Hop decide_hop(DramatiqMessage message, bool others_consume, TimePoint now);
+ForeignHop decide_hop(DramatiqMessage message, bool others_consume, TimePoint now);
 
 // The name under which the store knows a message: its id, in a form that every store can keep.
 std::string message_key(std::string_view message_id);

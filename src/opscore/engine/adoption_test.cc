@@ -264,7 +264,7 @@ TEST(Hops, WaitsGrowAndTheOptionsCount) {
   std::vector<Duration> waits;
   TimePoint now = from_ms(1'000'000);
   for (int i = 0; i < 6; ++i) {
-    Hop hop = decide_hop(message, false, now);
+    ForeignHop hop = decide_hop(message, false, now);
     EXPECT_EQ(hop.reason, "");
     waits.push_back(hop.wait);
     now += hop.wait;
@@ -275,20 +275,20 @@ TEST(Hops, WaitsGrowAndTheOptionsCount) {
 }
 
 TEST(Hops, ItIsDeadWhenNobodyWasSeenForTenMinutes) {
-  Hop hop = decide_hop(Body().message, false, from_ms(0));
+  ForeignHop hop = decide_hop(Body().message, false, from_ms(0));
   hop = decide_hop(hop.message, false, from_ms(600'000));
   EXPECT_THAT(hop.reason, HasSubstr("nobody runs actor 'add'"));
   EXPECT_EQ(hop.message, Body().message);
 }
 
 TEST(Hops, ItLivesOnWhenSomebodyWasSeenOnce) {
-  Hop hop = decide_hop(Body().message, true, from_ms(0));
+  ForeignHop hop = decide_hop(Body().message, true, from_ms(0));
   hop = decide_hop(hop.message, false, from_ms(86'400'000));
   EXPECT_EQ(hop.reason, "");
 }
 
 TEST(Hops, TracesOfOthersAreNoObstacle) {
-  Hop hop = decide_hop(Body().with("opscore_hops", "-7").message, false, from_ms(0));
+  ForeignHop hop = decide_hop(Body().with("opscore_hops", "-7").message, false, from_ms(0));
   EXPECT_EQ(hop.wait, 1s);
   hop = decide_hop(Body().with("opscore_hops", "9e14").message, false, from_ms(0));
   EXPECT_EQ(hop.wait, 60s);

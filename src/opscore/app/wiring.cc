@@ -334,7 +334,7 @@ void Server::begin() {
   if (has_dramatiq(config_, duties_) && !dramatiq) dramatiq = open_dramatiq(config_, log, random);
   auto complete = [this](SessionReport& report) {
     if (maintenance) maintenance->report(report);
-    if (adopter) report.adopts = adopter->queues();
+    if (adopter) adopter->report(report);
   };
   if (duties_.worker && !worker)
     worker.emplace(registry_of(actors), store, clock, random, log, metrics,

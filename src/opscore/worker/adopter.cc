@@ -139,7 +139,7 @@ void Adopter::send_on(Round& round, size_t place, DramatiqMessage message) {
   const std::string queue = round.queue(place);
   const std::string actor = to_valid_utf8(message.actor_name.substr(0, 128));
   const TimePoint now = clock_.now();
-  Hop hop = decide_hop(std::move(message), others_consume(queue), now);
+  ForeignHop hop = decide_hop(std::move(message), others_consume(queue), now);
   const std::string body = encode_dramatiq(hop.message);
   if (!hop.reason.empty()) {
     delivery.body = body;
@@ -259,6 +259,15 @@ bool Adopter::others_consume(const std::string& queue) {
   known.others = !queues.empty() && queues[0].consumers > std::max<uint64_t>(own, 1);
   known.seen_at = clock_.steady();
   return known.others;
+}
+
+void Adopter::report(SessionReport& report) const {
+  report.adopts = options_.queues;
+  const BrokerState state = broker_.state();
+  report.adoption_problem = state.problem;
+  for (const Refusal& refusal : state.refused)
+    if (report.adoption_problem.empty())
+      report.adoption_problem = "RabbitMQ refuses " + refusal.why;
 }
 
 void Adopter::count(const std::string& queue, const char* outcome) {

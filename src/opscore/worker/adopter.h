@@ -38,7 +38,8 @@ class Adopter {
   // Throws what store and broker throw; what was not answered has been given back then.
   Duration step(Deadline deadline);
 
-  const std::vector<std::string>& queues() const { return options_.queues; }
+  // What it consumes, and why it does not at the moment. From any thread.
+  void report(SessionReport& report) const;
 
  private:
   struct Round;

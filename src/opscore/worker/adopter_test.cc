@@ -201,6 +201,16 @@ TEST_F(AdopterTest, AFullQueueFillsUpThere) {
   EXPECT_THAT(tasks(), SizeIs(2));
 }
 
+TEST_F(AdopterTest, ItsReportSaysWhatKeepsItFromAdopting) {
+  SessionReport report;
+  adopter.report(report);
+  EXPECT_THAT(report.adopts, ElementsAre("default"));
+  EXPECT_EQ(report.adoption_problem, "");
+  hub->set_away(true);
+  adopter.report(report);
+  EXPECT_EQ(report.adoption_problem, "the broker is away");
+}
+
 TEST_F(AdopterTest, TheIdOfASenderThatIsTakenIsKept) {
   SubmitRequest request;
   request.type = "add";

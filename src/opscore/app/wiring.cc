@@ -310,7 +310,7 @@ std::unique_ptr<PythonChildren> Server::hosted(const Config& config) {
   PythonOptions options = python_options(config, duties_.api ? options_.listener.port : 0);
   options.on_actors = options_.on_actors;
   auto children = std::make_unique<PythonChildren>(reaper, log, std::move(options));
-  children->start();
+  children->start(options_.gives_up);
   return children;
 }
 

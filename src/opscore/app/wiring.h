@@ -39,6 +39,7 @@ struct WiringOptions {
   std::function<void()> on_progress = [] {};  // the loop that does the work of this role is alive
   std::function<void(const std::string&)> on_dying = [](const std::string&) {};
   std::function<void(const std::string&)> on_command = [](const std::string&) {};
+  std::function<bool()> gives_up = [] { return false; };  // asked while it waits for its start
   std::function<void()> on_actors = [] {};  // the hosted ones are not what they were: reload
   // The store was reached late, and cannot be used: the process should end.
   std::function<void(const Error&)> on_refused = [](const Error&) {};

@@ -102,7 +102,8 @@ def invoker_of(function: Callable[..., Any]) -> Callable[[Any], Any]:
     if signature.takes_whole_input():
         if context is None:
             return lambda task: function(task.input)
-        return lambda task: function(task.input, **{context: task})
+        name = context
+        return lambda task: function(task.input, **{name: task})
 
     def invoke(task: Any) -> Any:
         given = task.input

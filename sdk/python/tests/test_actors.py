@@ -18,7 +18,7 @@ from opscore._host.signatures import invoker_of, schema_of
 
 
 def task(given: Any) -> opscore.Context:
-    return opscore.Context("task_1", "t", 1, 0, 5, 60_000, given, None, 1, None)  # type: ignore[arg-type]
+    return opscore.Context("task_1", "t", 1, 0, 5, 60_000, given, None, 1, None)
 
 
 def scalars(a: int, b: str = "", *, c: Optional[float] = None, d: bool = True) -> Any:

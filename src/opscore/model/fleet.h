@@ -68,7 +68,7 @@ struct RenewReply {
 // One actor that workers of this installation can run.
 struct CatalogueEntry {
   std::string type;
-  std::string kind;               // native, exec, agent
+  std::string kind;               // native, exec, http, python, agent
   std::string queue = "default";  // where its tasks go unless the submitter says otherwise
   std::string version;
   std::string description;

@@ -8,16 +8,6 @@ namespace {
 
 using Kind = Committer::Kind;
 
-Loss loss_of(const LostSession& lost, const Lease& lease) {
-  if (lost.cause == LostSession::Cause::drained) return Loss::not_entered;
-  bool blamed = lost.blamed == lease;
-  bool entered =
-      !lost.entered_known || blamed || std::ranges::find(lost.entered, lease) != lost.entered.end();
-  if (!entered) return Loss::not_entered;
-  if (lost.cause == LostSession::Cause::gone) return Loss::host;
-  return blamed || !lost.blamed ? Loss::crash : Loss::bystander;
-}
-
 void end_session(WriteSide& side, const LostSession& lost, TimePoint now) {
   if (!side.alive(lost.session)) return;
   Statement end(side.db, "UPDATE sessions SET ended = ?, last_words = ? WHERE id = ?");
@@ -141,8 +131,7 @@ size_t SqliteTasks::rescue(const LostSession& lost) {
     for (const auto& [key, running] : held) {
       Live live = side.queries.live(key).value().live;
       TaskOptions options = decode_options(side.queries.options(key));
-      Loss loss = loss_of(lost, {key, live.attempt});
-      side.apply(decide_loss(key, live, options, loss, lost.words, now, side.random));
+      side.apply(decide_rescue(key, live, options, lost, now, side.random));
     }
     ended = held.size();
   });

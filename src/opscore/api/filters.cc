@@ -98,8 +98,10 @@ JobAction read_action(JsonReader& in) {
 TaskFilter read_filter(const Query& query) {
   TaskFilter filter;
   for (const std::string& text : query.all("status")) add_states(filter.states, text, "status");
-  auto type = query.one("task_type");
-  filter.type = (type ? type : query.one("type")).value_or("");
+  auto type = query.one("task_type"), short_type = query.one("type");
+  if (type && short_type && *type != *short_type)
+    refuse("type", "is given together with task_type, and they differ; give one of them");
+  filter.type = (type ? type : short_type).value_or("");
   filter.queue = query.one("queue").value_or("");
   for (const std::string& text : query.all("label"))
     filter.labels.push_back(label_of(text, "label"));

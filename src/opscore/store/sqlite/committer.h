@@ -51,16 +51,18 @@ class Committer {
     std::exception_ptr failure;
     std::atomic<uint32_t> phase{0};
   };
-  struct Posted : Caller {
-    const std::function<void(WriteSide&)>* operation;
-    size_t items;
-    Kind kind;
-  };
   struct Standing : Caller {
     const std::function<bool(WriteSide&)>* operation;
     bool done = false;
   };
+  struct Posted : Caller {
+    const std::function<void(WriteSide&)>* operation;
+    size_t items;
+    Kind kind;
+    Standing* standing = nullptr;  // that it adds or takes back
+  };
 
+  void run(Posted& posted);
   void commit_here(Posted& posted);
   void release() OPSCORE_REQUIRES(mutex_);
   bool wants_reserve() const;

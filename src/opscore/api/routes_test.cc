@@ -317,6 +317,17 @@ TEST_F(RoutesTest, QueuesArePausedResumedAndPurged) {
   EXPECT_EQ(json(answer("POST", "/api/v1/queues/default/purge"))["purged"], 1);
   EXPECT_EQ(answer("GET", "/api/v1/queues/none").status, 404);
   EXPECT_EQ(answer("POST", "/api/v1/queues/none/resume").status, 404);
+  // What a change leaves of a queue that had nothing but settings.
+  EXPECT_EQ(answer("POST", "/api/v1/queues/new/pause").status, 200);
+  Response resumed = answer("POST", "/api/v1/queues/new/resume");
+  EXPECT_EQ(resumed.status, 200);
+  EXPECT_EQ(json(resumed)["paused"], false);
+  EXPECT_EQ(answer("PATCH", "/api/v1/queues/new", R"({"max_pending": 3})").status, 200);
+  Response reset = answer("PATCH", "/api/v1/queues/new", R"({"max_pending": "default"})");
+  EXPECT_EQ(reset.status, 200);
+  EXPECT_EQ(json(reset)["name"], "new");
+  EXPECT_EQ(json(reset)["limits"]["max_pending"], nullptr);
+  EXPECT_EQ(answer("GET", "/api/v1/queues/new").status, 404);
   EXPECT_EQ(answer("POST", "/api/v1/queues/bad%20name/pause").status, 422);
 }
 

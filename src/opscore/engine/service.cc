@@ -70,6 +70,19 @@ Error in_item(const Error& error, size_t index, bool many) {
                                          : fmt::format("tasks[{}].{}", index, error.field()));
 }
 
+QueueView view_of(QueueStats stats, const std::vector<Session>& sessions, TimePoint now) {
+  QueueView view;
+  if (stats.oldest_pending_at)
+    view.oldest_pending_age = std::max(now - *stats.oldest_pending_at, Duration(0));
+  for (const Session& session : sessions) {
+    if (!is_live(session, now) || !serves(session, stats.name)) continue;
+    ++view.sessions;
+    view.slots += session.report.slots;
+  }
+  view.stats = std::move(stats);
+  return view;
+}
+
 // None of them keeps tasks from being run.
 void add_broker_problems(const Session& session, std::vector<std::string>& reasons) {
   if (!session.report.broker || session.ended_at) return;
@@ -302,10 +315,12 @@ void Service::check_edit(const std::string& queue, const std::string& input) {
 
 void Service::remove(std::string_view id) {
   for (int tries = 0; tries < kTries; ++tries) {
+    // Before it is read: what cannot be read can still be deleted.
+    auto key = store_.reader().resolve(id);
+    if (key && store_.tasks().remove(std::span(&*key, 1)) == 1) return;
     Task task = get(id);
     if (auto allowed = decide_remove(task); !allowed)
       throw allowed.error().with_context(fmt::format("task {}", id));
-    if (store_.tasks().remove(std::span(&task.key, 1)) == 1) return;
   }
   throw Error(Errc::conflict, fmt::format("delete task {}: it keeps changing; try again", id));
 }
@@ -338,26 +353,28 @@ std::vector<QueueView> Service::queues() {
   TimePoint now = clock_.now();
   auto sessions = store_.fleet().sessions(Duration(0));
   std::vector<QueueView> views;
-  for (QueueStats& stats : store_.reader().queues()) {
-    QueueView view;
-    if (stats.oldest_pending_at)
-      view.oldest_pending_age = std::max(now - *stats.oldest_pending_at, Duration(0));
-    for (const Session& session : sessions) {
-      if (!is_live(session, now) || !serves(session, stats.name)) continue;
-      ++view.sessions;
-      view.slots += session.report.slots;
-    }
-    view.stats = std::move(stats);
-    views.push_back(std::move(view));
-  }
+  for (QueueStats& stats : store_.reader().queues())
+    views.push_back(view_of(std::move(stats), sessions, now));
   return views;
 }
 
-QueueView Service::queue(const std::string& name) {
+std::optional<QueueView> Service::find_queue(const std::string& name) {
   for (QueueView& view : queues())
     if (view.stats.name == name) return std::move(view);
+  return std::nullopt;
+}
+
+QueueView Service::queue(const std::string& name) {
+  if (auto view = find_queue(name)) return std::move(*view);
   throw Error(Errc::not_found,
               fmt::format("no queue '{}'; a queue appears with its first task", name));
+}
+
+QueueView Service::queue_or_empty(const std::string& name) {
+  if (auto view = find_queue(name)) return std::move(*view);
+  QueueStats none;
+  none.name = name;
+  return view_of(std::move(none), store_.fleet().sessions(Duration(0)), clock_.now());
 }
 
 void Service::set_paused(const std::string& queue, bool paused) {
@@ -436,7 +453,9 @@ Readiness Service::readiness() {
     for (const Session& session : sessions) add_broker_problems(session, readiness.reasons);
     if (auto since = unled_since(store_, sessions, now))
       readiness.reasons.push_back(unled_words(*since));
+    store_.tasks().check_room();
   } catch (const Error& error) {
+    readiness.ready = false;
     readiness.reasons.push_back(fmt::format("store: {}", error.what()));
   }
   return readiness;

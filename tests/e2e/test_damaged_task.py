@@ -2,6 +2,8 @@
 
 import sqlite3
 
+from harness.waiting import wait_for
+
 
 def damage(server, name):
     """The one task with this name, while nobody has the file."""
@@ -48,4 +50,7 @@ def test_one_that_is_due_holds_up_nobody(new_server):
     rest.expect(200, "POST", "queues/default/resume")
     for task in others:
         assert rest.wait(task)["status"] == "completed"
-    assert broken in server.output()
+    wait_for(lambda: f"task {broken} cannot be run" in server.output(), "the log names it")
+    assert rest.queue("default")["scheduled"] == 1, "it waits to be looked at again"
+    assert rest.run("opscore.echo", "next")["status"] == "completed"
+    assert rest.send("DELETE", f"tasks/{broken}").status == 204

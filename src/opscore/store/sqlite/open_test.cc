@@ -200,6 +200,29 @@ TEST_F(OpenTest, ATaskThatCannotBeReadIsNamedAndTheOthersAreListed) {
   }
 }
 
+TEST_F(OpenTest, ADamagedTaskHoldsUpNoOther) {
+  auto store = open();
+  std::vector<TaskKey> keys;
+  for (int i = 0; i < 3; ++i) keys.push_back(insert(*store));
+  Connection(path_, OpenMode::create)
+      .execute(
+          fmt::format("UPDATE tasks SET options = '{{' WHERE key = {}", keys[1].value).c_str());
+  ClaimRequest request;
+  request.session = store->fleet().open_session("s", "{}");
+  request.queues = {{"default", 3}};
+  request.types = std::make_shared<const std::vector<std::string>>(1, "t");
+  auto claimed = store->tasks().claim(request).tasks;
+  ASSERT_EQ(claimed.size(), 3u);
+  EXPECT_EQ(claimed[0].problem, "");
+  EXPECT_EQ(claimed[1].key, keys[1]);
+  EXPECT_THAT(claimed[1].problem, HasSubstr("stored task options"));
+  LostSession lost;
+  lost.session = request.session;
+  EXPECT_EQ(store->tasks().rescue(lost), 3u);
+  EXPECT_EQ(store->reader().list({}, {}, 10).corrupt.size(), 1u);
+  EXPECT_EQ(store->tasks().remove(keys), 3u);
+}
+
 TEST_F(OpenTest, ReadingNeedsAFile) {
   expect_refused(Errc::unavailable, "opscore up", true);
   EXPECT_FALSE(std::filesystem::exists(path_));

@@ -18,6 +18,15 @@ void end_session(WriteSide& side, const LostSession& lost, TimePoint now) {
   side.note_session(lost.session);
 }
 
+// Giving a task back must not depend on what its submitter asked for.
+TaskOptions options_of(WriteSide& side, TaskKey key) {
+  std::string problem;
+  TaskOptions options = usable_options(side.queries.options(key), problem);
+  if (!problem.empty())
+    side.log.error("task {} in '{}' is damaged: {}", key.value, side.db.path(), problem);
+  return options;
+}
+
 // A few are read where they were just written, which is sooner than on a connection that has to
 // look at the file anew.
 constexpr size_t kReadAtOnce = 4;
@@ -114,7 +123,7 @@ size_t SqliteTasks::expire(size_t limit) {
     for (TaskKey key : keys) {
       auto row = side.queries.live(key);
       if (!row || !row->deadline || successors(row->live.state, Event::expire).empty()) continue;
-      TaskOptions options = decode_options(side.queries.options(key));
+      TaskOptions options = options_of(side, key);
       Plan plan = decide_expire(key, row->live, options, now);
       if (side.apply(plan) == Applied::applied) ++expired;
     }
@@ -130,7 +139,7 @@ size_t SqliteTasks::rescue(const LostSession& lost) {
     auto held = side.running.held_by(lost.session);
     for (const auto& [key, running] : held) {
       Live live = side.queries.live(key).value().live;
-      TaskOptions options = decode_options(side.queries.options(key));
+      TaskOptions options = options_of(side, key);
       side.apply(decide_rescue(key, live, options, lost, now, side.random));
     }
     ended = held.size();

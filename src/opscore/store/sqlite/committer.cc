@@ -265,7 +265,7 @@ bool Committer::make_room() {
   try {
     return side_.db.checkpoint(false);
   } catch (const Error& error) {
-    side_.log.error("no room for the write-ahead log: {}", error.what());
+    complain("no room for the write-ahead log", error);
     return false;
   }
 }
@@ -277,11 +277,16 @@ void Committer::tidy() {
   try {
     side_.db.checkpoint(pages >= checkpoint_pages_ * kWaitFactor);
   } catch (const Error& error) {
-    auto now = std::chrono::steady_clock::now();
-    if (now < warn_at_) return;
-    warn_at_ = now + kWarnEvery;
-    side_.log.warn("the write-ahead log grows: {}", error.what());
+    complain("the write-ahead log grows", error);
   }
+}
+
+// Not for every commit.
+void Committer::complain(const char* what, const Error& error) {
+  auto now = std::chrono::steady_clock::now();
+  if (now < warn_at_) return;
+  warn_at_ = now + kWarnEvery;
+  side_.log.error("{}: {}", what, error.what());
 }
 
 void Committer::empty_wal() {

@@ -19,6 +19,7 @@ namespace {
 
 // A change that loses its race is decided again from what is there now.
 constexpr int kTries = 8;
+constexpr int64_t kFirstCursorMs = 1'000'000'000'000;  // of the year 2001
 constexpr Duration kPurgeWait = std::chrono::seconds(1);
 
 Error conflict_error(Store& store, const InsertItem& item, const InsertResult& result) {
@@ -262,9 +263,11 @@ TaskPage Service::list(const TaskFilter& filter, const std::string& cursor, size
   if (!cursor.empty()) {
     int64_t value = 0;
     auto [end, code] = std::from_chars(cursor.data(), cursor.data() + cursor.size(), value, 36);
-    if (code != std::errc() || end != cursor.data() + cursor.size() || value <= 0)
-      throw Error(Errc::invalid, "cursor: is not one that a list has returned").at("cursor");
     before = TaskKey{value};
+    // One that was cut short would be of a time before there were tasks, and the page empty.
+    if (code != std::errc() || end != cursor.data() + cursor.size() ||
+        to_ms(before->created_at()) < kFirstCursorMs)
+      throw Error(Errc::invalid, "cursor: is not one that a list has returned").at("cursor");
   }
   return store_.reader().list(filter, before, limit);
 }

@@ -23,7 +23,10 @@ constexpr size_t kMetadataMax = 64 << 10;
 
 void check_name(const std::string& field, const std::optional<std::string>& problem,
                 std::string_view value) {
-  if (problem) refuse(field, fmt::format("'{}' {}", value.substr(0, 140), *problem));
+  if (!problem) return;
+  std::string shown(value.substr(0, 140));
+  std::ranges::replace(shown, '\0', ' ');  // the words of an error end at it
+  refuse(field, fmt::format("'{}' {}", shown, *problem));
 }
 
 void check_text(const std::string& field, const std::string& text) {

@@ -85,6 +85,12 @@ TEST_F(SubmitTest, each_wrong_field_is_named) {
   EXPECT_THAT(service_->list({}, "", 10).tasks, IsEmpty());
 }
 
+TEST_F(SubmitTest, a_name_with_a_nul_is_refused_in_full) {
+  SubmitRequest wrong = request();
+  wrong.type = std::string("mail\0send", 9);
+  EXPECT_THAT(refusal_of(wrong).what(), HasSubstr("'mail send' may only contain letters"));
+}
+
 TEST_F(SubmitTest, the_bounds_themselves_are_fine) {
   SubmitRequest one = request();
   one.priority = 100;

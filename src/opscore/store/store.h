@@ -145,8 +145,7 @@ class TaskStore {
 
 struct TaskPage {
   std::vector<Task> tasks;  // newest first
-  // Of the same part of the list: what cannot be read, and why. Whether it matches the filter may
-  // be unknown.
+  // Of the same part of the list: what cannot be read, perhaps not even to be matched, and why.
   std::vector<std::pair<TaskKey, std::string>> corrupt;
   std::optional<TaskKey> next;  // pass as `before` for the next page
   bool partial = false;         // kListWalk rows were looked at: there may be more matches

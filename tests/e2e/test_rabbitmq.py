@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import time
 
 import pytest
 
@@ -150,6 +151,24 @@ def test_a_queue_that_exists_with_other_arguments_is_explained_and_done_without(
     wait_all(rest, submit_many(rest, 10, first=100))
     wait_for(lambda: rabbitmq.exists(), "the queue is there again", 60)
     wait_for(lambda: not refused(rest), "the worker reports that, too", 60)
+
+
+def test_a_queue_that_does_not_answer_holds_up_no_other(at, rabbitmq):
+    keeper = at.maintenance()
+    at.worker("--slots", 4)
+    rest = at.api().rest
+    for queue in ("default", "silent"):
+        rest.run("opscore.noop", queue=queue)
+    with rabbitmq.silent("silent"):
+        stuck = submit_many(rest, 5, queue="silent")
+        began = time.monotonic()
+        for _ in range(30):
+            rest.run("opscore.noop")
+        assert time.monotonic() - began < 30, "each was held up for as long as a call may take"
+        keeper.wait_for_words("queue 'opscore.silent' does not answer")
+        wait_all(rest, stuck)
+    wait_all(rest, submit_many(rest, 5, queue="silent", first=100))
+    answered(rabbitmq)
 
 
 def test_a_memory_alarm_stops_neither_submits_nor_workers(running, rabbitmq):

@@ -44,17 +44,15 @@ class Felt:
     """What a disturbance was like for those who use the installation."""
 
     tasks: int
-    submit_s: float  # the longest that a batch waited until it was accepted
-    quiet_s: float  # the longest time in which no task ended
+    submit_s: float | None  # the longest that a batch waited until it was accepted
+    quiet_s: float | None  # the longest time in which no task ended
     doubled: int  # programs that ran more than once
 
 
 def sentence_of(what, felt):
     """The row of the table."""
-    return (
-        f"| {what} | {felt.tasks:,} | {felt.submit_s:.1f} s | {felt.quiet_s:.1f} s "
-        f"| {felt.doubled} |"
-    )
+    times = ["" if time is None else f"{time:.1f} s" for time in (felt.submit_s, felt.quiet_s)]
+    return f"| {what} | {felt.tasks:,} | {times[0]} | {times[1]} | {felt.doubled} |"
 
 
 class Installation:

@@ -51,7 +51,7 @@ class Submitter(threading.Thread):
             return False
 
 
-@pytest.mark.parametrize("victim", ["worker", "supervisor", "both"])
+@pytest.mark.parametrize("victim", ["both", *(["worker", "supervisor"] if LONG else [])])
 def test_nothing_is_lost_or_done_twice(new_server, note, tmp_path, victim):
     server, marks = new_server(), tmp_path / "marks"
     server.add_program("mark", MARK.format(marks=marks))

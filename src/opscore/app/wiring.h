@@ -13,6 +13,7 @@
 #include "opscore/process/crash_page.h"
 #include "opscore/store/late_store.h"
 #include "opscore/store/postgres/postgres_store.h"
+#include "opscore/store/postgres/server_clock.h"
 #include "opscore/worker/hint_relay.h"
 #include "opscore/worker/maintenance.h"
 #include "opscore/worker/presence.h"
@@ -90,7 +91,7 @@ class Server {
 
  public:
   Log log;
-  SystemClock clock;
+  ServerClock clock;  // of this machine, until PostgreSQL has told its own
   SystemRandom random;
   Metrics metrics;
   Reaper reaper;

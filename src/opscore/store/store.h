@@ -108,7 +108,8 @@ class TaskStore {
   // Writes decided changes, each guarded; one result per plan, in order.
   virtual std::vector<Applied> apply(std::vector<Plan> plans) = 0;
 
-  // Makes scheduled tasks whose time has come pending, at most `limit`.
+  // Makes scheduled tasks whose time has come pending, at most `limit`. What became pending before
+  // the clock stepped back can be claimed at the latest when this returns.
   virtual Promoted promote(size_t limit) = 0;
 
   // Fails unfinished tasks that are not running and whose deadline passed. How many.
@@ -217,7 +218,7 @@ class Outbox {
  public:
   virtual ~Outbox() = default;
   // Due rows of one kind, those that have been due for longest first, without those for the given
-  // destinations; they stay until settled.
+  // destinations; they stay until settled. Tokens are due whatever the clock says.
   virtual std::vector<OutboxRow> due(OutboxRow::Kind kind, size_t limit,
                                      const std::vector<std::string>& but_for = {}) = 0;
   virtual void settle(std::span<const int64_t> delivered) = 0;

@@ -89,7 +89,11 @@ class Intake {
   std::atomic<bool> hungry_{false};     // waiting for room
   std::atomic<bool> consuming_{false};  // claimed successfully since the session was opened
   // When a claim went out whose answer never came: it may have taken tasks that nobody knows of.
-  std::optional<TimePoint> unanswered_claim_;
+  struct Asked {
+    TimePoint at;
+    SteadyPoint steady;
+  };
+  std::optional<Asked> unanswered_claim_;
   bool found_ = true;        // the last claim got something
   bool restricted_ = false;  // the last claim was to leave work because of limits or suspects
   std::atomic<bool> restriction_waits_{false};  // room() is to end the wait of a restricted claim

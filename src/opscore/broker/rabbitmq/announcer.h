@@ -4,6 +4,9 @@
 // reading from connections that publish when it is low on memory or disk, and consuming must go on
 // then.
 //
+// A queue that does not answer while others do is refused, and asked again now and then, when the
+// others have had their turn: it holds up nobody.
+//
 // Safe for concurrent use: announcements take turns.
 
 #include <map>
@@ -30,16 +33,30 @@ class Announcer {
 
  private:
   using Lock = std::unique_lock<std::timed_mutex>;
+  using Hints = std::vector<Hint>;
+  struct Published {
+    Hint hint;
+    SteadyPoint at;
+  };
+  struct Silence {
+    SteadyPoint ask_again;
+    int times = 0;  // that it was asked in vain
+  };
   Lock take_turn(Deadline deadline);
   // All with use_ held.
   Connection& connection(Deadline deadline);
+  // Until all are taken over but for those of refused queues.
+  void deliver(Connection& server, Hints hints, Deadline deadline);
+  void ask_silent(const Hints& hints);
   // Publishes all but what is refused, waits for the confirms, and answers what has to be published
   // again: its queue was deleted or is not up yet.
-  std::vector<Hint> publish(Connection& server, std::vector<Hint> hints, Deadline deadline,
-                            std::set<std::string>& refused);
+  Hints publish(Connection& server, Hints hints, Deadline deadline);
   bool declared(Connection& server, const std::string& queue);
   void wait_until_unconfirmed(Connection& server, size_t at_most, Deadline deadline);
   void handle(const Incoming& incoming);
+  void give_up_silent();
+  void give_up(const std::string& queue);
+  void close_if_given_up();
   Duration tend();
 
   const Duration call_timeout_;
@@ -52,9 +69,16 @@ class Announcer {
   uint64_t generation_ = 0;
   std::set<std::string> declared_;
   uint64_t last_sequence_ = 0;
-  std::map<uint64_t, Hint> unconfirmed_;  // by sequence
-  std::set<std::string> without_queue_;   // in RabbitMQ's names
-  std::vector<Hint> again_;
+  std::map<uint64_t, Published> unconfirmed_;       // by sequence
+  std::map<std::string, size_t> under_way_;         // how many of these, by queue
+  std::map<std::string, SteadyPoint> answered_at_;  // the last confirm or refusal, by queue
+  std::set<std::string> without_queue_;             // in RabbitMQ's names
+  Hints again_;
+  bool gave_up_ = false;  // on hints that are under way
+  // Of the announcement under way.
+  std::set<std::string> refused_;
+  // Of all connections: queues that did not answer.
+  std::map<std::string, Silence> silent_;
 
   Link link_;
 };

@@ -118,7 +118,7 @@ class RabbitConnection final : public Connection {
   const std::string& blocked() const override { return blocked_; }
   const std::string& where() const override { return where_; }
   bool broken() const override { return !healthy_; }
-  std::optional<std::string> declare(const std::string& queue) override;
+  std::optional<std::string> declare(const std::string& queue, Duration patience) override;
   std::optional<QueueCounts> inspect(const std::string& queue) override;
   void confirm_publishes() override;
   void publish(const std::string& queue, std::string_view body, Deadline deadline) override;
@@ -144,6 +144,7 @@ class RabbitConnection final : public Connection {
   void require_reply(std::string_view doing);
   // The same for the questions channel, which is opened again when it was closed.
   std::optional<Closed> answer_to_question(std::string_view doing);
+  void limit_answers(Duration limit);
   // The client library waits without end for room to send, so nothing is sent without it.
   void wait_for_room(std::string_view doing, Deadline deadline);
   void wait_for_room(std::string_view doing);
@@ -167,8 +168,7 @@ class RabbitConnection final : public Connection {
 void RabbitConnection::connect() {
   open_socket();
   log_in();
-  timeval limit = to_timeval(options_.call_timeout);
-  check_status("set a limit of time", amqp_set_rpc_timeout(state_, &limit));
+  limit_answers(options_.call_timeout);
   open_channel(kMessages);
   open_channel(kQuestions);
   if (options_.prefetch > 0) {
@@ -232,6 +232,11 @@ void RabbitConnection::log_in() {
   if (auto closed = check_reply("log in", reply))
     fail("log in", explain_refused_login(closed->code, closed->text, url_));
   amqp_maybe_release_buffers(state_);
+}
+
+void RabbitConnection::limit_answers(Duration limit) {
+  timeval time = to_timeval(limit);
+  check_status("set a limit of time", amqp_set_rpc_timeout(state_, &time));
 }
 
 void RabbitConnection::open_channel(amqp_channel_t channel) {
@@ -398,12 +403,14 @@ std::optional<Incoming> RabbitConnection::take_method(const amqp_frame_t& frame)
 
 // ---------------------------------------------------------------- queues
 
-std::optional<std::string> RabbitConnection::declare(const std::string& queue) {
+std::optional<std::string> RabbitConnection::declare(const std::string& queue, Duration patience) {
   std::array arguments{entry("x-queue-type", text_value(options_.queue_type)),
                        entry("x-delivery-limit", integer_value(kDeliveryLimit))};
   amqp_table_t table{options_.queue_type == "quorum" ? 2 : 1, arguments.data()};
   wait_for_room("declare a queue");
+  limit_answers(patience);
   amqp_queue_declare(state_, kQuestions, bytes_of(queue), 0, 1, 0, 0, table);
+  limit_answers(options_.call_timeout);
   auto closed = answer_to_question(fmt::format("declare queue '{}'", queue));
   if (!closed) return std::nullopt;
   return explain_refused_queue(closed->code, closed->text, queue, options_.queue_type, url_);

@@ -65,8 +65,9 @@ class Connection {
   // A call has thrown: close it.
   virtual bool broken() const = 0;
 
-  // Declares a durable queue; the answer is why it is refused.
-  virtual std::optional<std::string> declare(const std::string& queue) = 0;
+  // Declares a durable queue; the answer is why it is refused. Without an answer for so long the
+  // connection is given up.
+  virtual std::optional<std::string> declare(const std::string& queue, Duration patience) = 0;
   // nullopt: there is no such queue.
   virtual std::optional<QueueCounts> inspect(const std::string& queue) = 0;
 

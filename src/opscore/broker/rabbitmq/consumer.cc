@@ -79,7 +79,7 @@ void Consumer::follow_subscription(Connection& server, Deadline deadline) {
 void Consumer::begin(Connection& server, const std::string& queue) {
   std::string name = names_.in_rabbitmq(queue);
   auto refusal = names_.problem(queue);
-  if (!refusal) refusal = server.declare(name);
+  if (!refusal) refusal = server.declare(name, call_timeout_);
   if (refusal) return notices_.refused(queue, *refusal);
   Deadline limit = Deadline::after(call_timeout_);
   try {

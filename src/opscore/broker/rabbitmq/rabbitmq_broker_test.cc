@@ -121,6 +121,22 @@ struct RabbitMq : testing::Test {
   RabbitMqOptions options{.connection_name = fmt::format("opscore worker {:x}", random.next())};
 };
 
+// The process behind a quorum queue, made to answer nobody: as the queue is without its leader.
+class Suspended {
+ public:
+  Suspended(const RabbitMqServer& server, const std::string& queue)
+      : process_(fmt::format("'{}_{}'", server.vhost(), queue)) {
+    EXPECT_TRUE(RabbitMqServer::ctl(fmt::format("eval \"sys:suspend({}).\"", process_)));
+  }
+  ~Suspended() {
+    EXPECT_TRUE(RabbitMqServer::ctl(fmt::format("eval \"sys:resume({}).\"", process_)));
+  }
+  Suspended(const Suspended&) = delete;
+
+ private:
+  const std::string process_;
+};
+
 std::string encoded(std::string text) {
   for (size_t at = 0; (at = text.find_first_of(" >", at)) != std::string::npos; at += 3)
     text.replace(at, 1, text[at] == ' ' ? "%20" : "%3E");
@@ -193,6 +209,48 @@ TEST_F(RabbitMq, AQueueThatIsDeletedIsMadeAgain) {
   announce(*broker, "q", 2);
   broker->subscribe({"q"});
   EXPECT_EQ(take(*broker), 2u);
+}
+
+TEST_F(RabbitMq, AQueueThatDoesNotAnswerHoldsUpNoOther) {
+  options.call_timeout = 1500ms;
+  auto broker = open();
+  announce(*broker, "silent", 1);
+  announce(*broker, "q", 1);
+  const std::vector<Hint> both{Hint{"silent", 2}, Hint{"q", 2}};
+  {
+    Suspended suspended(*server, prefix + "silent");
+    auto refused = broker->announce(both);
+    ASSERT_THAT(refused, SizeIs(1));
+    EXPECT_EQ(refused[0].queue, "silent");
+    EXPECT_THAT(refused[0].why, HasSubstr("does not answer"));
+    EXPECT_THAT(broker->state().refused, SizeIs(1));
+    // Held up by it, each of these would take as long as a call may.
+    Deadline deadline = Deadline::after(20 * options.call_timeout);
+    for (int i = 0; i < 40; ++i)
+      EXPECT_THAT(broker->announce(both), ElementsAre(testing::Field(&Refusal::queue, "silent")));
+    EXPECT_FALSE(deadline.passed());
+  }
+  until("it answers again", [&] { return broker->announce(both).empty(); });
+  EXPECT_THAT(broker->state().refused, IsEmpty());
+  broker->subscribe({"silent"});
+  EXPECT_THAT(broker->receive(Deadline::after(20s)), Not(IsEmpty()));
+}
+
+TEST_F(RabbitMq, ManyHintsForAQueueThatDoesNotAnswerHoldUpNoOther) {
+  options.call_timeout = 1500ms;
+  auto broker = open();
+  announce(*broker, "silent", 1);
+  announce(*broker, "q", 1);
+  std::vector<Hint> hints(1000, Hint{"silent", 1});
+  hints.push_back({"q", 2});
+  Suspended suspended(*server, prefix + "silent");
+  EXPECT_THAT(broker->announce(hints), ElementsAre(testing::Field(&Refusal::queue, "silent")));
+  broker->subscribe({"q"});
+  size_t tasks = 0;
+  until("both hints have come", [&] {
+    for (const Delivery& each : broker->receive(Deadline::after(10s))) tasks += each.hint.tasks;
+    return tasks == 3;
+  });
 }
 
 TEST_F(RabbitMq, AMessageThatIsNoHintIsDropped) {

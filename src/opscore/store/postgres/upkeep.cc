@@ -4,6 +4,7 @@
 
 #include "opscore/model/decide.h"
 #include "opscore/store/postgres/settings_rows.h"
+#include "opscore/store/postgres/step_back.h"
 #include "opscore/store/postgres/task_images.h"
 
 namespace opscore::postgres {
@@ -66,7 +67,17 @@ Array lanes_of(const std::vector<Lane>& lanes) {
 
 }  // namespace
 
+PostgresTasks::PostgresTasks(Parts& parts)
+    : parts_(parts),
+      inserting_(make_inserting(parts)),
+      completing_(make_completing(parts)),
+      changing_(make_changing(parts)),
+      step_back_(std::make_unique<StepBack>(parts)) {}
+
+PostgresTasks::~PostgresTasks() = default;
+
 Promoted PostgresTasks::promote(size_t limit) {
+  if (step_back_->mend(limit) == limit) return {limit, {}};  // there may be more
   Promoted promoted;
   parts_.writers.run("promote", [&](Transaction& transaction) {
     promoted = {};

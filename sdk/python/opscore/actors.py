@@ -25,9 +25,14 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Retry(Exception):
-    """Raise it to be run again, after `delay` seconds instead of the backoff. Counts as an attempt."""
+    """Raise it to be run again, after `delay` seconds instead of the backoff.
 
-    def __init__(self, message: str = "asked to be run again", delay: Optional[float] = None) -> None:
+    It counts as an attempt.
+    """
+
+    def __init__(
+        self, message: str = "asked to be run again", delay: Optional[float] = None
+    ) -> None:
         super().__init__(message)
         self.delay = delay
 

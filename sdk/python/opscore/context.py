@@ -34,6 +34,7 @@ class Context:
         "type",
         "attempt",
         "charged",
+        "budget",
         "input",
         "metadata",
         "stopping",
@@ -51,6 +52,7 @@ class Context:
         type: str,
         attempt: int,
         charged: int,
+        budget: int,
         timeout_ms: int,
         input: Any,
         metadata: Any,
@@ -62,6 +64,8 @@ class Context:
         """The number of this attempt, from 1."""
         self.charged = charged
         """How many attempts before this one count against `max_attempts`."""
+        self.budget = budget
+        """How many may count; 0: there is no limit."""
         self.input, self.metadata = input, metadata
         self.stopping: Optional[str] = None
         """Why the attempt must end: `timeout`, `cancelled`, `draining`; None while it may go on."""
@@ -70,6 +74,10 @@ class Context:
         self._partial: dict[str, str] = {}
         self._thread: Optional[int] = None
         self._coroutine: Any = None
+
+    def is_last_attempt(self) -> bool:
+        """Whether a failure of this attempt is the end of the task."""
+        return 0 < self.budget <= self.charged + 1
 
     def remaining(self) -> float:
         """Seconds until this attempt is stopped; never negative."""

@@ -407,7 +407,7 @@ class CommandTree {
     CLI::App* command = add(root_, "bench", "Measure this machine, or a running server",
                             "opscore bench --suite all --tasks 100000 --json");
     command->add_option("--suite", bench.suite, "One suite, or all of them but growth")
-        ->check(CLI::IsMember({"drain", "echo", "bulk", "submit", "latency", "waiting", "idle",
+        ->check(CLI::IsMember({"drain", "echo", "python", "bulk", "submit", "latency", "waiting", "idle",
                                "start", "growth", "all"}))
         ->capture_default_str();
     command->add_option("--tasks", bench.tasks, "How many tasks a run has")

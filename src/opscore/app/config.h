@@ -16,6 +16,8 @@
 #include <string_view>
 #include <vector>
 
+#include "opscore/app/config_bytes.h"
+#include "opscore/app/python_config.h"
 #include "opscore/base/error.h"
 #include "opscore/model/limits.h"
 #include "opscore/model/task.h"
@@ -54,12 +56,6 @@ struct SchemaText {
   std::string json;  // the schema; filled from `file` by the check
   std::string file;
   bool operator==(const SchemaText&) const = default;
-};
-
-// A size such as 64MiB.
-struct Bytes {
-  int64_t value = 0;
-  bool operator==(const Bytes&) const = default;
 };
 
 // [actors.NAME]
@@ -166,17 +162,7 @@ struct Config {
     std::vector<QueueWeight> queues;  // "*" stands for all that are not named
     Duration drain_grace{0};
   } worker;
-  struct Python {
-    std::vector<std::string> modules;  // empty: no Python is hosted
-    bool dramatiq = false;             // they are those of a Dramatiq application, the broker first
-    std::vector<std::string> path;
-    std::string interpreter;  // empty: the virtual environment's, else python3 of PATH
-    std::string program;      // the file that is; filled by the check
-    int processes = 0;
-    int threads = 0;
-    Bytes max_memory;
-    int max_tasks = 0;
-  } python;
+  PythonConfig python;
   struct Retention {
     Duration completed{0};
     Duration failed{0};

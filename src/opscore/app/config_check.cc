@@ -11,6 +11,7 @@
 
 #include "opscore/app/config_fields.h"
 #include "opscore/app/config_sandbox.h"
+#include "opscore/app/python_hosting.h"
 #include "opscore/base/json.h"
 #include "opscore/engine/input_schema.h"
 #include "opscore/model/names.h"
@@ -257,25 +258,15 @@ class Checker {
     }
   }
 
-  // Who has activated a virtual environment means its interpreter.
   void check_python() {
-    Config::Python& python = config_.python;
+    PythonConfig& python = config_.python;
     if (!runs_tasks(role_) || python.modules.empty()) return;
-    const auto environment = config_.lookup("VIRTUAL_ENV");
-    std::string command = !python.interpreter.empty() ? python.interpreter
-                          : environment               ? *environment + "/bin/python3"
-                                                      : "python3";
-    auto found = find_program(command, "");
-    if (found) {
-      python.program = *found;
-      return;
-    }
     const bool is_set = !python.interpreter.empty();
-    report(config_.origin_of(is_set ? "python.interpreter" : "python.modules"),
-           fmt::format("the Python interpreter: {}{}", found.error().message(),
-                       is_set        ? ""
-                       : environment ? "; VIRTUAL_ENV names it"
-                                     : "; install it, or set python.interpreter"));
+    if (auto found = find_interpreter(config_))
+      python.program = *found;
+    else
+      report(config_.origin_of(is_set ? "python.interpreter" : "python.modules"),
+             found.error().message());
   }
 
   void check_queues() {

@@ -2,14 +2,12 @@
 
 #include <fmt/ranges.h>
 
-#include "opscore/actor/python/package.h"
 #include "opscore/api/views.h"
-#include "opscore/app/command_line.h"
 #include "opscore/app/config_change.h"
 #include "opscore/app/config_sandbox.h"
 #include "opscore/app/host_metrics.h"
+#include "opscore/app/python_hosting.h"
 #include "opscore/app/session_context.h"
-#include "opscore/app/supervisor.h"
 #include "opscore/app/version.h"
 #include "opscore/app/webhook_caller.h"
 #include "opscore/broker/rabbitmq/rabbitmq_broker.h"
@@ -142,39 +140,6 @@ WorkerOptions worker_options(const Config& config, const WiringOptions& wiring, 
   options.on_progress = wiring.on_progress;
   options.on_command = wiring.on_command;
   options.on_dying = wiring.on_dying;
-  return options;
-}
-
-// The application's own environment, for that is what it was written for; and where the API is.
-std::vector<std::string> python_environment(const Config& config, const WiringOptions& wiring,
-                                            Duties duties) {
-  auto variables = process_environment();
-  if (duties.api && wiring.listener.port > 0) {
-    Config here = config;
-    here.server.port = wiring.listener.port;
-    variables.try_emplace("OPSCORE_URL", here.server_url());
-    if (!config.server.token.empty())
-      variables.try_emplace("OPSCORE_API_TOKEN", config.server.token);
-  }
-  std::vector<std::string> environment;
-  for (const auto& [name, value] : variables) environment.push_back(name + "=" + value);
-  return environment;
-}
-
-PythonOptions python_options(const Config& config, const WiringOptions& wiring, Duties duties) {
-  PythonOptions options;
-  options.interpreter = config.python.program;
-  options.modules = config.python.modules;
-  options.dramatiq = config.python.dramatiq;
-  options.path = config.python.path;
-  options.processes = static_cast<size_t>(config.python.processes);
-  options.threads = static_cast<size_t>(config.python.threads);
-  options.memory_max = static_cast<uint64_t>(config.python.max_memory.value);
-  options.tasks_max = static_cast<uint64_t>(config.python.max_tasks);
-  options.version = version();
-  options.package = python_package();
-  options.env = python_environment(config, wiring, duties);
-  options.count_oom_kills = read_oom_kills;
   return options;
 }
 
@@ -315,8 +280,8 @@ Server::Server(const Config& config, Role role, const AddActors& add_actors, Wir
 // Returns when the actors are known, so that whoever starts next knows them, too.
 std::unique_ptr<PythonChildren> Server::hosted(const Config& config) {
   if (!duties_.worker || config.python.modules.empty()) return nullptr;
-  auto children =
-      std::make_unique<PythonChildren>(reaper, log, python_options(config, options_, duties_));
+  auto children = std::make_unique<PythonChildren>(
+      reaper, log, python_options(config, duties_.api ? options_.listener.port : 0));
   hosted_ = children->start();
   return children;
 }

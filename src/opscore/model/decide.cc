@@ -119,6 +119,17 @@ void lose(Plan& plan, const TaskOptions& options, ErrorInfo error, Random& rando
   run_again(plan, Duration(0));
 }
 
+void time_out(Plan& plan, const TaskOptions& options, const ErrorInfo& error, Random& random) {
+  if (!options.deadline || plan.at < *options.deadline)
+    return charge_and_retry(plan, options, error, {}, random);
+  plan.charged = true;
+  ++plan.live.charged;
+  end_failed(plan, {error_kind::kDeadline,
+                    fmt::format("its deadline {} passed while it ran",
+                                to_rfc3339(*options.deadline)),
+                    error.detail});
+}
+
 void crash(Plan& plan, const TaskOptions& options, ErrorInfo error, Random& random) {
   plan.live.suspect = true;
   plan.ended = AttemptEnd::crashed;
@@ -187,16 +198,7 @@ Plan decide_finish(const ClaimedTask& task, const Outcome& outcome, TimePoint st
       break;
     case Outcome::Kind::timed_out:
       plan.ended = AttemptEnd::timeout;
-      if (task.options.deadline && now >= *task.options.deadline) {
-        plan.charged = true;
-        ++plan.live.charged;
-        end_failed(plan, {error_kind::kDeadline,
-                          fmt::format("its deadline {} passed while it ran",
-                                      to_rfc3339(*task.options.deadline)),
-                          outcome.error.detail});
-      } else {
-        charge_and_retry(plan, task.options, outcome.error, {}, random);
-      }
+      time_out(plan, task.options, outcome.error, random);
       break;
     case Outcome::Kind::snoozed:
       plan.ended = AttemptEnd::snoozed;

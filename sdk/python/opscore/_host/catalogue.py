@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import importlib
 import platform
+from collections.abc import Mapping
 from typing import Any, Callable, NamedTuple
 
 from opscore._host.channel import encode
+from opscore.actors import STOPPED
 
 
 class Hosted(NamedTuple):
-    """An actor: its row of the catalogue, and a function of a Context that runs a task."""
+    """An actor: its row of the catalogue, a function of a Context that runs a task, and what is
+    raised in a thread that must stop, by why."""
 
     entry: dict[str, Any]
     invoke: Callable[[Any], Any]
     is_async: bool
+    stops: Mapping[str, type[BaseException]] = STOPPED
 
 
 def load(settings: dict[str, Any]) -> dict[str, Hosted]:

@@ -45,7 +45,7 @@ class Channel:
         return len(self._waiting)
 
     def flush(self) -> None:
-        """Sends what waits. A parent that is gone takes this process with it, so errors are moot."""
+        """Sends what waits. A parent that is gone takes this process along: errors are moot."""
         with self._sending:
             waiting = self._waiting
             count = len(waiting)
@@ -76,7 +76,7 @@ class Channel:
         while len(received) - at >= 4:
             (length,) = _LENGTH.unpack_from(received, at)
             if len(received) - at < 4 + length:
-                if length > _READ:  # one large frame: fetch the rest of it without copying over and over
+                if length > _READ:  # the rest of it without copying over and over
                     received = self._rest(received[at:], 4 + length)
                     at = 0
                     continue

@@ -22,7 +22,6 @@ from opscore._host.catalogue import Hosted
 from opscore._host.channel import Channel
 from opscore._host.outcomes import encoded, failure
 from opscore._host.slots import Slots
-from opscore.actors import STOPPED, Stopped
 from opscore.context import CURRENT, Context
 
 _TICK = 0.001
@@ -78,8 +77,10 @@ class Crew:
     def _take(self, item: list[Any]) -> None:
         word = item[0]
         if word == "run":
-            _, number, name, id, attempt, charged, timeout, input, metadata = item
-            task = Context(id, name, attempt, charged, timeout, input, metadata, number, self)
+            _, number, name, id, attempt, charged, budget, timeout, input, metadata = item
+            task = Context(
+                id, name, attempt, charged, budget, timeout, input, metadata, number, self
+            )
             actor = self._actors[name]
             (self._todo_async if actor.is_async else self._todo).append((task, actor))
         elif word == "stop":
@@ -140,7 +141,7 @@ class Crew:
                 return
             task.stopping = why
             if task._thread is not None:
-                _raise_in(task._thread, STOPPED[why])
+                _raise_in(task._thread, self._actors[task.type].stops[why])
             elif task._coroutine is not None and self._loop is not None:
                 self._loop.call_soon_threadsafe(task._coroutine.cancel)
 
@@ -153,7 +154,7 @@ class Crew:
                 self._channel.flush()
                 if not self._rest():
                     continue
-            except Stopped:  # it came too late for its task
+            except BaseException:  # a stop that came too late for its task
                 continue
 
     def _rest(self) -> bool:
@@ -217,7 +218,7 @@ class Crew:
                 if was_stopped and task._thread is not None:
                     _raise_in(task._thread, None)
                 return said
-            except Stopped:
+            except BaseException:
                 continue
 
     # The event loop.

@@ -61,7 +61,8 @@ def failure(number: int, began: int, left: int, error: BaseException) -> str:
     kind, retryable, delay = "actor_error", True, None
     words = str(error) or type(error).__name__
     if isinstance(error, Snooze):
-        return '["snooze",%d,%d,%d,%d,%s]' % (number, began, left, error.delay * 1000, text(str(error)))
+        delay_ms = error.delay * 1000
+        return '["snooze",%d,%d,%d,%d,%s]' % (number, began, left, delay_ms, text(str(error)))
     if isinstance(error, Fail):
         kind, retryable = error.kind, False
     elif isinstance(error, JournalMismatch):

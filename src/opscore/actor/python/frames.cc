@@ -59,8 +59,8 @@ void append_run(std::string& out, const HostedTask& hosted) {
   append_quoted(out, hosted.type);
   out += ',';
   append_quoted(out, hosted.id);
-  fmt::format_to(std::back_inserter(out), ",{},{},{},", task.live.attempt, task.live.charged,
-                 hosted.timeout.count());
+  fmt::format_to(std::back_inserter(out), ",{},{},{},{},", task.live.attempt, task.live.charged,
+                 task.live.budget, hosted.timeout.count());
   out += task.input;
   out += ',';
   out += task.options.metadata.empty() ? "null" : task.options.metadata;

@@ -6,7 +6,7 @@
 //   payload = "[" item *("," item) "]"  JSON; items of several tasks share a frame
 //
 //   to the child:
-//   item = ["run", number, type, id, attempt, charged, timeout_ms, input, metadata]
+//   item = ["run", number, type, id, attempt, charged, budget, timeout_ms, input, metadata]
 //        | ["stop", number, why]        why: "timeout", "cancelled", "draining"
 //        | ["back", number]             give it back unless it is entered
 //        | ["step", call, kind, answer] kind: "run" (then without answer), "recorded", "mismatch",
@@ -24,6 +24,7 @@
 //        | ["snooze", number, began, left, delay_ms, why]
 //        | ["dropped", number]
 //
+// charged, budget: of attempts that count; 0: there is no limit.
 // Input, metadata and results are the bytes that were submitted and stored. Beside the socket a
 // child shares memory with its parent, see slot_cells.h.
 

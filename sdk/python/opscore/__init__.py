@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from opscore.actors import Snooze as Snooze
     from opscore.actors import Stopped as Stopped
     from opscore.actors import actor as actor
+    from opscore.actors import after_task as after_task
+    from opscore.actors import before_task as before_task
     from opscore.aio import AsyncClient as AsyncClient
     from opscore.client import Client as Client
     from opscore.context import Context as Context
@@ -37,6 +39,8 @@ _HOME_OF = {
     "Snooze": "opscore.actors",
     "Stopped": "opscore.actors",
     "actor": "opscore.actors",
+    "after_task": "opscore.actors",
+    "before_task": "opscore.actors",
     "current_task": "opscore.context",
 }
 

@@ -91,6 +91,28 @@ class Draining(Stopped):
     why = "draining"
 
 
+BEFORE: list[Callable[[Any], Any]] = []
+AFTER: list[Callable[[Any, Optional[BaseException]], Any]] = []
+
+
+def before_task(hook: Function) -> Function:
+    """Declares a function that is called with the `Context` before each task, in its thread.
+
+    What it raises is what the task raises.
+    """
+    BEFORE.append(hook)
+    return hook
+
+
+def after_task(hook: Function) -> Function:
+    """Declares a function that is called with the `Context` and what the task raised, or None.
+
+    Those declared last are called first. What it raises is what the task raises.
+    """
+    AFTER.insert(0, hook)
+    return hook
+
+
 STOPPED: dict[str, type[Stopped]] = {each.why: each for each in (TimeLimit, Cancelled, Draining)}
 
 

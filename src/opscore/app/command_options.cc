@@ -9,6 +9,7 @@
 #include "opscore/app/cli/exit_codes.h"
 #include "opscore/app/command_tree.h"
 #include "opscore/app/config_fields.h"
+#include "opscore/app/dramatiq_arguments.h"
 #include "opscore/app/version.h"
 
 namespace opscore {
@@ -29,6 +30,11 @@ class CommandTree {
         "Example:\n  opscore up\n  opscore submit opscore.echo --input '{\"hello\": 1}' "
         "--wait\n\nopscore COMMAND --help says more.");
     add_roles();
+    add_dramatiq_arguments(*add(root_, "dramatiq",
+                                "Run an application of Dramatiq in place of its own worker: takes "
+                                "the arguments of the dramatiq command",
+                                "opscore dramatiq app.broker:broker app.tasks -p 4 -t 8"),
+                           line_);
     add_submit();
     add_tasks();
     add_queues();
@@ -407,8 +413,8 @@ class CommandTree {
     CLI::App* command = add(root_, "bench", "Measure this machine, or a running server",
                             "opscore bench --suite all --tasks 100000 --json");
     command->add_option("--suite", bench.suite, "One suite, or all of them but growth")
-        ->check(CLI::IsMember({"drain", "echo", "python", "bulk", "submit", "latency", "waiting", "idle",
-                               "start", "growth", "all"}))
+        ->check(CLI::IsMember({"drain", "echo", "python", "bulk", "submit", "latency", "waiting",
+                               "idle", "start", "growth", "all"}))
         ->capture_default_str();
     command->add_option("--tasks", bench.tasks, "How many tasks a run has")
         ->check(CLI::Range(int64_t{1}, int64_t{100'000'000}))

@@ -40,15 +40,20 @@ std::expected<std::string, Error> find_interpreter(const Config& config) {
   const char* advice = !configured.empty() ? ""
                        : environment       ? "; VIRTUAL_ENV names it"
                                            : "; install it, or set python.interpreter";
-  return std::unexpected(Error(Errc::invalid, fmt::format("the Python interpreter: {}{}",
-                                                          found.error().message(), advice)));
+  return std::unexpected(Error(
+      Errc::invalid, fmt::format("the Python interpreter: {}{}", found.error().message(), advice)));
 }
 
 PythonOptions python_options(const Config& config, int api_port) {
   PythonOptions options;
   options.interpreter = config.python.program;
   options.modules = config.python.modules;
-  options.dramatiq = config.python.dramatiq;
+  options.dramatiq = config.python.kind == "dramatiq";
+  options.log_level = config.log.level;
+  options.takes_logging = config.python.take_logging;
+  if (!config.python.watch.empty())
+    options.watch =
+        WatchRules{config.python.watch, config.python.watch_include, config.python.watch_exclude};
   options.path = config.python.path;
   options.processes = static_cast<size_t>(config.python.processes);
   options.threads = static_cast<size_t>(config.python.threads);

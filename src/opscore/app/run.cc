@@ -26,7 +26,6 @@ namespace opscore {
 namespace {
 
 constexpr int kExitRestart = 70;  // EX_SOFTWARE: the supervisor starts a fresh worker
-constexpr int kExitImpatient = 130;
 // Who stops a service often signals every process of it, and the supervisor passes its own on: that
 // is one request.
 constexpr Duration kSameRequest{500};
@@ -136,6 +135,7 @@ End wait_for_end(const sigset_t& signals, Requests& requests, Server& server) {
     // The terminal that it was started on has hung up: nobody means a reload.
     if (had_terminal && !has_terminal()) return End::asked;
     server.reload_if_usable();
+    if (server.python) server.python->reload();
   }
 }
 
@@ -155,7 +155,7 @@ LostSession to_lost(const Death& death) {
 
 // Stops on another thread, so that a second signal can end the process at once.
 bool stop_server(Server& server, const std::string& words, const sigset_t& signals,
-                 WorkerLink* link) {
+                 int impatient_exit, WorkerLink* link) {
   std::atomic<int> result{-1};
   std::jthread stopping([&] { result = server.stop(words) ? 1 : 0; });
   const timespec tick{0, 20'000'000};
@@ -168,7 +168,7 @@ bool stop_server(Server& server, const std::string& words, const sigset_t& signa
           "asked to stop a second time: exiting at once; what runs is rescued by the "
           "next start");
       server.log.flush();
-      std::_Exit(kExitImpatient);
+      std::_Exit(impatient_exit);
     }
   }
   return result == 1;
@@ -204,6 +204,7 @@ WiringOptions wiring_options(const Start& start, Requests& requests, WorkerLink*
   wiring.groups = start.sandbox.groups.get();
   wiring.require_store = start.options.require_store;
   wiring.on_dying = [&](const std::string&) { requests.dying = true; };
+  wiring.on_actors = [&] { requests.reload = true; };
   if (!link) {
     wiring.on_progress = [&start] { start.systemd.alive(); };
     return wiring;
@@ -256,8 +257,8 @@ int serve(const Start& start, WorkerLink* link) {
   if (!link) start.systemd.stopping();
   if (end == End::dying)
     server.log.error("too many slots are held by actors that do not stop: restarting");
-  bool clean =
-      stop_server(server, end == End::dying ? "abandoned slots" : "asked to stop", signals, link);
+  bool clean = stop_server(server, end == End::dying ? "abandoned slots" : "asked to stop", signals,
+                           start.options.impatient_exit, link);
   int code = end == End::dying ? kExitRestart : end == End::refused ? refusal : 0;
   // A thread still inside an actor cannot be ended, only left behind.
   if (!clean) std::_Exit(code);

@@ -280,15 +280,17 @@ Server::Server(const Config& config, Role role, const AddActors& add_actors, Wir
 // Returns when the actors are known, so that whoever starts next knows them, too.
 std::unique_ptr<PythonChildren> Server::hosted(const Config& config) {
   if (!duties_.worker || config.python.modules.empty()) return nullptr;
-  auto children = std::make_unique<PythonChildren>(
-      reaper, log, python_options(config, duties_.api ? options_.listener.port : 0));
-  hosted_ = children->start();
+  PythonOptions options = python_options(config, duties_.api ? options_.listener.port : 0);
+  options.on_actors = options_.on_actors;
+  auto children = std::make_unique<PythonChildren>(reaper, log, std::move(options));
+  children->start();
   return children;
 }
 
 std::shared_ptr<InstalledActors> Server::installed(const Config& config) {
-  return install_actors(config, add_actors_, hosted_, duties_.worker, role_ == Role::up, reaper,
-                        options_.groups, http, guard, clock, random);
+  return install_actors(config, add_actors_,
+                        python ? python->actors() : std::vector<CatalogueEntry>{}, duties_.worker,
+                        role_ == Role::up, reaper, options_.groups, http, guard, clock, random);
 }
 
 void Server::start() {

@@ -37,6 +37,7 @@ struct WiringOptions {
   std::function<void()> on_progress = [] {};  // the loop that does the work of this role is alive
   std::function<void(const std::string&)> on_dying = [](const std::string&) {};
   std::function<void(const std::string&)> on_command = [](const std::string&) {};
+  std::function<void()> on_actors = [] {};  // the hosted ones are not what they were: reload
   // The store was reached late, and cannot be used: the process should end.
   std::function<void(const Error&)> on_refused = [](const Error&) {};
   std::optional<LostSession> previous_death;  // of the process before this one
@@ -89,7 +90,6 @@ class Server {
   Config config_ OPSCORE_GUARDED_BY(reload_mutex_);  // what is in force
   std::atomic<bool> begun_{false};                   // with all that needs the store
   SteadyPoint complain_at_{};
-  std::vector<CatalogueEntry> hosted_;  // what the children can run
 
  public:
   Log log;

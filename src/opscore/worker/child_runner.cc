@@ -12,7 +12,6 @@ namespace {
 // How often slots are looked at while something runs, and while nothing does.
 constexpr Duration kWatchBusy{50};
 constexpr Duration kWatchIdle{500};
-constexpr Duration kJournalIdle{60'000};
 // A child is sent at most so much beyond its slots.
 constexpr size_t kSentAheadMax = limits::kClaimBatch;
 constexpr char kNotHeeded[] =
@@ -43,7 +42,7 @@ ChildRunner::ChildRunner(std::shared_ptr<const Registry> actors, Children& child
       options_(std::move(options)),
       post_(std::move(post)),
       watch_("child-watch", log, [this](std::stop_token) { return watch(); }),
-      journals_("journals", log, [this](std::stop_token) { return write_journals(); }) {
+      journals_(children, store, clock, log) {
   replace(std::move(actors));
 }
 
@@ -206,18 +205,14 @@ void ChildRunner::heard(ChildId child, ChildNews news) {
         has_progress = true;
       }
     for (ChildNews::Step& step : news.steps)
-      if (auto flight = flights_.find(step.number); flight != flights_.end()) {
-        auto& journal = flight->second.journal;
-        if (!journal) journal = std::make_shared<Journal>(flight->second.task, store_);
-        asked_.push_back({child, std::move(step), journal});
-      }
+      if (auto flight = flights_.find(step.number); flight != flights_.end())
+        journals_.ask(child, std::move(step), flight->second.task);
     for (ChildNews::End& end : news.ends) end_flight(std::move(end), finished);
     for (uint64_t number : news.dropped) drop_flight(number, finished);
     auto from = children_now_.find(child);
     is_done = from != children_now_.end() && from->second.retiring && from->second.flights == 0;
     send_waiting();
   }
-  if (!news.steps.empty()) journals_.wake();
   if (has_progress) progress_wake_();
   if (is_done) children_.let_go(child);
   const bool has_room = !finished.empty();
@@ -249,6 +244,7 @@ ClaimedTask ChildRunner::forget(Flights::iterator flight) {
   if (gone.child != 0)
     if (auto child = children_now_.find(gone.child); child != children_now_.end())
       --child->second.flights;
+  journals_.close(flight->first);
   ClaimedTask task = std::move(gone.task);
   flights_.erase(flight);
   return task;
@@ -528,36 +524,6 @@ Duration ChildRunner::watch() {
     children_.kill(flight.child, fmt::format("{} did not stop", flight.id));
   }
   return flights_.empty() ? kWatchIdle : kWatchBusy;
-}
-
-StepReply ChildRunner::answer(const Asked& asked) const {
-  const ChildNews::Step& step = asked.step;
-  TaskJournal& steps = asked.journal->steps;
-  try {
-    if (!step.answer) {
-      auto recorded = steps.next(step.kind, step.name, step.request);
-      if (recorded) return {StepReply::Kind::recorded, *recorded};
-      return {};
-    }
-    steps.record(step.kind, step.name, step.request, *step.answer, clock_.now() - step.took,
-                 step.took);
-    return {StepReply::Kind::recorded, *step.answer};
-  } catch (const JournalMismatch& mismatch) {
-    return {StepReply::Kind::mismatch, mismatch.what()};
-  } catch (const Error& error) {
-    return {StepReply::Kind::refused, error.what()};
-  }
-}
-
-// On a thread of its own: the store may be slow, and the children must be heard meanwhile.
-Duration ChildRunner::write_journals() {
-  std::vector<Asked> asked;
-  {
-    MutexLock lock(mutex_);
-    asked.swap(asked_);
-  }
-  for (const Asked& one : asked) children_.reply(one.child, one.step.call, answer(one));
-  return asked.empty() ? kJournalIdle : Duration(0);
 }
 
 }  // namespace opscore

@@ -11,10 +11,10 @@
 #include "opscore/base/mutex.h"
 #include "opscore/base/thread.h"
 #include "opscore/process/crash_page.h"
+#include "opscore/worker/hosted_journals.h"
 #include "opscore/worker/pace.h"
 #include "opscore/worker/runner.h"
 #include "opscore/worker/settle.h"
-#include "opscore/worker/slot_context.h"
 #include "opscore/worker/type_limits.h"
 
 namespace opscore {
@@ -63,12 +63,6 @@ class ChildRunner final : public Runner, private ChildListener {
   void on_progress(std::function<void()> wake) { progress_wake_ = std::move(wake); }
 
  private:
-  // Outlives its flight while a step of it is being written.
-  struct Journal {
-    Journal(ClaimedTask of, Store& store) : task(std::move(of)), steps(task, store) {}
-    ClaimedTask task;
-    TaskJournal steps;
-  };
   // A task that is here: waiting, or sent to a child.
   struct Flight {
     ClaimedTask task;
@@ -81,7 +75,6 @@ class ChildRunner final : public Runner, private ChildListener {
     SteadyPoint stop_at{};       // the timeout once it is seen in a slot, then the end of the grace
     std::optional<size_t> slot;  // of this runner, once it is seen in a child's
     std::optional<std::string> progress;  // since it was last taken
-    std::shared_ptr<Journal> journal;     // once it asked for a step
   };
   struct Child {
     size_t slots = 0;
@@ -90,12 +83,6 @@ class ChildRunner final : public Runner, private ChildListener {
     bool doomed = false;  // killed: its end is awaited
   };
   using Flights = std::unordered_map<uint64_t, Flight>;
-  struct Asked {
-    ChildId child;
-    ChildNews::Step step;
-    std::shared_ptr<Journal> journal;
-  };
-
   void ready(ChildId child, size_t slots) override;
   void heard(ChildId child, ChildNews news) override;
   void retiring(ChildId child) override;
@@ -121,8 +108,6 @@ class ChildRunner final : public Runner, private ChildListener {
   void mark_slot(Flight& flight) OPSCORE_REQUIRES(mutex_);
   TimePoint wall(SteadyPoint at) const;
   Duration watch();
-  Duration write_journals();
-  StepReply answer(const Asked& asked) const;
   void say(const Flight& flight, const ChildNews::Line& line) const;
   void post_if_any(std::vector<Finished> finished);
 
@@ -145,10 +130,9 @@ class ChildRunner final : public Runner, private ChildListener {
   std::shared_ptr<const std::vector<std::string>> types_ OPSCORE_GUARDED_BY(mutex_);
   TypeLimits limits_ OPSCORE_GUARDED_BY(mutex_);
   size_t suspects_ OPSCORE_GUARDED_BY(mutex_) = 0;
-  std::vector<Asked> asked_ OPSCORE_GUARDED_BY(mutex_);  // steps that want an answer
   Pace pace_;
   Loop watch_;
-  Loop journals_;
+  HostedJournals journals_;
 };
 
 }  // namespace opscore

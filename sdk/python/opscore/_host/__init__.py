@@ -30,7 +30,7 @@ def main(settings: dict[str, Any]) -> None:
     faulthandler.enable(settings["crash"])
     channel = Channel(settings["socket"])
     slots = Slots(settings["cells"], settings["threads"])
-    capture.install(channel)
+    capture.install(channel, settings["log_level"], settings["takes_logging"])
     try:
         with importing.watched(channel, settings["report_imports_ms"] / 1000):
             actors = catalogue.load(settings)

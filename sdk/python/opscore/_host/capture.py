@@ -12,6 +12,13 @@ from opscore._host.channel import Channel, text
 from opscore.context import CURRENT, Context
 
 _LEVELS = ((logging.ERROR, "error"), (logging.WARNING, "warn"), (logging.INFO, "info"))
+_NUMBERS = {
+    "trace": logging.DEBUG,
+    "debug": logging.DEBUG,
+    "warn": logging.WARNING,
+    "error": logging.ERROR,
+    "off": logging.CRITICAL,
+}
 _LINE_MAX = 64 * 1024
 
 
@@ -98,10 +105,11 @@ def finish(channel: Channel, task: Context) -> None:
     task._partial.clear()
 
 
-def install(channel: Channel) -> None:
+def install(channel: Channel, level: str, takes_logging: bool) -> None:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     sys.stdout = TaskStream(sys.stdout, "info", channel)  # type: ignore[assignment]
     sys.stderr = TaskStream(sys.stderr, "warn", channel)  # type: ignore[assignment]
-    root = logging.getLogger()
-    root.addHandler(TaskHandler(channel))
-    root.setLevel(logging.INFO)
+    if takes_logging:
+        root = logging.getLogger()
+        root.addHandler(TaskHandler(channel))
+        root.setLevel(_NUMBERS.get(level, logging.INFO))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 import platform
 from collections.abc import Mapping
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, NamedTuple, Optional
 
 from opscore._host.channel import encode
-from opscore.actors import STOPPED
+from opscore.actors import AFTER, BEFORE, DECLARED, STOPPED
 
 
 class Hosted(NamedTuple):
@@ -41,15 +41,50 @@ def load(settings: dict[str, Any]) -> dict[str, Hosted]:
 
 def declared() -> dict[str, Hosted]:
     from opscore._host.signatures import invoker_of
-    from opscore.actors import DECLARED
 
     hosted = {}
     for name, actor in DECLARED.items():
         entry = {"type": name, "queue": actor.queue, **actor.options}
         if actor.input_schema is not None:
             entry["input_schema"] = encode(actor.input_schema)
-        hosted[name] = Hosted(entry, invoker_of(actor.function), actor.is_async)
+        invoke = with_hooks(invoker_of(actor.function), actor.is_async)
+        hosted[name] = Hosted(entry, invoke, actor.is_async)
     return hosted
+
+
+def with_hooks(invoke: Callable[[Any], Any], is_async: bool) -> Callable[[Any], Any]:
+    if not BEFORE and not AFTER:
+        return invoke
+
+    def before(task: Any) -> None:
+        for hook in BEFORE:
+            hook(task)
+
+    def after(task: Any, error: Optional[BaseException]) -> None:
+        for hook in AFTER:
+            hook(task, error)
+
+    def hooked(task: Any) -> Any:
+        before(task)
+        try:
+            result = invoke(task)
+        except BaseException as error:
+            after(task, error)
+            raise
+        after(task, None)
+        return result
+
+    async def hooked_async(task: Any) -> Any:
+        before(task)
+        try:
+            result = await invoke(task)
+        except BaseException as error:
+            after(task, error)
+            raise
+        after(task, None)
+        return result
+
+    return hooked_async if is_async else hooked
 
 
 def hello(settings: dict[str, Any], actors: dict[str, Hosted]) -> str:

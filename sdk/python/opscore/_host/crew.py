@@ -81,7 +81,10 @@ class Crew:
             task = Context(
                 id, name, attempt, charged, budget, timeout, input, metadata, number, self
             )
-            actor = self._actors[name]
+            actor = self._actors.get(name)
+            if actor is None:  # it was announced by the interpreter before this one
+                self._channel.tell('["dropped",%d]' % number)
+                return
             (self._todo_async if actor.is_async else self._todo).append((task, actor))
         elif word == "stop":
             self._stop(item[1], item[2])
@@ -209,7 +212,7 @@ class Crew:
         return failure(number, began, monotonic_ns(), error)
 
     def _close(self, task: Context, began: int, said: str) -> str:
-        """From here on nobody stops this task; a stop that was on its way is over when it returns."""
+        """From here on nobody stops this task; a stop that was on its way is over afterwards."""
         while True:
             try:
                 with self._stop_lock:

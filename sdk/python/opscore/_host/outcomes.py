@@ -47,9 +47,12 @@ def _depth(value: Any) -> int:
 
 def _own_frames(trace: Optional[TracebackType]) -> Optional[TracebackType]:
     """Without the frames that only lead to the application's."""
-    while trace is not None and "/opscore/_host/" in trace.tb_frame.f_code.co_filename:
-        trace = trace.tb_next
-    return trace
+    own = trace
+    while own is not None and any(
+        each in own.tb_frame.f_code.co_filename for each in ("/opscore/_host/", "/dramatiq/")
+    ):
+        own = own.tb_next
+    return own
 
 
 def failure(number: int, began: int, left: int, error: BaseException) -> str:

@@ -181,6 +181,7 @@ def _hosted(broker: Broker, hooks: list[Middleware], actor: Any) -> Hosted:
             _judge(actor, retry_when, message, task, error)
             _emit(hooks, "after_process_message", broker, message, exception=error)
             _call_back(callbacks, broker, actor, message, exception=error)
+            _tell_exhausted(broker, actor, message, task, error)
             _emit_end(hooks, broker, message, is_final=_is_final(task, error))
             raise
         _call_back(callbacks, broker, actor, message, result=result)
@@ -236,3 +237,16 @@ def _call_back(
         return
     if actor.options.get("on_success") or actor.options.get("on_failure"):
         callbacks.after_process_message(broker, message, **ended)
+
+
+def _tell_exhausted(
+    broker: Broker, actor: Any, message: MessageProxy, task: Any, error: BaseException
+) -> None:
+    """The actor that is to be told when all attempts have failed, as the actor declares it."""
+    name = actor.options.get("on_retry_exhausted")
+    was_judged = not getattr(error, "opscore_retryable", True)
+    if name is None or "on_retry_exhausted" in message.options or was_judged:
+        return
+    if task.stopping in (None, "timeout") and task.is_last_attempt():
+        counts = {"retries": task.charged, "max_retries": task.budget - 1}
+        broker.get_actor(name).send(message.asdict(), counts)

@@ -66,6 +66,8 @@ Json settings_of(const PythonOptions& options) {
   return {{"modules", options.modules},
           {"dramatiq", options.dramatiq},
           {"path", options.path},
+          {"log_level", options.log_level},
+          {"takes_logging", options.takes_logging},
           {"threads", options.threads},
           {"version", options.version},
           {"package", fmt::format("/proc/self/fd/{}", static_cast<int>(kPackage))},

@@ -9,6 +9,7 @@
 #include "opscore/actor/python/frames.h"
 #include "opscore/actor/python/slot_cells.h"
 #include "opscore/base/mutex.h"
+#include "opscore/process/folder_watch.h"
 #include "opscore/process/reaper.h"
 
 namespace opscore {
@@ -17,6 +18,8 @@ struct PythonOptions {
   std::string interpreter;           // absolute path
   std::vector<std::string> modules;  // to import; with `dramatiq` the first names the broker
   bool dramatiq = false;             // their actors are those of Dramatiq
+  std::string log_level = "info";    // of the root logger
+  bool takes_logging = true;         // what is logged goes to this process' log
   std::vector<std::string> path;     // before everything else on sys.path
   size_t processes = 1;
   size_t threads = 8;              // tasks that a process runs at once
@@ -27,6 +30,9 @@ struct PythonOptions {
   std::vector<std::string> env;    // "NAME=value", exactly these
   Duration report_imports{5'000};  // an import that takes longer is reported
   std::function<uint64_t()> count_oom_kills = [] { return 0; };
+  std::optional<WatchRules> watch;  // a change there replaces all of them
+  // Later ones can run something else than the first; see PythonChildren::actors().
+  std::function<void()> on_actors = [] {};
 };
 
 // Belongs to the thread that makes it, with which it dies, but for send() and entered(), which any

@@ -19,6 +19,7 @@ constexpr Duration kRestartFirst{100};
 constexpr Duration kRestartMax{5'000};
 constexpr Duration kLookAtSizesEvery{1'000};
 constexpr Duration kLeaveGrace{2'000};
+constexpr Duration kFilesSettle{200};
 constexpr int kDoublings = 8;
 
 Duration restart_delay(int failures) {
@@ -71,7 +72,8 @@ PythonChildren::~PythonChildren() {
   stop();
 }
 
-std::vector<CatalogueEntry> PythonChildren::start() {
+void PythonChildren::start() {
+  if (options_.watch) watch_.emplace(*options_.watch);
   thread_ = std::jthread([this](std::stop_token stop) {
     name_thread("children");
     serve(stop);
@@ -79,7 +81,11 @@ std::vector<CatalogueEntry> PythonChildren::start() {
   MutexLock lock(mutex_);
   changed_.wait(lock, [this]() OPSCORE_REQUIRES(mutex_) { return actors_ || refusal_; });
   if (refusal_) throw Error(Errc::invalid, *refusal_);
-  return *actors_;
+}
+
+std::vector<CatalogueEntry> PythonChildren::actors() const {
+  MutexLock lock(mutex_);
+  return actors_.value_or(std::vector<CatalogueEntry>{});
 }
 
 void PythonChildren::stop() {
@@ -180,6 +186,7 @@ void PythonChildren::serve(std::stop_token stop) {
     wait_for_news();
     for (const Child& child : all()) attend(child);
     look_at_sizes();
+    look_at_files();
   }
   end_all();
 }
@@ -249,7 +256,8 @@ void PythonChildren::wait_for_news() {
     watched.push_back({child->out(), POLLIN, 0});
     watched.push_back({child->err(), POLLIN, 0});
   }
-  Duration wait = kLookAtSizesEvery;
+  if (watch_) watched.push_back({watch_->file(), POLLIN, 0});
+  Duration wait = reload_at_ ? kFilesSettle : kLookAtSizesEvery;
   const SteadyPoint now = std::chrono::steady_clock::now();
   for (const Place& place : places_)
     if (!place.current && place.start_at > now)
@@ -306,20 +314,44 @@ void PythonChildren::greet(const Child& child, const std::string& text) {
     before = std::exchange(place.current, std::exchange(place.next, nullptr));
     before->state = PythonChild::State::retiring;
   }
-  {
-    MutexLock lock(mutex_);
-    if (!actors_) {
-      words_ = fmt::format(
+  const bool is_own = hello.at("own_package").get<bool>();
+  note_actors(
+      entries_of(hello),
+      fmt::format(
           "Python {} at {}{}", hello.at("python").get<std::string>(), options_.interpreter,
-          hello.at("own_package").get<bool>()
-              ? "; it has no package opscore, so the one inside this program is used"
-              : "");
-      actors_ = entries_of(hello);
-      changed_.notify_all();
-    }
-  }
+          is_own ? "; it has no package opscore, so the one inside this program is used" : ""));
   tell([&](ChildListener& to) { to.ready(child->id(), options_.threads); });
   if (before) tell([&](ChildListener& to) { to.retiring(before->id()); });
+}
+
+void PythonChildren::note_actors(std::vector<CatalogueEntry> actors, std::string words) {
+  auto same = [](const CatalogueEntry& one, const CatalogueEntry& other) {
+    return encode_entry(one) == encode_entry(other);
+  };
+  {
+    MutexLock lock(mutex_);
+    words_ = std::move(words);
+    if (actors_ && std::ranges::equal(*actors_, actors, same)) return;
+    const bool is_first = !actors_;
+    actors_ = std::move(actors);
+    changed_.notify_all();
+    if (is_first) return;
+  }
+  options_.on_actors();
+}
+
+// Editors and checkouts change several files one after another: that is one change.
+void PythonChildren::look_at_files() {
+  if (!watch_) return;
+  const SteadyPoint now = std::chrono::steady_clock::now();
+  if (auto paths = watch_->changed(); !paths.empty()) {
+    log_.info("changed: {}{}", paths[0],
+              paths.size() > 1 ? fmt::format(" and {} more", paths.size() - 1) : "");
+    reload_at_ = now + kFilesSettle;
+  }
+  if (!reload_at_ || now < *reload_at_) return;
+  reload_at_.reset();
+  for (size_t i = 0; i < places_.size(); ++i) replace(places_[i], i);
 }
 
 void PythonChildren::look_at_sizes() {

@@ -17,9 +17,11 @@ class PythonChildren final : public Children {
   PythonChildren(Reaper& reaper, Log& log, PythonOptions options);
   ~PythonChildren() override;
 
-  // Starts the interpreters, and returns what they can run once the first of them can. Throws
+  // Starts the interpreters, and returns once the first of them can run tasks. Throws
   // Error{invalid} with the trace when a module cannot be imported. Once.
-  std::vector<CatalogueEntry> start();
+  void start();
+  // What the interpreters that have come last can run.
+  std::vector<CatalogueEntry> actors() const;
   // Ends them: those that have nothing to do at once, the others when they take too long.
   void stop();
   // Every interpreter is replaced by one that has imported anew; what runs ends where it is. When
@@ -60,7 +62,9 @@ class PythonChildren final : public Children {
   void attend(const Child& child);
   void heard(const Child& child, ChildSpeech speech);
   void greet(const Child& child, const std::string& hello);
+  void note_actors(std::vector<CatalogueEntry> actors, std::string words);
   void look_at_sizes();
+  void look_at_files();
   void replace(Place& place, size_t index);
   void buried(const Child& child, ChildEnd end);
   void end_all();
@@ -79,6 +83,8 @@ class PythonChildren final : public Children {
   // Of the serving thread.
   std::vector<Place> places_;
   SteadyPoint look_at_sizes_at_{};
+  std::optional<FolderWatch> watch_;
+  std::optional<SteadyPoint> reload_at_;  // files have changed: once that is over
   ChildId next_id_ = 1;
 
   mutable Mutex mutex_;

@@ -114,7 +114,8 @@ Json drain_loaded(const Scene& scene, int64_t tasks, bool in_python) {
   if (in_python) {
     auto starting = std::chrono::steady_clock::now();
     hosting.emplace(scene, bench.log);
-    for (CatalogueEntry& entry : hosting->children.start()) actors->add_hosted(std::move(entry));
+    hosting->children.start();
+    for (CatalogueEntry& entry : hosting->children.actors()) actors->add_hosted(std::move(entry));
     options.children = &hosting->children;
     start_seconds = seconds_since(starting);
   }
@@ -176,16 +177,15 @@ Json one_round(const Scene& scene, int64_t tasks, bool in_python = false) {
   });
   auto count = static_cast<double>(tasks);
   Json round = {{"load_per_s", count / loaded["seconds"].get<double>()},
-          {"drain_per_s", count / drained["seconds"].get<double>()},
-          {"cpu_us_per_task", drained["cpu_seconds"].get<double>() * 1e6 / count},
-          {"open_ms", drained["open_seconds"].get<double>() * 1000},
-          {"checkpoint_ms", drained["close_seconds"].get<double>() * 1000},
-          {"wal_max_mb", drained["wal_max_mb"]},
-          {"pss_mb", drained["pss_mb"]},
-          {"checked", loaded["sample"].size()}};
+                {"drain_per_s", count / drained["seconds"].get<double>()},
+                {"cpu_us_per_task", drained["cpu_seconds"].get<double>() * 1e6 / count},
+                {"open_ms", drained["open_seconds"].get<double>() * 1000},
+                {"checkpoint_ms", drained["close_seconds"].get<double>() * 1000},
+                {"wal_max_mb", drained["wal_max_mb"]},
+                {"pss_mb", drained["pss_mb"]},
+                {"checked", loaded["sample"].size()}};
   if (in_python) {
-    round["python_cpu_us_per_task"] =
-        drained["children_cpu_seconds"].get<double>() * 1e6 / count;
+    round["python_cpu_us_per_task"] = drained["children_cpu_seconds"].get<double>() * 1e6 / count;
     round["first_interpreter_ms"] = drained["start_seconds"].get<double>() * 1000;
   }
   return round;

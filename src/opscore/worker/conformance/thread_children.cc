@@ -333,11 +333,14 @@ void ThreadChildren::lose(const std::shared_ptr<Child>& child, ChildEnd end) {
 }
 
 void ThreadChildren::kill(ChildId child, const std::string& why) {
-  if (auto found = find(child)) lose(found, {ChildEnd::Why::killed, "child killed: " + why, {}, {}, {}});
+  ChildEnd end;
+  end.why = ChildEnd::Why::killed;
+  end.words = "child killed: " + why;
+  if (auto found = find(child)) lose(found, std::move(end));
 }
 
 void ThreadChildren::let_go(ChildId child) {
-  if (auto found = find(child)) lose(found, {ChildEnd::Why::left, "child left", {}, {}, {}});
+  if (auto found = find(child)) lose(found, ChildEnd());
 }
 
 void ThreadChildren::end(uint64_t number, ChildEnd::Why why, std::optional<uint64_t> blamed) {

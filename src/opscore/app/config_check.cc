@@ -194,7 +194,12 @@ class Checker {
           fmt::format("{}: limits of queues are set by `opscore maintenance`, from its own "
                       "configuration: here they have no effect",
                       config_.queues.front().origin.words()));
-    if (role_ == Role::up && !postgresql && !config_.broker.url.empty())
+    const std::vector<std::string>& adopt = config_.broker.rabbitmq.adopt;
+    if (runs_tasks(role_) && !adopt.empty() && config_.broker.url.empty())
+      report(config_.origin_of("broker.rabbitmq.adopt"),
+             "broker.rabbitmq.adopt names queues of RabbitMQ, and nothing says where RabbitMQ is: "
+             "set broker.url, or RABBITMQ_URL");
+    if (role_ == Role::up && !postgresql && !config_.broker.url.empty() && adopt.empty())
       config_.notes.push_back(
           fmt::format("{}: RabbitMQ is not used: on SQLite queues are kept in the store; it takes "
                       "a DATABASE_URL, too",

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "opscore/app/config_bytes.h"
+#include "opscore/app/config_types.h"
 
 namespace opscore {
 

@@ -163,6 +163,8 @@ class TaskReader {
   virtual std::vector<Step> steps(TaskKey key) = 0;
   // The inputs a task has had, the submitted one first; size = edits + 1.
   virtual std::vector<std::string> inputs(TaskKey key) = 0;
+  // The foreign message that a task was adopted from; nothing for other tasks.
+  virtual std::optional<MessageOrigin> origin(TaskKey key) = 0;
   // Every queue that has tasks or settings, or has had tasks since the store was opened.
   virtual std::vector<QueueStats> queues() = 0;
 };
@@ -216,6 +218,8 @@ class Outbox {
   virtual std::vector<OutboxRow> due(OutboxRow::Kind kind, size_t limit,
                                      const std::vector<std::string>& but_for = {}) = 0;
   virtual void settle(std::span<const int64_t> delivered) = 0;
+  // Adds rows that belong to no change of a task; their ids are the store's to give.
+  virtual void add(std::vector<OutboxRow> rows) = 0;
   // Settles the row or has it wait, and writes the event, unless the task is gone, in one
   // transaction. Does nothing for a row that is settled already.
   virtual void record(const OutboxTry& tried) = 0;

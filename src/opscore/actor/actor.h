@@ -64,7 +64,8 @@ class Actor {
 
 struct RegisteredActor {
   CatalogueEntry entry;
-  std::unique_ptr<Actor> actor;
+  std::unique_ptr<Actor> actor;  // null: its code is in other processes, see children.h
+  bool is_hosted() const { return actor == nullptr; }
   // How long it may take to end after it was asked to; then its slot counts as abandoned.
   Duration stop_grace = limits::kStopGrace;
 };
@@ -94,6 +95,8 @@ class Registry {
            ActorOptions options = {});
   void add(const std::string& type, const std::string& kind, std::unique_ptr<Actor> actor,
            ActorOptions options = {});
+  // One whose code is in child processes.
+  void add_hosted(CatalogueEntry entry, Duration stop_grace = limits::kStopGrace);
 
   // By name or alias; null when absent.
   const RegisteredActor* find(const std::string& type) const;

@@ -39,6 +39,12 @@ struct WatchOptions {
   bool once = false;
 };
 
+// Of `opscore dramatiq`, beside the settings that its arguments are.
+struct DramatiqOptions {
+  std::string pid_file;
+  int fork_timeout = 0;
+};
+
 struct CommandLine {
   std::string command;                       // "up", "tasks list"
   std::map<std::string, std::string> flags;  // key of a setting -> what a flag says
@@ -52,6 +58,7 @@ struct CommandLine {
   SubmitOptions submit;
   ListOptions list;
   WatchOptions watch;
+  DramatiqOptions dramatiq;
   std::vector<std::string> ids;  // of tasks, or of a job
   bool all = false;              // an empty filter is meant
   bool dry_run = false;

@@ -12,6 +12,7 @@
 
 #include "opscore/app/config_fields.h"
 #include "opscore/app/config_sandbox.h"
+#include "opscore/app/python_hosting.h"
 #include "opscore/base/json.h"
 #include "opscore/engine/input_schema.h"
 #include "opscore/llm/scripted/scripted_client.h"
@@ -88,6 +89,7 @@ class Checker {
     check_providers();
     check_actors();
     check_queues();
+    check_python();
     check_sandbox(config_, role_, problems_);
   }
 
@@ -216,7 +218,12 @@ class Checker {
           fmt::format("{}: limits of queues are set by `opscore maintenance`, from its own "
                       "configuration: here they have no effect",
                       config_.queues.front().origin.words()));
-    if (role_ == Role::up && !postgresql && !config_.broker.url.empty())
+    const std::vector<std::string>& adopt = config_.broker.rabbitmq.adopt;
+    if (runs_tasks(role_) && !adopt.empty() && config_.broker.url.empty())
+      report(config_.origin_of("broker.rabbitmq.adopt"),
+             "broker.rabbitmq.adopt names queues of RabbitMQ, and nothing says where RabbitMQ is: "
+             "set broker.url, or RABBITMQ_URL");
+    if (role_ == Role::up && !postgresql && !config_.broker.url.empty() && adopt.empty())
       config_.notes.push_back(
           fmt::format("{}: RabbitMQ is not used: on SQLite queues are kept in the store; it takes "
                       "a DATABASE_URL, too",
@@ -288,6 +295,17 @@ class Checker {
       check_actor(actor, place);
       if (runs_tasks(role_)) check_machine(actor, place);
     }
+  }
+
+  void check_python() {
+    PythonConfig& python = config_.python;
+    if (!runs_tasks(role_) || python.modules.empty()) return;
+    const bool is_set = !python.interpreter.empty();
+    if (auto found = find_interpreter(config_))
+      python.program = *found;
+    else
+      report(config_.origin_of(is_set ? "python.interpreter" : "python.modules"),
+             found.error().message());
   }
 
   void check_queues() {

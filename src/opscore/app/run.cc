@@ -26,7 +26,6 @@ namespace opscore {
 namespace {
 
 constexpr int kExitRestart = 70;  // EX_SOFTWARE: the supervisor starts a fresh worker
-constexpr int kExitImpatient = 130;
 // Who stops a service often signals every process of it, and the supervisor passes its own on: that
 // is one request.
 constexpr Duration kSameRequest{500};
@@ -75,9 +74,15 @@ void print_banner(const Config& config, Role role, const Server& server, const s
   if (!duties.api && port > 0)
     fmt::print("  probes  {}:{}: /health, /ready, /metrics\n", config.probes.address, port);
   fmt::print("  data    {}\n", config.store_words());
+  if (const auto& adopt = config.broker.rabbitmq.adopt; duties.worker && !adopt.empty())
+    fmt::print("  adopts  {}: messages of Dramatiq, also those on .DQ\n", fmt::join(adopt, ", "));
   if (duties.worker) {
     fmt::print("  actors  {}\n", fmt::join(types, ", "));
     fmt::print("  agent   {}\n", server.actors->agent_words);
+    if (server.python)
+      fmt::print("  python  {}\n          {}: {} processes, each with {} tasks at once\n",
+                 server.python->words(), fmt::join(config.python.modules, ", "),
+                 config.python.processes, config.python.threads);
     if (!sandbox.empty()) fmt::print("  sandbox {}\n", sandbox);
   }
   for (const Config::File& file : config.files)
@@ -132,6 +137,7 @@ End wait_for_end(const sigset_t& signals, Requests& requests, Server& server) {
     // The terminal that it was started on has hung up: nobody means a reload.
     if (had_terminal && !has_terminal()) return End::asked;
     server.reload_if_usable();
+    if (server.python) server.python->reload();
   }
 }
 
@@ -152,7 +158,7 @@ LostSession to_lost(const Death& death) {
 
 // Stops on another thread, so that a second signal can end the process at once.
 bool stop_server(Server& server, const std::string& words, const sigset_t& signals,
-                 WorkerLink* link) {
+                 int impatient_exit, WorkerLink* link) {
   std::atomic<int> result{-1};
   std::jthread stopping([&] { result = server.stop(words) ? 1 : 0; });
   const timespec tick{0, 20'000'000};
@@ -165,7 +171,7 @@ bool stop_server(Server& server, const std::string& words, const sigset_t& signa
           "asked to stop a second time: exiting at once; what runs is rescued by the "
           "next start");
       server.log.flush();
-      std::_Exit(kExitImpatient);
+      std::_Exit(impatient_exit);
     }
   }
   return result == 1;
@@ -201,6 +207,7 @@ WiringOptions wiring_options(const Start& start, Requests& requests, WorkerLink*
   wiring.groups = start.sandbox.groups.get();
   wiring.require_store = start.options.require_store;
   wiring.on_dying = [&](const std::string&) { requests.dying = true; };
+  wiring.on_actors = [&] { requests.reload = true; };
   if (!link) {
     wiring.on_progress = [&start] { start.systemd.alive(); };
     return wiring;
@@ -253,8 +260,8 @@ int serve(const Start& start, WorkerLink* link) {
   if (!link) start.systemd.stopping();
   if (end == End::dying)
     server.log.error("too many slots are held by actors that do not stop: restarting");
-  bool clean =
-      stop_server(server, end == End::dying ? "abandoned slots" : "asked to stop", signals, link);
+  bool clean = stop_server(server, end == End::dying ? "abandoned slots" : "asked to stop", signals,
+                           start.options.impatient_exit, link);
   int code = end == End::dying ? kExitRestart : end == End::refused ? refusal : 0;
   // A thread still inside an actor cannot be ended, only left behind.
   if (!clean) std::_Exit(code);

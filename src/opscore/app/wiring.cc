@@ -6,10 +6,12 @@
 #include "opscore/app/config_change.h"
 #include "opscore/app/config_sandbox.h"
 #include "opscore/app/host_metrics.h"
+#include "opscore/app/python_hosting.h"
 #include "opscore/app/session_context.h"
 #include "opscore/app/version.h"
 #include "opscore/app/webhook_caller.h"
 #include "opscore/broker/rabbitmq/rabbitmq_broker.h"
+#include "opscore/broker/rabbitmq/rabbitmq_foreign_broker.h"
 #include "opscore/process/crash_handler.h"
 #include "opscore/store/intercepted_store.h"
 #include "opscore/store/postgres/postgres_store.h"
@@ -36,6 +38,16 @@ bool has_broker(const Config& config, Duties duties) {
          (duties.worker || duties.maintenance);
 }
 
+bool adopts(const Config& config, Duties duties) {
+  return duties.worker && !config.broker.rabbitmq.adopt.empty();
+}
+
+// On a store of its own only what it adopts itself has anything to be told.
+bool has_dramatiq(const Config& config, Duties duties) {
+  return !config.broker.url.empty() &&
+         (adopts(config, duties) || (duties.maintenance && !is_embedded(config)));
+}
+
 std::unique_ptr<Store> open_embedded(const Config& config, const Clock& clock, Random& random,
                                      Log& log) {
   SqliteOptions options;
@@ -60,6 +72,15 @@ std::unique_ptr<Broker> open_broker(const Config& config, Duties duties,
   options.connection_name = duties.worker ? "opscore worker" : "opscore maintenance";
   options.session = [session] { return std::to_string(session().value); };
   return open_rabbitmq_broker(options, log, random);
+}
+
+std::unique_ptr<ForeignBroker> open_dramatiq(const Config& config, Log& log, Random& random) {
+  ForeignRabbitMqOptions options;
+  options.url = config.broker.url;
+  options.connection_name = "opscore dramatiq";
+  options.max_priority = config.broker.rabbitmq.max_priority;
+  options.dead_ttl = config.broker.rabbitmq.dead_message_ttl;
+  return open_foreign_rabbitmq(options, log, random);
 }
 
 // As of the last contact with it.
@@ -123,9 +144,10 @@ Retention retention_of(const Config& config) {
 }
 
 WorkerOptions worker_options(const Config& config, const WiringOptions& wiring, Broker* broker,
-                             std::function<void(SessionReport&)> complete) {
+                             Children* children, std::function<void(SessionReport&)> complete) {
   WorkerOptions options;
   options.broker = broker;
+  options.children = children;
   options.complete = std::move(complete);
   options.slots = static_cast<size_t>(config.worker.slots);
   options.queues.clear();
@@ -262,6 +284,7 @@ Server::Server(const Config& config, Role role, const AddActors& add_actors, Wir
       log(log_options(config)),
       reaper(log),
       guard(address_guard(config)),
+      python(hosted(config)),
       actors(installed(config)),
       service(store, clock, log, metrics,
               service_options(config, duties_, actors->registry, guard, store, clock.now(),
@@ -275,9 +298,20 @@ Server::Server(const Config& config, Role role, const AddActors& add_actors, Wir
   if (duties_.worker) warn_of_missing_sandboxes(config, log);
 }
 
+// Returns when the actors are known, so that whoever starts next knows them, too.
+std::unique_ptr<PythonChildren> Server::hosted(const Config& config) {
+  if (!duties_.worker || config.python.modules.empty()) return nullptr;
+  PythonOptions options = python_options(config, duties_.api ? options_.listener.port : 0);
+  options.on_actors = options_.on_actors;
+  auto children = std::make_unique<PythonChildren>(reaper, log, std::move(options));
+  children->start();
+  return children;
+}
+
 std::shared_ptr<InstalledActors> Server::installed(const Config& config) {
-  return install_actors(config, add_actors_, duties_.worker, role_ == Role::up, reaper,
-                        options_.groups, http, guard, clock, random);
+  return install_actors(config, add_actors_,
+                        python ? python->actors() : std::vector<CatalogueEntry>{}, duties_.worker,
+                        role_ == Role::up, reaper, options_.groups, http, guard, clock, random);
 }
 
 void Server::start() {
@@ -312,12 +346,14 @@ void Server::begin() {
         random);
     add_broker_metrics(metrics, *broker);
   }
+  if (has_dramatiq(config_, duties_) && !dramatiq) dramatiq = open_dramatiq(config_, log, random);
   auto complete = [this](SessionReport& report) {
     if (maintenance) maintenance->report(report);
+    if (adopter) adopter->report(report);
   };
   if (duties_.worker && !worker)
     worker.emplace(registry_of(actors), store, clock, random, log, metrics,
-                   worker_options(config_, options_, broker.get(), complete));
+                   worker_options(config_, options_, broker.get(), python.get(), complete));
   if (duties_.maintenance && !duties_.worker && !presence)
     presence.emplace(store, clock, log, presence_options(options_, complete));
   if (duties_.maintenance && !maintenance)
@@ -329,8 +365,16 @@ void Server::begin() {
   if (duties_.maintenance && !relay)
     relay.emplace(store, clock, random, log, metrics,
                   relay_options(config_, *maintenance, http, guard, service));
+  if (adopts(config_, duties_) && !adopter)
+    adopter.emplace(service, *dramatiq, clock, random, log, metrics,
+                    AdopterOptions{.queues = config_.broker.rabbitmq.adopt});
+  if (duties_.maintenance && dramatiq && !foreign_relay)
+    foreign_relay.emplace(service, *dramatiq, clock, log, metrics,
+                          ForeignRelayOptions{.leads = [this] { return maintenance->leads(); }});
   if (worker) worker->start();
   if (maintenance) maintenance->start();
+  if (adopter) adopter->start();
+  if (foreign_relay) foreign_relay->start();
   if (hint_relay) hint_relay->start();
   if (relay) relay->start();
   begun_ = true;
@@ -439,10 +483,13 @@ ReloadReport Server::reload_from(Config next) {
 bool Server::stop(const std::string& last_words) {
   connecting_.stop();
   if (api) api->stop(Deadline::after(limits::kStopGrace));
+  if (adopter) adopter->stop();
   bool clean = !worker || worker->stop(last_words);
+  if (python) python->stop();
   if (maintenance) maintenance->stop();
   if (hint_relay) hint_relay->stop();
   if (relay) relay->stop();
+  if (foreign_relay) foreign_relay->stop();
   if (presence) presence->close(last_words);
   log.flush();
   return clean;

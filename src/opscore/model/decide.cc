@@ -32,6 +32,12 @@ Plan plan_for(TaskKey key, const Live& live, TimePoint now) {
   return plan;
 }
 
+// Who is to hear of it.
+void address(Plan& plan, const TaskOptions& options) {
+  plan.receiver = receiver_of(options);
+  plan.adopted = options.adopted;
+}
+
 void leave_running(Live& live) {
   live.session = SessionId{};
   live.claimed_at = live.started_at = TimePoint{};
@@ -105,6 +111,8 @@ Event event_of(Outcome::Kind kind) {
       return Event::hand_back;
     case Outcome::Kind::lost:
       return Event::lose;
+    case Outcome::Kind::crashed:
+      return Event::crash;
   }
   return Event::fail;
 }
@@ -123,6 +131,34 @@ void lose(Plan& plan, const TaskOptions& options, ErrorInfo error, Random& rando
     return charge_and_retry(plan, options, std::move(error), {}, random);
   plan.error = std::move(error);
   run_again(plan, Duration(0));
+}
+
+void time_out(Plan& plan, const TaskOptions& options, const ErrorInfo& error, Random& random) {
+  if (!options.deadline || plan.at < *options.deadline)
+    return charge_and_retry(plan, options, error, {}, random);
+  plan.charged = true;
+  ++plan.live.charged;
+  end_failed(plan, {error_kind::kDeadline,
+                    fmt::format("its deadline {} passed while it ran",
+                                to_rfc3339(*options.deadline)),
+                    error.detail});
+}
+
+void crash(Plan& plan, const TaskOptions& options, ErrorInfo error, Random& random) {
+  plan.live.suspect = true;
+  plan.ended = AttemptEnd::crashed;
+  if (++plan.live.deaths < limits::kDeaths) {
+    add_event(plan, "suspect");
+    return charge_and_retry(plan, options, std::move(error), {}, random);
+  }
+  plan.charged = true;
+  ++plan.live.charged;
+  add_event(plan, "quarantined");
+  end_failed(plan, {error_kind::kPoison,
+                    fmt::format("quarantined: its worker died {} times while running it; the last "
+                                "time: {}",
+                                plan.live.deaths, error.message),
+                    std::move(error.detail)});
 }
 
 }  // namespace
@@ -153,7 +189,7 @@ Plan decide_finish(const ClaimedTask& task, const Outcome& outcome, TimePoint st
                    TimePoint now, Random& random) {
   Plan plan = plan_for(task.key, task.live, now);
   plan.started_at = started_at;
-  plan.receiver = receiver_of(task.options);
+  address(plan, task.options);
   plan.yields_to_cancel = outcome.kind != Outcome::Kind::completed;
   for (const Notice& notice : outcome.notices) add_event(plan, notice.kind, notice.data);
   switch (outcome.kind) {
@@ -176,16 +212,7 @@ Plan decide_finish(const ClaimedTask& task, const Outcome& outcome, TimePoint st
       break;
     case Outcome::Kind::timed_out:
       plan.ended = AttemptEnd::timeout;
-      if (task.options.deadline && now >= *task.options.deadline) {
-        plan.charged = true;
-        ++plan.live.charged;
-        end_failed(plan, {error_kind::kDeadline,
-                          fmt::format("its deadline {} passed while it ran",
-                                      to_rfc3339(*task.options.deadline)),
-                          outcome.error.detail});
-      } else {
-        charge_and_retry(plan, task.options, outcome.error, {}, random);
-      }
+      time_out(plan, task.options, outcome.error, random);
       break;
     case Outcome::Kind::snoozed:
       plan.ended = AttemptEnd::snoozed;
@@ -204,6 +231,9 @@ Plan decide_finish(const ClaimedTask& task, const Outcome& outcome, TimePoint st
     case Outcome::Kind::lost:
       lose(plan, task.options, outcome.error, random);
       break;
+    case Outcome::Kind::crashed:
+      crash(plan, task.options, outcome.error, random);
+      break;
   }
   return checked(std::move(plan), event_of(outcome.kind));
 }
@@ -211,7 +241,7 @@ Plan decide_finish(const ClaimedTask& task, const Outcome& outcome, TimePoint st
 Plan decide_loss(TaskKey key, const Live& live, const TaskOptions& options, Loss loss,
                  const std::string& words, TimePoint now, Random& random) {
   Plan plan = plan_for(key, live, now);
-  plan.receiver = receiver_of(options);
+  address(plan, options);
   plan.yields_to_cancel = true;
   if (loss == Loss::not_entered) {
     plan.ended = AttemptEnd::handed_back;
@@ -224,26 +254,13 @@ Plan decide_loss(TaskKey key, const Live& live, const TaskOptions& options, Loss
     lose(plan, options, {error_kind::kWorkerLost, words, {}}, random);
     return checked(std::move(plan), Event::lose);
   }
-  plan.live.suspect = true;
   if (loss == Loss::bystander) {
+    plan.live.suspect = true;
     add_event(plan, "suspect");
     lose(plan, options, {error_kind::kWorkerLost, words, {}}, random);
     return checked(std::move(plan), Event::lose);
   }
-  plan.ended = AttemptEnd::crashed;
-  if (++plan.live.deaths >= limits::kDeaths) {
-    plan.charged = true;
-    ++plan.live.charged;
-    add_event(plan, "quarantined");
-    end_failed(plan, {error_kind::kPoison,
-                      fmt::format("quarantined: its worker died {} times while running it; the "
-                                  "last time: {}",
-                                  plan.live.deaths, words),
-                      {}});
-  } else {
-    add_event(plan, "suspect");
-    charge_and_retry(plan, options, {error_kind::kWorkerCrashed, words, {}}, {}, random);
-  }
+  crash(plan, options, {error_kind::kWorkerCrashed, words, {}}, random);
   return checked(std::move(plan), Event::crash);
 }
 
@@ -262,7 +279,7 @@ std::expected<Plan, Error> decide_cancel(const Task& task, TimePoint now) {
     return std::unexpected(Error(
         Errc::conflict, fmt::format("cancel: the task is already {}", to_string(task.state()))));
   Plan plan = plan_for(task.key, task.live, now);
-  plan.receiver = receiver_of(task.options);
+  address(plan, task.options);
   if (task.state() == State::running) {
     plan.next = State::running;
     if (!plan.live.cancel_requested) add_event(plan, event_kind::kCancelRequested);
@@ -315,7 +332,7 @@ Plan decide_promote(TaskKey key, const Live& live, TimePoint now) {
 
 Plan decide_expire(TaskKey key, const Live& live, const TaskOptions& options, TimePoint now) {
   Plan plan = plan_for(key, live, now);
-  plan.receiver = receiver_of(options);
+  address(plan, options);
   plan.worker = SessionId{};
   end_failed(plan,
              {error_kind::kDeadline,

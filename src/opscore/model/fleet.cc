@@ -91,6 +91,8 @@ std::string encode_report(const SessionReport& report) {
   out.json("loops", encode_loops(report));
   out.json("running", encode_running(report));
   if (report.broker) out.json("broker", encode_broker(*report.broker));
+  if (!report.adopts.empty()) out.json("adopts", encode_names(report.adopts));
+  out.text("adoption_problem", report.adoption_problem);
   return out.take();
 }
 
@@ -120,6 +122,10 @@ SessionReport decode_report(std::string_view text) {
       in.array([&](size_t) { report.running.push_back(read_running(in)); });
     else if (name == "broker")
       report.broker = read_broker(in);
+    else if (name == "adopts")
+      report.adopts = read_names(in);
+    else if (name == "adoption_problem")
+      report.adoption_problem = in.string();
     else
       in.raw();
   });

@@ -38,6 +38,8 @@ struct SessionReport {
     bool operator==(const Broker&) const = default;
   };
   std::optional<Broker> broker;
+  std::vector<std::string> adopts;  // queues of Dramatiq that it consumes
+  std::string adoption_problem;     // why it does not, for now
 };
 std::string encode_report(const SessionReport& report);
 SessionReport decode_report(std::string_view text);

@@ -101,6 +101,9 @@ class InterceptedReader final : public TaskReader {
   std::vector<std::string> inputs(TaskKey key) override {
     return run_("inputs", [&] { return inner_.inputs(key); });
   }
+  std::optional<MessageOrigin> origin(TaskKey key) override {
+    return run_("origin", [&] { return inner_.origin(key); });
+  }
   std::vector<QueueStats> queues() override {
     return run_("queues", [&] { return inner_.queues(); });
   }
@@ -149,6 +152,9 @@ class InterceptedOutbox final : public Outbox {
   }
   void settle(std::span<const int64_t> delivered) override {
     run_("outbox_settle", [&] { inner_.settle(delivered); });
+  }
+  void add(std::vector<OutboxRow> rows) override {
+    run_("outbox_add", [&] { inner_.add(rows); });
   }
   void record(const OutboxTry& tried) override {
     run_("outbox_record", [&] { inner_.record(tried); });

@@ -121,22 +121,6 @@ struct RabbitMq : testing::Test {
   RabbitMqOptions options{.connection_name = fmt::format("opscore worker {:x}", random.next())};
 };
 
-// The process behind a quorum queue, made to answer nobody: as the queue is without its leader.
-class Suspended {
- public:
-  Suspended(const RabbitMqServer& server, const std::string& queue)
-      : process_(fmt::format("'{}_{}'", server.vhost(), queue)) {
-    EXPECT_TRUE(RabbitMqServer::ctl(fmt::format("eval \"sys:suspend({}).\"", process_)));
-  }
-  ~Suspended() {
-    EXPECT_TRUE(RabbitMqServer::ctl(fmt::format("eval \"sys:resume({}).\"", process_)));
-  }
-  Suspended(const Suspended&) = delete;
-
- private:
-  const std::string process_;
-};
-
 std::string encoded(std::string text) {
   for (size_t at = 0; (at = text.find_first_of(" >", at)) != std::string::npos; at += 3)
     text.replace(at, 1, text[at] == ' ' ? "%20" : "%3E");
@@ -218,7 +202,7 @@ TEST_F(RabbitMq, AQueueThatDoesNotAnswerHoldsUpNoOther) {
   announce(*broker, "q", 1);
   const std::vector<Hint> both{Hint{"silent", 2}, Hint{"q", 2}};
   {
-    Suspended suspended(*server, prefix + "silent");
+    SuspendedQueue suspended(*server, server->vhost(), prefix + "silent");
     auto refused = broker->announce(both);
     ASSERT_THAT(refused, SizeIs(1));
     EXPECT_EQ(refused[0].queue, "silent");
@@ -243,7 +227,7 @@ TEST_F(RabbitMq, ManyHintsForAQueueThatDoesNotAnswerHoldUpNoOther) {
   announce(*broker, "q", 1);
   std::vector<Hint> hints(1000, Hint{"silent", 1});
   hints.push_back({"q", 2});
-  Suspended suspended(*server, prefix + "silent");
+  SuspendedQueue suspended(*server, server->vhost(), prefix + "silent");
   EXPECT_THAT(broker->announce(hints), ElementsAre(testing::Field(&Refusal::queue, "silent")));
   broker->subscribe({"q"});
   size_t tasks = 0;
@@ -370,7 +354,7 @@ TEST_F(RabbitMq, AMemoryAlarmIsTold) {
       return false;
     });
   });
-  EXPECT_THAT(words, AllOf(HasSubstr("takes no hints for now"), HasSubstr("memory")));
+  EXPECT_THAT(words, AllOf(HasSubstr("takes no messages for now"), HasSubstr("memory")));
   EXPECT_THAT(broker->state().blocked, HasSubstr("memory"));
   EXPECT_TRUE(broker->state().connected);
   // Consuming goes on.

@@ -35,7 +35,7 @@ class Claiming {
     if (row.live.suspect) --suspects_;
     table.claim(row, request_.session, now_);
     result.tasks.push_back({row.key, row.spec.type, row.spec.queue, row.inputs.back(),
-                            row.spec.priority, row.spec.options, row.live});
+                            row.spec.priority, row.spec.options, {}, row.live});
   }
 
   std::vector<std::string> skipped() const { return {skipped_.begin(), skipped_.end()}; }

@@ -51,6 +51,9 @@ constexpr Statement kInputs{"inputs",
                             "SELECT 0, input FROM tasks WHERE key = $1::bigint UNION ALL "
                             "SELECT edit, input FROM inputs WHERE key = $1::bigint ORDER BY 1"};
 
+constexpr Statement kOrigin{"origin",
+                            "SELECT message_id, body FROM origins WHERE key = $1::bigint"};
+
 constexpr Statement kLiveCounts{
     "count_live",
     "SELECT lane, state, count(*), min(CASE WHEN state = 2 OR (state = 0 AND run_at <= "
@@ -231,6 +234,14 @@ std::vector<std::string> PostgresReader::inputs(TaskKey key) {
     std::vector<std::string> inputs;
     for (int i = 0; i < rows.size(); ++i) inputs.emplace_back(rows.text(i, 1));
     return inputs;
+  });
+}
+
+std::optional<MessageOrigin> PostgresReader::origin(TaskKey key) {
+  return parts_.readers.run("read the message of a task", [&](Connection& connection) {
+    Rows rows = connection.query(kOrigin, Parameters::of(key));
+    if (rows.size() == 0) return std::optional<MessageOrigin>();
+    return std::optional(MessageOrigin{std::string(rows.text(0, 0)), std::string(rows.text(0, 1))});
   });
 }
 

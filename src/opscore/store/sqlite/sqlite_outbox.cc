@@ -28,6 +28,13 @@ void SqliteOutbox::settle(std::span<const int64_t> delivered) {
   });
 }
 
+void SqliteOutbox::add(std::vector<OutboxRow> rows) {
+  if (rows.empty()) return;
+  parts_.write("add to the outbox", rows.size(), Committer::Kind::ends_work, [&](WriteSide& side) {
+    for (const OutboxRow& row : rows) side.post(row);
+  });
+}
+
 void SqliteOutbox::record(const OutboxTry& tried) {
   parts_.write("record a delivery", 1, Committer::Kind::ends_work, [&](WriteSide& side) {
     int64_t touched = 0;

@@ -98,6 +98,10 @@ std::vector<Step> SqliteReader::steps(TaskKey key) {
   return about(key, [&](TaskQueries& queries) { return queries.steps(key); });
 }
 
+std::optional<MessageOrigin> SqliteReader::origin(TaskKey key) {
+  return parts_.readers.borrow()->queries.origin(key);
+}
+
 std::vector<std::string> SqliteReader::inputs(TaskKey key) {
   return about(key, [&](TaskQueries& queries) { return queries.inputs(key); });
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "opscore/model/adoption.h"
 #include "opscore/model/decide.h"
 #include "opscore/model/limits.h"
 #include "opscore/model/webhook.h"
@@ -277,6 +278,7 @@ void WriteSide::add_events(const Plan& plan, bool finished) {
   for (const TaskEvent& event : plan.events) edits.append_event(plan.key, event);
   for (const OutboxRow& row : plan.outbox) post(row);
   if (auto row = webhook_row(plan)) post(*row);
+  if (auto row = adopted_row(plan)) post(*row);
   if (!plan.events.empty() || plan.ended || finished) note_task(plan.key);
 }
 

@@ -1,11 +1,9 @@
-#include "opscore/broker/rabbitmq/announcer.h"
+#include "opscore/broker/rabbitmq/publisher.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <utility>
-
-#include "opscore/broker/rabbitmq/token.h"
 
 namespace opscore {
 namespace {
@@ -27,48 +25,59 @@ Duration ask_again_after(int times) {
 
 }  // namespace
 
-Announcer::Announcer(std::vector<AmqpUrl> urls, ConnectionOptions options, QueueNames names,
-                     size_t window, Notices& notices, Log& log, Random& random)
-    : call_timeout_(options.call_timeout),
-      names_(std::move(names)),
-      window_(window),
+Publisher::Publisher(std::vector<AmqpUrl> urls, ConnectionOptions connection,
+                     PublisherOptions options, Notices& notices, Log& log, Random& random)
+    : call_timeout_(connection.call_timeout),
+      options_(std::move(options)),
       notices_(notices),
-      link_(std::move(urls), std::move(options), log, random, [this] { return tend(); }) {}
+      link_(std::move(urls), std::move(connection), log, random, [this] { return tend(); }) {}
 
-std::vector<Refusal> Announcer::announce(std::span<const Hint> hints) {
-  if (hints.empty()) return {};
+std::set<std::string> Publisher::publish(std::span<const ForeignMessage> messages) {
+  if (messages.empty()) return {};
   Deadline deadline = Deadline::after(call_timeout_);
   Lock turn = take_turn(deadline);
   Connection& server = connection(deadline);
-  refused_.clear();
-  Hints usual, silent;
-  for (const Hint& hint : hints) (silent_.contains(hint.queue) ? silent : usual).push_back(hint);
+  forget_call();
+  Messages usual, silent;
+  for (const ForeignMessage& message : messages) {
+    (silent_.contains(message.queue) ? silent : usual).push_back(&message);
+    ++not_taken_[message.queue];
+  }
   try {
-    deliver(server, std::move(usual), deadline);
-  } catch (const Error& error) {
-    if (server.broken()) link_.lost(error);
+    try {
+      deliver(server, std::move(usual), deadline);
+    } catch (const Error& error) {
+      if (server.broken()) link_.lost(error);
+      throw;
+    }
+    close_if_given_up();
+    ask_silent(silent);
+  } catch (const Error&) {
+    forget_call();
     throw;
   }
-  close_if_given_up();
-  ask_silent(silent);
-  std::vector<Refusal> refusals;
-  for (const std::string& queue : refused_)
-    refusals.push_back({queue, notices_.why_refused(queue)});
-  return refusals;
+  return std::exchange(refused_, {});
 }
 
-Announcer::Lock Announcer::take_turn(Deadline deadline) {
+// The messages are the caller's and end with the call, also those that are under way.
+void Publisher::forget_call() {
+  for (auto& [sequence, published] : unconfirmed_) published.message = nullptr;
+  not_taken_.clear();
+  refused_.clear();
+  again_.clear();
+}
+
+Publisher::Lock Publisher::take_turn(Deadline deadline) {
   link_.start();
   Lock lock(use_, std::defer_lock);
   if (!lock.try_lock_until(deadline.when()))
     throw Error(Errc::unavailable,
-                fmt::format("announcing to RabbitMQ at {}: an earlier announcement has not ended "
-                            "within {}",
+                fmt::format("publishing to RabbitMQ at {}: an earlier call has not ended within {}",
                             link_.view().where, to_text(call_timeout_)));
   return lock;
 }
 
-Connection& Announcer::connection(Deadline deadline) {
+Connection& Publisher::connection(Deadline deadline) {
   Connection& server = link_.get(deadline);
   if (generation_ != link_.generation()) {
     generation_ = link_.generation();
@@ -90,30 +99,30 @@ Connection& Announcer::connection(Deadline deadline) {
   return server;
 }
 
-void Announcer::deliver(Connection& server, Hints hints, Deadline deadline) {
-  const size_t count = hints.size();
-  hints = publish(server, std::move(hints), deadline);
-  for (Duration pause(5); !hints.empty(); pause *= 2) {
+void Publisher::deliver(Connection& server, Messages messages, Deadline deadline) {
+  const size_t count = messages.size();
+  messages = send(server, std::move(messages), deadline);
+  for (Duration pause(5); !messages.empty(); pause *= 2) {
     if (deadline.passed())
-      throw Error(
-          Errc::unavailable,
-          fmt::format("RabbitMQ at {} did not take {} of {} hints in time, one of them for "
-                      "queue '{}'",
-                      server.where(), hints.size(), count, names_.in_rabbitmq(hints[0].queue)));
+      throw Error(Errc::unavailable,
+                  fmt::format("RabbitMQ at {} did not take {} of {} messages in time, one of them "
+                              "for queue '{}'",
+                              server.where(), messages.size(), count,
+                              options_.names.in_rabbitmq(messages[0]->queue)));
     if (auto incoming = server.next(Deadline::after(pause))) handle(*incoming);
-    hints = publish(server, std::move(hints), deadline);
+    messages = send(server, std::move(messages), deadline);
   }
 }
 
 // Their turn comes last and is short, since it is in vain most of the time.
-void Announcer::ask_silent(const Hints& hints) {
+void Publisher::ask_silent(const Messages& messages) {
   const SteadyPoint now = std::chrono::steady_clock::now();
-  Hints asked;
-  for (const Hint& hint : hints)
-    if (silent_[hint.queue].ask_again <= now)
-      asked.push_back(hint);
+  Messages asked;
+  for (const ForeignMessage* message : messages)
+    if (silent_[message->queue].ask_again <= now)
+      asked.push_back(message);
     else
-      refused_.insert(hint.queue);
+      refused_.insert(message->queue);
   if (asked.empty()) return;
   Connection& server = connection(Deadline::after(call_timeout_));
   Deadline deadline = Deadline::after(kSilentPatience);
@@ -123,36 +132,41 @@ void Announcer::ask_silent(const Hints& hints) {
     if (server.broken()) link_.lost(error);
     if (!deadline.passed()) throw;
   }
-  for (const Hint& hint : asked)
-    if (silent_.contains(hint.queue) && !refused_.contains(hint.queue)) give_up(hint.queue);
+  for (const ForeignMessage* message : asked)
+    if (not_taken_[message->queue] > 0 && !refused_.contains(message->queue))
+      give_up(message->queue);
   close_if_given_up();
 }
 
-Announcer::Hints Announcer::publish(Connection& server, Hints hints, Deadline deadline) {
+Publisher::Messages Publisher::send(Connection& server, Messages messages, Deadline deadline) {
   again_.clear();
-  while (!hints.empty()) {
-    Hints later;
-    for (Hint& hint : hints) {
-      if (!declared(server, hint.queue)) continue;
-      if (under_way_[hint.queue] == kUnderWayOfAQueue) {
-        later.push_back(std::move(hint));
+  while (!messages.empty()) {
+    Messages later;
+    std::set<std::string> full;  // to the end of the round, so that their messages stay in order
+    for (const ForeignMessage* message : messages) {
+      const std::string& queue = message->queue;
+      if (!declared(server, queue)) continue;
+      if (under_way_[queue] >= kUnderWayOfAQueue) full.insert(queue);
+      if (full.contains(queue)) {
+        later.push_back(message);
         continue;
       }
-      wait_until_unconfirmed(server, window_ - 1, deadline);
-      if (refused_.contains(hint.queue)) continue;  // it was given up meanwhile
-      server.publish(names_.in_rabbitmq(hint.queue), encode_token(hint), deadline);
-      ++under_way_[hint.queue];
+      wait_until_unconfirmed(server, options_.window - 1, deadline);
+      if (refused_.contains(queue)) continue;  // it was given up meanwhile
+      server.publish(options_.names.in_rabbitmq(queue), message->body,
+                     {options_.content_type, message->priority, message->headers}, deadline);
+      ++under_way_[queue];
       unconfirmed_.emplace(++last_sequence_,
-                           Published{std::move(hint), std::chrono::steady_clock::now()});
+                           Published{queue, message, std::chrono::steady_clock::now()});
     }
     wait_until_unconfirmed(server, 0, deadline);
-    hints = std::move(later);
+    messages = std::move(later);
   }
   return std::move(again_);
 }
 
-bool Announcer::declared(Connection& server, const std::string& queue) {
-  std::string name = names_.in_rabbitmq(queue);
+bool Publisher::declared(Connection& server, const std::string& queue) {
+  std::string name = options_.names.in_rabbitmq(queue);
   if (refused_.contains(queue)) return false;
   if (declared_.contains(name)) return true;
   const bool was_silent = silent_.contains(queue);
@@ -160,12 +174,12 @@ bool Announcer::declared(Connection& server, const std::string& queue) {
     refused_.insert(queue);
     return false;
   }
-  auto refusal = names_.problem(queue);
+  auto refusal = options_.names.problem(queue);
   if (!refusal) {
     const Duration patience = was_silent ? kSilentPatience : call_timeout_;
     Deadline deadline = Deadline::after(patience);
     try {
-      refusal = server.declare(name, patience);
+      refusal = options_.declare(server, name, patience);
     } catch (const Error&) {
       // The next time it comes last. Whether it was the queue or the server will be seen then.
       if (deadline.passed()) silent_.try_emplace(queue);
@@ -184,11 +198,11 @@ bool Announcer::declared(Connection& server, const std::string& queue) {
   return true;
 }
 
-void Announcer::wait_until_unconfirmed(Connection& server, size_t at_most, Deadline deadline) {
+void Publisher::wait_until_unconfirmed(Connection& server, size_t at_most, Deadline deadline) {
   for (;;) {
     notices_.blocked(server.blocked());
     if (!server.blocked().empty())
-      throw Error(Errc::unavailable, fmt::format("RabbitMQ at {} takes no hints for now: {}",
+      throw Error(Errc::unavailable, fmt::format("RabbitMQ at {} takes no messages for now: {}",
                                                  server.where(), server.blocked()));
     if (unconfirmed_.size() <= at_most) return;
     if (auto incoming =
@@ -200,25 +214,28 @@ void Announcer::wait_until_unconfirmed(Connection& server, size_t at_most, Deadl
     give_up_silent();
     if (deadline.passed() && unconfirmed_.size() > at_most)
       throw Error(Errc::unavailable,
-                  fmt::format("RabbitMQ at {}: {} hints were not confirmed in "
-                              "time, one of them for queue '{}'",
+                  fmt::format("RabbitMQ at {}: {} messages were not confirmed in time, one of them "
+                              "for queue '{}'",
                               server.where(), unconfirmed_.size(),
-                              names_.in_rabbitmq(unconfirmed_.begin()->second.hint.queue)));
+                              options_.names.in_rabbitmq(unconfirmed_.begin()->second.queue)));
   }
 }
 
-void Announcer::handle(const Incoming& incoming) {
+void Publisher::handle(const Incoming& incoming) {
   if (auto* confirmed = std::get_if<Confirmed>(&incoming)) {
     auto end = unconfirmed_.upper_bound(confirmed->sequence);
     auto begin =
         confirmed->multiple ? unconfirmed_.begin() : unconfirmed_.lower_bound(confirmed->sequence);
     for (auto it = begin; it != end; ++it) {
-      Hint& hint = it->second.hint;
-      --under_way_[hint.queue];
-      answered_at_[hint.queue] = std::chrono::steady_clock::now();
-      if (confirmed->taken && silent_.erase(hint.queue) > 0) notices_.accepted(hint.queue);
-      if (!confirmed->taken || without_queue_.contains(names_.in_rabbitmq(hint.queue)))
-        again_.push_back(std::move(hint));
+      const auto& [queue, message, at] = it->second;
+      --under_way_[queue];
+      answered_at_[queue] = std::chrono::steady_clock::now();
+      if (confirmed->taken && silent_.erase(queue) > 0) notices_.accepted(queue);
+      if (!message) continue;
+      if (!confirmed->taken || without_queue_.contains(options_.names.in_rabbitmq(queue)))
+        again_.push_back(message);
+      else
+        --not_taken_[queue];
     }
     unconfirmed_.erase(begin, end);
   } else if (auto* returned = std::get_if<Returned>(&incoming)) {
@@ -228,43 +245,41 @@ void Announcer::handle(const Incoming& incoming) {
   }
 }
 
-// A queue is silent whose hint has waited for most of the time, and for longer than it took
+// A queue is silent whose message has waited for most of the time, and for longer than it took
 // RabbitMQ to answer another queue.
-void Announcer::give_up_silent() {
+void Publisher::give_up_silent() {
   const SteadyPoint now = std::chrono::steady_clock::now();
   std::set<std::string> silent;
   for (const auto& [sequence, published] : unconfirmed_) {
-    const std::string& queue = published.hint.queue;
     auto answered_since = [&](const auto& answered) { return answered.second >= published.at; };
     if (now - published.at < call_timeout_ * 2 / 3) continue;
-    auto own = answered_at_.find(queue);
+    auto own = answered_at_.find(published.queue);
     if (own != answered_at_.end() && answered_since(*own)) continue;
-    if (std::ranges::any_of(answered_at_, answered_since)) silent.insert(queue);
+    if (std::ranges::any_of(answered_at_, answered_since)) silent.insert(published.queue);
   }
   for (const std::string& queue : silent) give_up(queue);
 }
 
-void Announcer::give_up(const std::string& queue) {
-  notices_.silent(queue, names_.in_rabbitmq(queue));
+void Publisher::give_up(const std::string& queue) {
+  notices_.silent(queue, options_.names.in_rabbitmq(queue));
   refused_.insert(queue);
   Silence& silence = silent_[queue];
   silence.ask_again = std::chrono::steady_clock::now() + ask_again_after(silence.times++);
-  gave_up_ |= std::erase_if(unconfirmed_,
-                            [&](const auto& each) { return each.second.hint.queue == queue; }) > 0;
+  gave_up_ |=
+      std::erase_if(unconfirmed_, [&](const auto& each) { return each.second.queue == queue; }) > 0;
   under_way_.erase(queue);
 }
 
 // What is under way there would count against the next ones: see kUnderWayOfAQueue.
-void Announcer::close_if_given_up() {
+void Publisher::close_if_given_up() {
   if (!std::exchange(gave_up_, false)) return;
-  link_.lost(
-      Error(Errc::unavailable,
-            fmt::format("RabbitMQ at {}: a queue does not answer, and hints for it are under "
-                        "way",
-                        link_.view().where)));
+  link_.lost(Error(Errc::unavailable,
+                   fmt::format("RabbitMQ at {}: a queue does not answer, and messages for it are "
+                               "under way",
+                               link_.view().where)));
 }
 
-Duration Announcer::tend() {
+Duration Publisher::tend() {
   Lock turn(use_, std::try_to_lock);
   if (!turn) return kTendEvery;
   try {
@@ -277,17 +292,17 @@ Duration Announcer::tend() {
   return kTendEvery;
 }
 
-std::vector<BrokerQueue> Announcer::queues(std::span<const std::string> names) {
+std::vector<ForeignQueue> Publisher::queues(std::span<const std::string> names) {
   if (names.empty()) return {};
   Deadline deadline = Deadline::after(call_timeout_);
   Lock turn = take_turn(deadline);
   Connection& server = connection(deadline);
-  std::vector<BrokerQueue> known;
+  std::vector<ForeignQueue> known;
   try {
     for (const std::string& queue : names) {
-      if (names_.problem(queue)) continue;
-      if (auto counts = server.inspect(names_.in_rabbitmq(queue)))
-        known.push_back({queue, counts->ready, std::nullopt, counts->consumers});
+      if (options_.names.problem(queue)) continue;
+      if (auto counts = server.inspect(options_.names.in_rabbitmq(queue)))
+        known.push_back({queue, counts->ready, counts->consumers});
     }
   } catch (const Error& error) {
     if (server.broken()) link_.lost(error);

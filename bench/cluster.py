@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""opscore as an installation of roles, on throw-away services of this checkout (./dev bench --cluster).
+"""opscore as an installation of roles, on throw-away services (./dev bench --cluster).
 
 Suites; each is run in turns with what it is compared with, and says medians [smallest .. largest]:
 

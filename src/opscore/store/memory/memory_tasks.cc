@@ -34,8 +34,13 @@ class Claiming {
     if (auto room = room_of_.find(row.spec.type); room != room_of_.end()) --room_[room->second];
     if (row.live.suspect) --suspects_;
     table.claim(row, request_.session, now_);
-    result.tasks.push_back({row.key, row.spec.type, row.spec.queue, row.inputs.back(),
-                            row.spec.priority, row.spec.options, {}, row.live});
+    result.tasks.push_back({.key = row.key,
+                            .type = row.spec.type,
+                            .queue = row.spec.queue,
+                            .input = row.inputs.back(),
+                            .priority = row.spec.priority,
+                            .options = row.spec.options,
+                            .live = row.live});
   }
 
   std::vector<std::string> skipped() const { return {skipped_.begin(), skipped_.end()}; }

@@ -267,6 +267,9 @@ def test_a_full_disk_refuses_work_and_loses_none(new_server, small_disk):
 
     wait_for(full, "the disk is full", 60)
     assert accepted
+    ready = rest.send("GET", "/ready")
+    assert (ready.status, ready.json()["ready"]) == (503, False), ready
+    assert "MiB are free" in str(ready.json()["reasons"]), ready
     for task_id in accepted:  # finishes still fit
         assert rest.wait(task_id, timeout=60)["status"] == "completed"
 

@@ -1,6 +1,6 @@
 #pragma once
 // The store: the truth about tasks. Small interfaces and a change feed; memory/, sqlite/ and
-// later postgres/ implement them, store/conformance holds all of them to the same behaviour.
+// postgres/ implement them, store/conformance holds all of them to the same behaviour.
 //
 // Every method may be called from any thread and blocks until its effect is durable (for the memory
 // store: visible). They throw Error: unavailable (the store cannot be reached or written; nothing
@@ -98,6 +98,9 @@ class TaskStore {
   // Task and keys in one transaction; one result per item, in order.
   virtual std::vector<InsertResult> insert(std::vector<InsertItem> items, InsertMode mode) = 0;
 
+  // Throws what every insert would throw at the moment, whatever it holds: disk_low.
+  virtual void check_room() {}
+
   // Takes the best due tasks, by order_of(), of the queues that are not paused. The claim is
   // durable when this returns. Due tasks are claimable whether promoted or not.
   virtual ClaimResult claim(const ClaimRequest& request) = 0;
@@ -142,7 +145,9 @@ class TaskStore {
 };
 
 struct TaskPage {
-  std::vector<Task> tasks;      // newest first
+  std::vector<Task> tasks;  // newest first
+  // Of the same part of the list: what cannot be read, perhaps not even to be matched, and why.
+  std::vector<std::pair<TaskKey, std::string>> corrupt;
   std::optional<TaskKey> next;  // pass as `before` for the next page
   bool partial = false;         // kListWalk rows were looked at: there may be more matches
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "opscore/model/decide.h"
+#include "opscore/model/error_kind.h"
 #include "opscore/worker/presence.h"
 
 namespace opscore {
@@ -15,6 +16,8 @@ constexpr Duration kWaitRestricted{50};
 constexpr Duration kReportSoon{200};
 // A worker whose slots are taken keeps its hints for so long: one may come free at any moment.
 constexpr Duration kKeepHints{100};
+// Between two looks at a task whose row is damaged.
+constexpr Duration kDamagedAgain{60'000};
 // A wall clock that is off by more has jumped.
 constexpr Duration kJump{1000};
 
@@ -122,8 +125,26 @@ ClaimResult Intake::claim(std::vector<ClaimRequest::FromQueue> queues, Duration 
 
 void Intake::hand_over(std::vector<ClaimedTask> tasks) {
   if (tasks.empty()) return;
-  runner_.start(std::move(tasks));
+  auto damaged = std::ranges::stable_partition(
+      tasks, [](const ClaimedTask& task) { return task.problem.empty(); });
+  std::vector<ClaimedTask> aside(std::make_move_iterator(damaged.begin()),
+                                 std::make_move_iterator(damaged.end()));
+  tasks.erase(damaged.begin(), damaged.end());
+  if (!tasks.empty()) runner_.start(std::move(tasks));
   renew_at_ = std::min(renew_at_, clock_.steady() + kReportSoon);
+  if (!aside.empty()) set_aside(aside);
+}
+
+// They come back later: somebody may have repaired them by then, or a newer worker can read them.
+void Intake::set_aside(std::span<const ClaimedTask> damaged) {
+  std::vector<Plan> plans;
+  for (const ClaimedTask& task : damaged) {
+    log_.error("task {} cannot be run, its row is damaged: {}", store_.id_of(task), task.problem);
+    Outcome outcome = Outcome::snooze(kDamagedAgain, task.problem);
+    outcome.error.kind = error_kind::kCorrupt;
+    plans.push_back(decide_finish(task, outcome, TimePoint{}, clock_.now(), random_));
+  }
+  store_.tasks().apply(std::move(plans));
 }
 
 // Before the next claim, tasks of this session that were claimed since, and that the runner has

@@ -67,6 +67,7 @@ class Intake {
   void follow(ChangeBatch news);
   ClaimResult claim(std::vector<ClaimRequest::FromQueue> queues, Duration patience);
   void hand_over(std::vector<ClaimedTask> tasks);
+  void set_aside(std::span<const ClaimedTask> damaged);
   // What is left of a step once there is something to claim for.
   Duration look_for_work(size_t appetite, bool patient);
   Duration follow_hints(size_t appetite, bool patient);

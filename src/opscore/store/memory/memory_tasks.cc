@@ -77,16 +77,6 @@ void claim_from(TaskTable& table, const ClaimRequest::FromQueue& from, Claiming&
   }
 }
 
-Loss loss_of(const LostSession& lost, const Lease& lease) {
-  if (lost.cause == LostSession::Cause::drained) return Loss::not_entered;
-  bool blamed = lost.blamed == lease;
-  bool entered = !lost.entered_known || blamed ||
-                 std::find(lost.entered.begin(), lost.entered.end(), lease) != lost.entered.end();
-  if (!entered) return Loss::not_entered;
-  if (lost.cause == LostSession::Cause::gone) return Loss::host;
-  return blamed || !lost.blamed ? Loss::crash : Loss::bystander;
-}
-
 }  // namespace
 
 std::vector<InsertResult> MemoryTasks::insert(std::vector<InsertItem> items, InsertMode mode) {
@@ -184,10 +174,8 @@ size_t MemoryTasks::rescue(const LostSession& lost) {
   std::set<TaskKey> held = state_.tasks.held_by(lost.session);
   for (TaskKey key : held) {
     const TaskRow& row = *state_.tasks.find(key);
-    Loss loss = loss_of(lost, {key, row.live.attempt});
-    state_.tasks.apply(
-        decide_loss(key, row.live, row.spec.options, loss, lost.words, now, state_.random),
-        effects);
+    state_.tasks.apply(decide_rescue(key, row.live, row.spec.options, lost, now, state_.random),
+                       effects);
   }
   state_.commit(std::move(effects));
   return held.size();

@@ -53,16 +53,6 @@ constexpr Statement kDueCount{"due_of_queue",
                               "SELECT count(*) FROM live WHERE lane = ANY($1::bigint[]) AND "
                               "(state + 0 = 2 OR (state + 0 = 0 AND run_at <= $2::bigint))"};
 
-Loss loss_of(const LostSession& lost, const Lease& lease) {
-  if (lost.cause == LostSession::Cause::drained) return Loss::not_entered;
-  bool blamed = lost.blamed == lease;
-  bool entered =
-      !lost.entered_known || blamed || std::ranges::find(lost.entered, lease) != lost.entered.end();
-  if (!entered) return Loss::not_entered;
-  if (lost.cause == LostSession::Cause::gone) return Loss::host;
-  return blamed || !lost.blamed ? Loss::crash : Loss::bystander;
-}
-
 std::vector<TaskKey> keys_in(const Rows& rows) {
   std::vector<TaskKey> keys;
   for (int i = 0; i < rows.size(); ++i) keys.push_back(TaskKey{rows.integer(i, 0)});
@@ -146,10 +136,7 @@ size_t PostgresTasks::rescue(const LostSession& lost) {
       const LiveRow* row = images.live(key);  // it may have finished since
       if (row == nullptr || row->live.state != State::running || row->live.session != lost.session)
         continue;
-      Live live = row->live;
-      Loss loss = loss_of(lost, {key, live.attempt});
-      images.apply(
-          decide_loss(key, live, images.options(key), loss, lost.words, now, parts_.random));
+      images.apply(decide_rescue(key, row->live, images.options(key), lost, now, parts_.random));
       ++ended;
     }
     images.write();

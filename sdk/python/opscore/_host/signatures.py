@@ -100,7 +100,7 @@ def invoker_of(function: Callable[..., Any]) -> Callable[[Any], Any]:
     if signature.takes_whole_input():
         if context is None:
             return lambda task: function(task.input)
-        return lambda task: function(task.input, **{context: task})
+        return lambda task: function(task.input, **{context: task})  # type: ignore[misc]
 
     def invoke(task: Any) -> Any:
         given = task.input

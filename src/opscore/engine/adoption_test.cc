@@ -227,7 +227,8 @@ TEST_F(AdoptionTest, WhatNobodyCouldRunIsRefused) {
   EXPECT_THAT(decide("not json").reason, HasSubstr("not JSON"));
   EXPECT_THAT(decide(encode_dramatiq(Body().message), "other").reason,
               HasSubstr("its queue_name is 'default', but it is on queue 'other'"));
-  EXPECT_THAT(refusal(Body().args('[' + std::string(2000, '1') + ']')), HasSubstr("at most 1000"));
+  EXPECT_THAT(refusal(Body().args("[\"" + std::string(2000, 'x') + "\"]")),
+              HasSubstr("at most 1000"));
   EXPECT_THAT(refusal(Body().args(std::string(200, '[') + std::string(200, ']'))),
               HasSubstr("too many levels"));
   EXPECT_THAT(refusal(Body().with("store_results", "true")), HasSubstr("no results backend"));

@@ -96,10 +96,12 @@ class Context:
         asked, call = self._ask_words(name, args, kwargs)
         reply = self._parent.ask('["step",' + asked + "]", call)
         if reply[0] != "run":
-            return _recorded(reply)
+            recorded: Result = _recorded(reply)
+            return recorded
         began = monotonic_ns()
         answer = action(*args, **kwargs)
-        return _recorded(self._parent.ask(_did(asked, answer, began), call))
+        recorded = _recorded(self._parent.ask(_did(asked, answer, began), call))
+        return recorded
 
     async def step_async(
         self, name: str, action: Callable[..., Awaitable[Result]], *args: Any, **kwargs: Any
@@ -108,10 +110,12 @@ class Context:
         asked, call = self._ask_words(name, args, kwargs)
         reply = await self._parent.ask_async('["step",' + asked + "]", call)
         if reply[0] != "run":
-            return _recorded(reply)
+            recorded: Result = _recorded(reply)
+            return recorded
         began = monotonic_ns()
         answer = await action(*args, **kwargs)
-        return _recorded(await self._parent.ask_async(_did(asked, answer, began), call))
+        recorded = _recorded(await self._parent.ask_async(_did(asked, answer, began), call))
+        return recorded
 
     def _ask_words(self, name: str, args: Any, kwargs: Any) -> tuple[str, int]:
         call = self._parent.next_call()

@@ -32,7 +32,7 @@ def test_producers_of(version):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-# Messages, as expressions of tests/harness/dramatiq_app.py.
+# Messages, as expressions of tests/harness/dramatiq_app.
 MESSAGES = {
     "plain": "add.message(1, 2)",
     "kwargs": "add.message(1, y=41)",

@@ -42,5 +42,7 @@ def main(settings: dict[str, Any]) -> None:
     channel.tell(catalogue.hello(settings, actors))
     channel.flush()
     workers.serve()
+    for ending in catalogue.ENDINGS:
+        ending()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -322,6 +322,14 @@ def test_a_slow_import_is_reported_while_it_happens(new_server):
     assert server.rest.run("pid")["result"] == 1
 
 
+def test_a_start_that_waits_for_an_import_can_be_stopped(new_server):
+    app = "import threading\nthreading.Event().wait()\n"
+    server = host(new_server(), app)
+    server.launch()
+    wait_for(lambda: children_of(server), "it imports")
+    assert server.stop() == 0
+
+
 def test_sigterm_lets_what_runs_end(new_server):
     server = host(new_server(), APP).start()
     task_id = server.rest.submit("wait_for", {"file": "go"})["task_id"]

@@ -21,6 +21,22 @@ import inspect
 from collections.abc import Sequence
 from typing import Any, Callable, Generic, Optional, TypeVar, Union, overload
 
+__all__ = [
+    "Actor",
+    "Backoff",
+    "Cancelled",
+    "Draining",
+    "Fail",
+    "JournalMismatch",
+    "Retry",
+    "Snooze",
+    "Stopped",
+    "TimeLimit",
+    "actor",
+    "after_task",
+    "before_task",
+]
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 

@@ -85,9 +85,7 @@ class Context:
 
     def progress(self, value: Any) -> None:
         """Shows `value`, anything that JSON can say, to whoever looks at the task."""
-        self._parent.progress(
-            self._number, json.dumps(value, ensure_ascii=False, allow_nan=False)
-        )
+        self._parent.progress(self._number, json.dumps(value, ensure_ascii=False, allow_nan=False))
 
     def step(self, name: str, action: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
         """Calls `action` once over all attempts of the task; a retry gets the answer of the first.
@@ -98,10 +96,12 @@ class Context:
         asked, call = self._ask_words(name, args, kwargs)
         reply = self._parent.ask('["step",' + asked + "]", call)
         if reply[0] != "run":
-            return _recorded(reply)
+            recorded: Result = _recorded(reply)
+            return recorded
         began = monotonic_ns()
         answer = action(*args, **kwargs)
-        return _recorded(self._parent.ask(_did(asked, answer, began), call))
+        recorded = _recorded(self._parent.ask(_did(asked, answer, began), call))
+        return recorded
 
     async def step_async(
         self, name: str, action: Callable[..., Awaitable[Result]], *args: Any, **kwargs: Any
@@ -110,10 +110,12 @@ class Context:
         asked, call = self._ask_words(name, args, kwargs)
         reply = await self._parent.ask_async('["step",' + asked + "]", call)
         if reply[0] != "run":
-            return _recorded(reply)
+            recorded: Result = _recorded(reply)
+            return recorded
         began = monotonic_ns()
         answer = await action(*args, **kwargs)
-        return _recorded(await self._parent.ask_async(_did(asked, answer, began), call))
+        recorded = _recorded(await self._parent.ask_async(_did(asked, answer, began), call))
+        return recorded
 
     def _ask_words(self, name: str, args: Any, kwargs: Any) -> tuple[str, int]:
         call = self._parent.next_call()

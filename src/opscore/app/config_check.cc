@@ -223,7 +223,8 @@ class Checker {
       report(config_.origin_of("broker.rabbitmq.adopt"),
              "broker.rabbitmq.adopt names queues of RabbitMQ, and nothing says where RabbitMQ is: "
              "set broker.url, or RABBITMQ_URL");
-    if (role_ == Role::up && !postgresql && !config_.broker.url.empty() && adopt.empty())
+    const bool hosts = config_.python.kind == "dramatiq" && !config_.python.modules.empty();
+    if (role_ == Role::up && !postgresql && !config_.broker.url.empty() && adopt.empty() && !hosts)
       config_.notes.push_back(
           fmt::format("{}: RabbitMQ is not used: on SQLite queues are kept in the store; it takes "
                       "a DATABASE_URL, too",

@@ -60,7 +60,7 @@ SandboxGroups open_groups(const Config& config) {
   return {std::move(*opened), std::move(words)};
 }
 
-void print_banner(const Config& config, Role role, const Server& server, const std::string& sandbox,
+void print_banner(const Config& config, Role role, Server& server, const std::string& sandbox,
                   int port) {
   const Duties duties = Duties::of(role);
   std::vector<std::string> types;
@@ -74,7 +74,7 @@ void print_banner(const Config& config, Role role, const Server& server, const s
   if (!duties.api && port > 0)
     fmt::print("  probes  {}:{}: /health, /ready, /metrics\n", config.probes.address, port);
   fmt::print("  data    {}\n", config.store_words());
-  if (const auto& adopt = config.broker.rabbitmq.adopt; duties.worker && !adopt.empty())
+  if (const auto adopt = server.adopted_queues(); !adopt.empty())
     fmt::print("  adopts  {}: messages of Dramatiq, also those on .DQ\n", fmt::join(adopt, ", "));
   if (duties.worker) {
     fmt::print("  actors  {}\n", fmt::join(types, ", "));
@@ -105,6 +105,13 @@ sigset_t ending_signals() {
   sigaddset(&set, SIGINT);
   sigaddset(&set, SIGHUP);
   return set;
+}
+
+// While nobody waits for them yet.
+bool is_asked_to_end() {
+  sigset_t pending;
+  ::sigpending(&pending);
+  return sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1;
 }
 
 // What other threads want of the main one.
@@ -208,6 +215,7 @@ WiringOptions wiring_options(const Start& start, Requests& requests, WorkerLink*
   wiring.require_store = start.options.require_store;
   wiring.on_dying = [&](const std::string&) { requests.dying = true; };
   wiring.on_actors = [&] { requests.reload = true; };
+  wiring.gives_up = is_asked_to_end;
   if (!link) {
     wiring.on_progress = [&start] { start.systemd.alive(); };
     return wiring;
@@ -268,6 +276,16 @@ int serve(const Start& start, WorkerLink* link) {
   return code;
 }
 
+// Who stops it before it has begun gets what was asked for.
+int serve_unless_asked_to_end(const Start& start, WorkerLink* link) {
+  try {
+    return serve(start, link);
+  } catch (const Error& error) {
+    if (error.code() != Errc::cancelled) throw;
+    return 0;
+  }
+}
+
 }  // namespace
 
 void make_data_folder(const std::string& file) {
@@ -304,12 +322,13 @@ int run_role(Role role, const Config& loaded, const ConfigSources& sources,
   const SandboxGroups sandbox = duties.worker ? open_groups(config) : SandboxGroups{};
   Systemd systemd(sources.environment);
   const Start start{role, config, sources, options, add_actors, listener, sandbox, systemd};
-  if (!options.supervise) return serve(start, nullptr);
+  if (!options.supervise) return serve_unless_asked_to_end(start, nullptr);
   SupervisorOptions supervision;
   supervision.on_ready = [&systemd] { systemd.ready(); };
   supervision.on_alive = [&systemd] { systemd.alive(); };
   supervision.on_stopping = [&systemd] { systemd.stopping(); };
-  return supervise(supervision, [&](WorkerLink& link) { return serve(start, &link); });
+  return supervise(supervision,
+                   [&](WorkerLink& link) { return serve_unless_asked_to_end(start, &link); });
 }
 
 }  // namespace opscore

@@ -2,6 +2,9 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <set>
+
 #include "opscore/api/views.h"
 #include "opscore/app/config_change.h"
 #include "opscore/app/config_sandbox.h"
@@ -292,6 +295,10 @@ Server::Server(const Config& config, Role role, const AddActors& add_actors, Wir
                                 if (begun_ && maintenance) maintenance->wake();
                               })),
       connecting_("connecting", log, [this](std::stop_token) { return connect(); }) {
+  {
+    MutexLock lock(reload_mutex_);
+    adopt_hosted_queues();
+  }
   if (duties_.api || config.probes.port)
     api.emplace(service, metrics, log, api_options(config, duties_, options_, *this));
   add_host_metrics(metrics, log, is_embedded(config) ? config.store.path : "", options_.restarts);
@@ -304,8 +311,25 @@ std::unique_ptr<PythonChildren> Server::hosted(const Config& config) {
   PythonOptions options = python_options(config, duties_.api ? options_.listener.port : 0);
   options.on_actors = options_.on_actors;
   auto children = std::make_unique<PythonChildren>(reaper, log, std::move(options));
-  children->start();
+  children->start(options_.gives_up);
   return children;
+}
+
+// Who runs an application of Dramatiq means its messages, too.
+void Server::adopt_hosted_queues() {
+  if (!python || config_.python.kind != "dramatiq" || config_.broker.url.empty()) return;
+  std::set<std::string> served;
+  for (const QueueWeight& queue : config_.worker.queues) served.insert(queue.queue);
+  std::vector<std::string>& adopt = config_.broker.rabbitmq.adopt;
+  for (const CatalogueEntry& actor : python->actors())
+    if ((served.contains("*") || served.contains(actor.queue)) &&
+        std::ranges::find(adopt, actor.queue) == adopt.end())
+      adopt.push_back(actor.queue);
+}
+
+std::vector<std::string> Server::adopted_queues() {
+  MutexLock lock(reload_mutex_);
+  return duties_.worker ? config_.broker.rabbitmq.adopt : std::vector<std::string>{};
 }
 
 std::shared_ptr<InstalledActors> Server::installed(const Config& config) {

@@ -40,6 +40,7 @@ struct WiringOptions {
   std::function<void()> on_progress = [] {};  // the loop that does the work of this role is alive
   std::function<void(const std::string&)> on_dying = [](const std::string&) {};
   std::function<void(const std::string&)> on_command = [](const std::string&) {};
+  std::function<bool()> gives_up = [] { return false; };  // asked while it waits for its start
   std::function<void()> on_actors = [] {};  // the hosted ones are not what they were: reload
   // The store was reached late, and cannot be used: the process should end.
   std::function<void(const Error&)> on_refused = [](const Error&) {};
@@ -72,11 +73,14 @@ class Server {
   ReloadReport reload();
   // The same, where nobody waits for an answer.
   void reload_if_usable();
+  // The queues of Dramatiq whose messages it makes tasks of.
+  std::vector<std::string> adopted_queues();
   // reload(), after which the other processes of the installation are told to do the same.
   ReloadReport reload_everywhere();
 
  private:
   std::unique_ptr<PythonChildren> hosted(const Config& config);
+  void adopt_hosted_queues() OPSCORE_REQUIRES(reload_mutex_);
   std::shared_ptr<InstalledActors> installed(const Config& config);
   void begin() OPSCORE_REQUIRES(reload_mutex_);
   Duration connect();

@@ -183,9 +183,8 @@ void ChildRunner::retiring(ChildId child) {
   {
     MutexLock lock(mutex_);
     auto found = children_now_.find(child);
-    if (found == children_now_.end()) return;
-    found->second.retiring = true;
-    is_idle = found->second.flights == 0;
+    if (found != children_now_.end()) found->second.retiring = true;
+    is_idle = found == children_now_.end() || found->second.flights == 0;
   }
   if (is_idle) children_.let_go(child);
 }

@@ -85,8 +85,7 @@ class TaskHandler(logging.Handler):
             line = self.format(record)
             task = CURRENT.get()
             if task is None:
-                sys.__stderr__.write(line + "\n")  # type: ignore[union-attr]
-                sys.__stderr__.flush()  # type: ignore[union-attr]
+                print(line, file=sys.__stderr__, flush=True)
             else:
                 tell_line(self._channel, task, _word(record.levelno), line)
         except Exception:
@@ -106,7 +105,7 @@ def finish(channel: Channel, task: Context) -> None:
 
 
 def install(channel: Channel, level: str, takes_logging: bool) -> None:
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[attr-defined,union-attr]
     sys.stdout = TaskStream(sys.stdout, "info", channel)  # type: ignore[assignment]
     sys.stderr = TaskStream(sys.stderr, "warn", channel)  # type: ignore[assignment]
     if takes_logging:

@@ -21,6 +21,10 @@ class Hosted(NamedTuple):
     stops: Mapping[str, type[BaseException]] = STOPPED
 
 
+ENDINGS: list[Callable[[], Any]] = []
+"""What is to be called when this process has run its last task."""
+
+
 def load(settings: dict[str, Any]) -> dict[str, Hosted]:
     """Imports the application's modules. What they raise passes."""
     if settings["dramatiq"]:

@@ -88,6 +88,8 @@ def schema_of(function: Callable[..., Any]) -> Optional[dict[str, Any]]:
     }
     if required:
         schema["required"] = required
+    else:  # null is no arguments
+        schema["type"] = ["object", "null"]
     if len(properties) == 1 and not has_more:  # may also be submitted bare
         return {"anyOf": [schema, {"not": {"type": "object"}}]}
     return schema if properties or not has_more else None
@@ -100,7 +102,8 @@ def invoker_of(function: Callable[..., Any]) -> Callable[[Any], Any]:
     if signature.takes_whole_input():
         if context is None:
             return lambda task: function(task.input)
-        return lambda task: function(task.input, **{context: task})
+        name = context
+        return lambda task: function(task.input, **{name: task})
 
     def invoke(task: Any) -> Any:
         given = task.input

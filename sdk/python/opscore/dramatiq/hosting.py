@@ -32,7 +32,7 @@ from dramatiq.middleware import (
 )
 from dramatiq.middleware.threading import Interrupt
 
-from opscore._host.catalogue import Hosted
+from opscore._host.catalogue import ENDINGS, Hosted
 from opscore.actors import Fail
 from opscore.dramatiq import mapping
 
@@ -71,6 +71,12 @@ def load(modules: list[str]) -> dict[str, Hosted]:
     broker.emit_after("process_boot")
     _emit(hooks, "before_worker_boot", broker, worker)
     _emit(hooks, "after_worker_boot", broker, worker)
+
+    def end() -> None:
+        _emit(hooks, "before_worker_shutdown", broker, worker)
+        _emit(hooks, "after_worker_shutdown", broker, worker)
+
+    ENDINGS.append(end)
     return {name: _hosted(broker, hooks, actor) for name, actor in broker.actors.items()}
 
 

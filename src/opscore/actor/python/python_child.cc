@@ -191,8 +191,13 @@ void PythonChild::read_lines(int fd, Output& output, LogLevel level,
 }
 
 void PythonChild::close() {
-  closed_ = true;
+  if (!closed_at_) closed_at_ = std::chrono::steady_clock::now();
   ::shutdown(socket_.get(), SHUT_WR);
+}
+
+Duration PythonChild::closed_for() const {
+  if (!closed_at_) return Duration(0);
+  return std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - *closed_at_);
 }
 
 void PythonChild::kill(const std::string& why) {
@@ -222,7 +227,7 @@ std::optional<ChildEnd> PythonChild::poll() {
     end.why = ChildEnd::Why::crashed;
     if (auto thread = crashed_thread(end.detail)) end.blamed = cells_.only_task_of(*thread);
   } else {
-    end.why = closed_ && status->success() ? ChildEnd::Why::left : ChildEnd::Why::gone;
+    end.why = closed_at_ && status->success() ? ChildEnd::Why::left : ChildEnd::Why::gone;
   }
   end.words = fmt::format("{} ended: {}", words(), status->words());
   if (by_oom_killer) end.words += " (out of memory)";

@@ -60,6 +60,8 @@ class PythonChild {
   void read_output(const std::function<void(LogLevel, std::string)>& take);
   // No more tasks: it ends when it has none.
   void close();
+  // How long ago that was.
+  Duration closed_for() const;
   void kill(const std::string& why);
   // How it ended, once it has.
   std::optional<ChildEnd> poll();
@@ -98,7 +100,7 @@ class PythonChild {
   Output out_, err_;
   std::string tail_;
   std::string killed_for_;  // why it was killed by us
-  bool closed_ = false;
+  std::optional<SteadyPoint> closed_at_;
   mutable Mutex mutex_;
   std::string unsent_ OPSCORE_GUARDED_BY(mutex_);
 };

@@ -18,8 +18,10 @@ namespace {
 constexpr Duration kRestartFirst{100};
 constexpr Duration kRestartMax{5'000};
 constexpr Duration kLookAtSizesEvery{1'000};
-constexpr Duration kLeaveGrace{2'000};
+constexpr Duration kLeaveGrace{2'000};  // when everything is being stopped
+constexpr Duration kExitGrace{10'000};  // threads of the application may keep it from ending
 constexpr Duration kFilesSettle{200};
+constexpr Duration kAskEvery{100};
 constexpr int kDoublings = 8;
 
 Duration restart_delay(int failures) {
@@ -72,14 +74,16 @@ PythonChildren::~PythonChildren() {
   stop();
 }
 
-void PythonChildren::start() {
+void PythonChildren::start(const std::function<bool()>& gives_up) {
   if (options_.watch) watch_.emplace(*options_.watch);
   thread_ = std::jthread([this](std::stop_token stop) {
     name_thread("children");
     serve(stop);
   });
   MutexLock lock(mutex_);
-  changed_.wait(lock, [this]() OPSCORE_REQUIRES(mutex_) { return actors_ || refusal_; });
+  while (!changed_.wait_for(lock, kAskEvery,
+                            [this]() OPSCORE_REQUIRES(mutex_) { return actors_ || refusal_; }))
+    if (gives_up()) throw Error(Errc::cancelled, "asked to stop while Python was importing");
   if (refusal_) throw Error(Errc::invalid, *refusal_);
 }
 
@@ -126,9 +130,11 @@ void PythonChildren::listen(ChildListener* listener) {
   wake();
 }
 
-void PythonChildren::tell(const std::function<void(ChildListener&)>& call) {
+bool PythonChildren::tell(const std::function<void(ChildListener&)>& call) {
   MutexLock lock(listener_mutex_);
-  if (listener_) call(*listener_);
+  if (!listener_) return false;
+  call(*listener_);
+  return true;
 }
 
 PythonChildren::Child PythonChildren::find(ChildId id) const {
@@ -321,7 +327,7 @@ void PythonChildren::greet(const Child& child, const std::string& text) {
           "Python {} at {}{}", hello.at("python").get<std::string>(), options_.interpreter,
           is_own ? "; it has no package opscore, so the one inside this program is used" : ""));
   tell([&](ChildListener& to) { to.ready(child->id(), options_.threads); });
-  if (before) tell([&](ChildListener& to) { to.retiring(before->id()); });
+  if (before && !tell([&](ChildListener& to) { to.retiring(before->id()); })) before->close();
 }
 
 void PythonChildren::note_actors(std::vector<CatalogueEntry> actors, std::string words) {
@@ -358,6 +364,8 @@ void PythonChildren::look_at_sizes() {
   const SteadyPoint now = std::chrono::steady_clock::now();
   if (now < look_at_sizes_at_) return;
   look_at_sizes_at_ = now + kLookAtSizesEvery;
+  for (const Child& child : all())
+    if (child->closed_for() > kExitGrace) child->kill("it did not end when it had nothing to do");
   for (size_t i = 0; i < places_.size(); ++i) {
     Place& place = places_[i];
     if (!place.current || place.current->state != PythonChild::State::ready) continue;

@@ -18,8 +18,9 @@ class PythonChildren final : public Children {
   ~PythonChildren() override;
 
   // Starts the interpreters, and returns once the first of them can run tasks. Throws
-  // Error{invalid} with the trace when a module cannot be imported. Once.
-  void start();
+  // Error{invalid} with the trace when a module cannot be imported, and Error{cancelled} once
+  // `gives_up`, which is asked again and again, says so. Once.
+  void start(const std::function<bool()>& gives_up = [] { return false; });
   // What the interpreters that have come last can run.
   std::vector<CatalogueEntry> actors() const;
   // Ends them: those that have nothing to do at once, the others when they take too long.
@@ -72,7 +73,8 @@ class PythonChildren final : public Children {
   Child find(ChildId id) const;
   void send(ChildId id, const std::string& frame);
   void wake() const;
-  void tell(const std::function<void(ChildListener&)>& call);
+  // False: nobody listens.
+  bool tell(const std::function<void(ChildListener&)>& call);
   void refuse(std::string words);
 
   Reaper& reaper_;

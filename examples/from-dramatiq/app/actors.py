@@ -1,4 +1,4 @@
-"""What runs in the background, once Dramatiq is gone. The agent is opscore's own."""
+"""Keeps what agents find, once Dramatiq is gone. The agent is opscore's own."""
 
 import json
 import os
@@ -11,7 +11,7 @@ REPORTS = pathlib.Path(os.environ.get("REPORTS", "reports"))
 
 @opscore.actor(max_attempts=6, backoff=opscore.Backoff(min=0.5))
 def write_report(name: str, report: dict) -> str:
-    """Keeps what an agent found."""
     REPORTS.mkdir(parents=True, exist_ok=True)
-    (REPORTS / f"{name}.json").write_text(json.dumps(report))
-    return str(REPORTS / f"{name}.json")
+    path = REPORTS / f"{name}.json"
+    path.write_text(json.dumps(report))
+    return str(path)

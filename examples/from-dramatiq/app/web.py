@@ -1,13 +1,13 @@
 """The sender: takes a goal, answers at once, and shows later what came of it.
 
-    python -m app.web PORT
+python -m app.web PORT
 """
 
 import sys
 import uuid
 
+from app.agent import execute_agent_task_actor
 from app.fastapi_shape import FastAPI  # with FastAPI installed: from fastapi import FastAPI
-from app.tasks import execute_agent_task_actor
 
 app = FastAPI()
 

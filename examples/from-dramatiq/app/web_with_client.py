@@ -1,6 +1,6 @@
 """The sender, once Dramatiq is gone: what came of a run is a question to opscore.
 
-    python -m app.web_with_client PORT
+python -m app.web_with_client PORT
 """
 
 import sys

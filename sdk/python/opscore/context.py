@@ -85,9 +85,7 @@ class Context:
 
     def progress(self, value: Any) -> None:
         """Shows `value`, anything that JSON can say, to whoever looks at the task."""
-        self._parent.progress(
-            self._number, json.dumps(value, ensure_ascii=False, allow_nan=False)
-        )
+        self._parent.progress(self._number, json.dumps(value, ensure_ascii=False, allow_nan=False))
 
     def step(self, name: str, action: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
         """Calls `action` once over all attempts of the task; a retry gets the answer of the first.

@@ -74,8 +74,8 @@ def test_the_id_is_the_wanted_one_or_the_messages():
 
 
 def test_a_wanted_id_that_is_taken_is_kept_in_the_metadata():
-    task = mapping.with_derived_id(submission(kwargs={"task_id": "mine"}), "m-1")
-    assert task.options["task_id"] == "m-1"
+    task = mapping.with_derived_id(submission(kwargs={"task_id": "mine"}))
+    assert task.options["task_id"] == mapping.derived_id("m-1")
     assert task.options["metadata"]["dramatiq_task_id"] == "mine"
     assert task.options["metadata"]["dramatiq_message_id"] == "m-1"
 

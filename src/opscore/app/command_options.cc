@@ -341,6 +341,7 @@ class CommandTree {
     list->add_option("--ended-within", line_.ended_within, "Also those that ended in this time");
     CLI::App* actors = add_client(root_, "actors", "List what workers can run", "opscore actors");
     actors->require_subcommand(0, 1);
+    add_client(*actors, "list", "List what workers can run", "opscore actors list");
     CLI::App* set = add_client(*actors, "set", "Change a limit of an actor while everything runs",
                                "opscore actors set report.build --concurrency 2");
     set->add_option("type", line_.type, "The type of its tasks")->required();
@@ -483,7 +484,7 @@ std::expected<CommandLine, EarlyExit> parse_command_line(std::vector<std::string
   std::reverse(args.begin(), args.end());
   try {
     tree.root().parse(args);
-    for (const char* family : {"tasks", "queues", "jobs", "workers"})
+    for (const char* family : {"tasks", "queues", "jobs", "workers", "actors"})
       if (line.command == family) line.command += " list";
   } catch (const CLI::ParseError& error) {
     std::ostringstream out, err;

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -14,6 +15,7 @@
 #include "opscore/app/python_hosting.h"
 #include "opscore/base/json.h"
 #include "opscore/engine/input_schema.h"
+#include "opscore/llm/scripted/scripted_client.h"
 #include "opscore/model/names.h"
 #include "opscore/process/find_program.h"
 
@@ -54,6 +56,20 @@ std::expected<std::string, std::string> read_text(const std::string& path) {
   return std::string(std::istreambuf_iterator<char>(in), {});
 }
 
+// Why a log could not be appended to this file; nothing when it can. Makes nothing.
+std::optional<std::string> log_problem(const std::string& path) {
+  std::error_code unknown;
+  if (fs::is_directory(path, unknown)) return path + " is a directory";
+  if (fs::exists(path, unknown)) {
+    if (::access(path.c_str(), W_OK) == 0) return std::nullopt;
+    return fmt::format("{} cannot be written: {}", path, std::generic_category().message(errno));
+  }
+  const std::string folder = fs::absolute(path).parent_path().string();
+  if (::access(folder.c_str(), W_OK | X_OK) == 0) return std::nullopt;
+  return fmt::format("{} cannot be made in {}: {}", path, folder,
+                     std::generic_category().message(errno));
+}
+
 class Checker {
  public:
   Checker(Config& config, Role role, Problems& problems)
@@ -66,6 +82,7 @@ class Checker {
     if (serves(role_)) check_bind("server.address", config_.server.address);
     if (config_.probes.port && (role_ == Role::worker || role_ == Role::maintenance))
       check_bind("probes.address", config_.probes.address);
+    check_log();
     check_store();
     name_data_file();
     check_role();
@@ -115,6 +132,13 @@ class Checker {
                     "127.0.0.1; or say --allow-unauthenticated, and whoever reaches the port may "
                     "run every actor",
                     key, address));
+  }
+
+  void check_log() {
+    const bool has_log = role_ != Role::client && role_ != Role::migrate;
+    if (!has_log || config_.log.file.empty()) return;
+    if (auto problem = log_problem(config_.log.file))
+      report(config_.origin_of("log.file"), "log.file: " + *problem);
   }
 
   void check_store() {
@@ -234,8 +258,18 @@ class Checker {
     } else if (provider.kind != "scripted" && provider.base_url.empty()) {
       report(provider.origin, place + " needs a base_url");
     }
-    if (!provider.script.empty())
-      check_json_file(provider.script, provider.origins.at("script"), place + ".script");
+    if (!provider.script.empty()) check_script(provider, place + ".script");
+  }
+
+  void check_script(const AgentProviderConfig& provider, const std::string& place) {
+    const Origin& origin = provider.origins.at("script");
+    auto text = check_json_file(provider.script, origin, place);
+    if (!text) return;
+    try {
+      make_scripted_client(parse_json(*text));
+    } catch (const Error& error) {
+      report(origin, fmt::format("{}: {}: {}", place, provider.script, error.message()));
+    }
   }
 
   std::optional<std::string> check_json_file(const std::string& path, const Origin& origin,

@@ -155,8 +155,9 @@ LostSession to_lost(const Death& death) {
       death.cause == Death::Cause::crashed ? LostSession::Cause::crashed : LostSession::Cause::gone;
   lost.entered_known = true;
   for (const CrashPage::Entered& entered : death.entered) {
-    lost.entered.push_back({TaskKey{entered.key}, entered.attempt});
-    if (death.blamed_slot == entered.slot) lost.blamed = lost.entered.back();
+    const Lease lease{TaskKey{entered.key}, entered.attempt};
+    lost.entered.emplace(lease, entered.started_at);
+    if (death.blamed_slot == entered.slot) lost.blamed = lease;
   }
   lost.words = fmt::format("worker {} {}", death.pid, death.words);
   return lost;

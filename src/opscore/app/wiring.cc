@@ -59,9 +59,10 @@ std::unique_ptr<Store> open_embedded(const Config& config, const Clock& clock, R
   return open_sqlite_store(clock, random, log, options);
 }
 
-std::unique_ptr<Store> open_shared(const Config& config, Role role, const Clock& clock,
+std::unique_ptr<Store> open_shared(const Config& config, Role role, ServerClock& clock,
                                    Random& random, Log& log) {
   PostgresOptions options = postgres_options(config);
+  options.clock = &clock;
   options.migrate = role == Role::up;
   options.announce = has_broker(config, Duties::of(role));
   return open_postgres_store(clock, random, log, options);

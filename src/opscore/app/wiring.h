@@ -14,6 +14,7 @@
 #include "opscore/process/crash_page.h"
 #include "opscore/store/late_store.h"
 #include "opscore/store/postgres/postgres_store.h"
+#include "opscore/store/postgres/server_clock.h"
 #include "opscore/worker/adopter.h"
 #include "opscore/worker/foreign_relay.h"
 #include "opscore/worker/hint_relay.h"
@@ -99,7 +100,7 @@ class Server {
 
  public:
   Log log;
-  SystemClock clock;
+  ServerClock clock;  // of this machine, until PostgreSQL has told its own
   SystemRandom random;
   Metrics metrics;
   Reaper reaper;

@@ -117,6 +117,14 @@ Event event_of(Outcome::Kind kind) {
   return Event::fail;
 }
 
+Loss loss_of(const LostSession& lost, const Lease& lease) {
+  if (lost.cause == LostSession::Cause::drained) return Loss::not_entered;
+  const bool is_blamed = lost.blamed == lease;
+  if (lost.entered_known && !is_blamed && !lost.entered.contains(lease)) return Loss::not_entered;
+  if (lost.cause == LostSession::Cause::gone) return Loss::host;
+  return is_blamed || !lost.blamed ? Loss::crash : Loss::bystander;
+}
+
 void lose(Plan& plan, const TaskOptions& options, ErrorInfo error, Random& random) {
   plan.ended = AttemptEnd::lost;
   if (++plan.live.losses > limits::kLosses)
@@ -254,6 +262,16 @@ Plan decide_loss(TaskKey key, const Live& live, const TaskOptions& options, Loss
   }
   crash(plan, options, {error_kind::kWorkerCrashed, words, {}}, random);
   return checked(std::move(plan), Event::crash);
+}
+
+Plan decide_rescue(TaskKey key, Live live, const TaskOptions& options, const LostSession& lost,
+                   TimePoint now, Random& random) {
+  const Lease lease{key, live.attempt};
+  // A session reports what it runs every two seconds; it may have died before that.
+  if (auto entered = lost.entered.find(lease);
+      entered != lost.entered.end() && live.started_at == TimePoint{})
+    live.started_at = entered->second;
+  return decide_loss(key, live, options, loss_of(lost, lease), lost.words, now, random);
 }
 
 std::expected<Plan, Error> decide_cancel(const Task& task, TimePoint now) {

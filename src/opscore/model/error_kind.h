@@ -15,6 +15,7 @@ inline constexpr char kInvalidInput[] = "invalid_input";
 inline constexpr char kBadOutput[] = "bad_output";  // the program's output is not usable
 inline constexpr char kResultTooLarge[] = "result_too_large";
 inline constexpr char kJournalMismatch[] = "journal_mismatch";
+inline constexpr char kCorrupt[] = "corrupt";  // its row is damaged
 inline constexpr char kTooManySnoozes[] = "too_many_snoozes";
 
 }  // namespace opscore::error_kind

@@ -36,6 +36,9 @@ class InterceptedTasks final : public TaskStore {
   std::vector<InsertResult> insert(std::vector<InsertItem> items, InsertMode mode) override {
     return run_("insert", [&] { return inner_.insert(std::move(items), mode); });
   }
+  void check_room() override {
+    run_("check_room", [&] { inner_.check_room(); });
+  }
   ClaimResult claim(const ClaimRequest& request) override {
     // Patience would be counted as slowness.
     return run_(request.patience > Duration(0) ? "claim_wait" : "claim",

@@ -1,13 +1,12 @@
 #pragma once
 // The store: the truth about tasks. Small interfaces and a change feed; memory/, sqlite/ and
-// later postgres/ implement them, store/conformance holds all of them to the same behaviour.
+// postgres/ implement them, store/conformance holds all of them to the same behaviour.
 //
 // Every method may be called from any thread and blocks until its effect is durable (for the memory
 // store: visible). They throw Error: unavailable (the store cannot be reached or written; nothing
 // happened, or the caller finds out by reading back), disk_low (insert only), corrupt, internal.
 // Times are by the store's clock, which is the Clock it was opened with.
 
-#include <algorithm>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -24,6 +23,7 @@
 #include "opscore/model/task.h"
 #include "opscore/model/task_filter.h"
 #include "opscore/store/jobs.h"
+#include "opscore/store/retention.h"
 
 namespace opscore {
 
@@ -66,25 +66,6 @@ struct Promoted {
   std::optional<TimePoint> next_due_at;
 };
 
-struct Retention {
-  Duration completed;
-  Duration failed;  // and cancelled
-  std::vector<std::pair<std::string, Duration>> completed_by_type;
-
-  // For how long a task that ended so is kept.
-  Duration of(State state, const std::string& type) const {
-    if (state != State::completed) return failed;
-    for (const auto& [of_type, keep] : completed_by_type)
-      if (of_type == type) return keep;
-    return completed;
-  }
-  Duration shortest() const {
-    Duration shortest = std::min(completed, failed);
-    for (const auto& [type, keep] : completed_by_type) shortest = std::min(shortest, keep);
-    return shortest;
-  }
-};
-
 struct ProgressUpdate {
   Lease lease;
   std::string progress;  // JSON
@@ -98,6 +79,9 @@ class TaskStore {
   // Task and keys in one transaction; one result per item, in order.
   virtual std::vector<InsertResult> insert(std::vector<InsertItem> items, InsertMode mode) = 0;
 
+  // Throws what every insert would throw at the moment, whatever it holds: disk_low.
+  virtual void check_room() {}
+
   // Takes the best due tasks, by order_of(), of the queues that are not paused. The claim is
   // durable when this returns. Due tasks are claimable whether promoted or not.
   virtual ClaimResult claim(const ClaimRequest& request) = 0;
@@ -105,7 +89,8 @@ class TaskStore {
   // Writes decided changes, each guarded; one result per plan, in order.
   virtual std::vector<Applied> apply(std::vector<Plan> plans) = 0;
 
-  // Makes scheduled tasks whose time has come pending, at most `limit`.
+  // Makes scheduled tasks whose time has come pending, at most `limit`. What became pending before
+  // the clock stepped back can be claimed at the latest when this returns.
   virtual Promoted promote(size_t limit) = 0;
 
   // Fails unfinished tasks that are not running and whose deadline passed. How many.
@@ -141,7 +126,9 @@ class TaskStore {
 };
 
 struct TaskPage {
-  std::vector<Task> tasks;      // newest first
+  std::vector<Task> tasks;  // newest first
+  // Of the same part of the list: what cannot be read, perhaps not even to be matched, and why.
+  std::vector<std::pair<TaskKey, std::string>> corrupt;
   std::optional<TaskKey> next;  // pass as `before` for the next page
   bool partial = false;         // kListWalk rows were looked at: there may be more matches
 };
@@ -214,7 +201,7 @@ class Outbox {
  public:
   virtual ~Outbox() = default;
   // Due rows of one kind, those that have been due for longest first, without those for the given
-  // destinations; they stay until settled.
+  // destinations; they stay until settled. Tokens are due whatever the clock says.
   virtual std::vector<OutboxRow> due(OutboxRow::Kind kind, size_t limit,
                                      const std::vector<std::string>& but_for = {}) = 0;
   virtual void settle(std::span<const int64_t> delivered) = 0;

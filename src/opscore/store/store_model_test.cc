@@ -291,12 +291,13 @@ Command Script::lose() {
   planned.entered_known = chance(60);
   size_t who = below(1000), entered = below(4);
   bool blames = chance(30);
+  TimePoint started_at = chance(50) ? clock_.now() : TimePoint{};
   return {"rescue", [=](Side& side) {
             LostSession lost = planned;
             lost.session = side.sessions[who % side.sessions.size()];
             for (size_t n = 0; n < std::min(entered, side.claims.size()); ++n)
-              lost.entered.push_back(side.claims[side.claims.size() - 1 - n].lease());
-            if (blames && !lost.entered.empty()) lost.blamed = lost.entered[0];
+              lost.entered.emplace(side.claims[side.claims.size() - 1 - n].lease(), started_at);
+            if (blames && !lost.entered.empty()) lost.blamed = side.claims.back().lease();
             size_t ended = side.store->tasks().rescue(lost);
             auto name = fmt::format("worker {}", side.sessions.size());
             side.sessions.push_back(side.store->fleet().open_session(name, "{}"));

@@ -482,14 +482,16 @@ CrashPage* ChildRunner::page_of(size_t slot) const {
   return options_.first_slot + slot < CrashPage::kSlots ? options_.page : nullptr;
 }
 
-void ChildRunner::mark_slot(Flight& flight) {
+void ChildRunner::mark_slot(Flight& flight, TimePoint began) {
   auto free = std::ranges::find(slots_taken_, false);
   if (free == slots_taken_.end()) free = slots_taken_.insert(free, false);
   *free = true;
   flight.slot = static_cast<size_t>(free - slots_taken_.begin());
   if (CrashPage* page = page_of(*flight.slot))
-    page->enter(options_.first_slot + *flight.slot, flight.task.key.value,
-                flight.task.live.attempt);
+    page->enter({.key = flight.task.key.value,
+                 .attempt = flight.task.live.attempt,
+                 .slot = static_cast<int32_t>(options_.first_slot + *flight.slot),
+                 .started_at = began});
 }
 
 // Only what is in a slot for a while is seen there; the rest has ended before.
@@ -498,9 +500,10 @@ void ChildRunner::see_entered(ChildId id) {
     auto found = flights_.find(entry.number);
     if (found == flights_.end() || found->second.slot) continue;
     Flight& flight = found->second;
-    mark_slot(flight);
+    const TimePoint began = wall(entry.began);
+    mark_slot(flight, began);
     if (flight.stopping == Stopping::no)
-      flight.stop_at = entry.began + attempt_timeout(flight.task.options, wall(entry.began));
+      flight.stop_at = entry.began + attempt_timeout(flight.task.options, began);
   }
 }
 

@@ -105,7 +105,7 @@ class ChildRunner final : public Runner, private ChildListener {
   void ask_to_stop(uint64_t number, Flight& flight, Stopping why) OPSCORE_REQUIRES(mutex_);
   void see_entered(ChildId id) OPSCORE_REQUIRES(mutex_);
   CrashPage* page_of(size_t slot) const;
-  void mark_slot(Flight& flight) OPSCORE_REQUIRES(mutex_);
+  void mark_slot(Flight& flight, TimePoint began) OPSCORE_REQUIRES(mutex_);
   TimePoint wall(SteadyPoint at) const;
   Duration watch();
   void say(const Flight& flight, const ChildNews::Line& line) const;

@@ -151,7 +151,11 @@ void ThreadRunner::run_one(size_t index) {
     stop = slot.stop.get_token();
   }
   if (timeout < kWatchIdle) watch_.wake();
-  if (options_.page) options_.page->enter(index, task.key.value, task.live.attempt);
+  if (options_.page)
+    options_.page->enter({.key = task.key.value,
+                          .attempt = task.live.attempt,
+                          .slot = static_cast<int32_t>(index),
+                          .started_at = started_at});
   SlotContext context({task, store_, clock_, log_, stop, Deadline::at(began + timeout),
                        slot.progress, [this] { progress_wake_(); }});
   Outcome outcome = call(waiting, context);

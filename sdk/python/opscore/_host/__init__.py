@@ -1,12 +1,12 @@
 """What runs inside the interpreters that opscore starts. Not for applications.
 
-    importing   imports the application, and says what takes so long
-    channel     frames to and from the parent (the grammar: src/opscore/actor/python/frames.h)
-    slots       the memory that tells the parent what runs
-    capture     what a task prints and logs
-    outcomes    what a call came to, as the parent is told it
-    crew        threads and event loop that run tasks
-    catalogue   what the application can run
+importing   imports the application, and says what takes so long
+channel     frames to and from the parent (the grammar: src/opscore/actor/python/frames.h)
+slots       the memory that tells the parent what runs
+capture     what a task prints and logs
+outcomes    what a call came to, as the parent is told it
+crew        threads and event loop that run tasks
+catalogue   what the application can run
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def finish(channel: Channel, task: Context) -> None:
 
 
 def install(channel: Channel, level: str, takes_logging: bool) -> None:
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[attr-defined]
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[attr-defined,union-attr]
     sys.stdout = TaskStream(sys.stdout, "info", channel)  # type: ignore[assignment]
     sys.stderr = TaskStream(sys.stderr, "warn", channel)  # type: ignore[assignment]
     if takes_logging:

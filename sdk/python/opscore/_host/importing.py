@@ -57,9 +57,7 @@ def _is_machinery(filename: str) -> bool:
 
 
 def _stack_at(frame: Optional[FrameType]) -> str:
-    frames = [
-        each for each in traceback.extract_stack(frame) if not _is_machinery(each.filename)
-    ]
+    frames = [each for each in traceback.extract_stack(frame) if not _is_machinery(each.filename)]
     return "".join(traceback.format_list(frames)[-_STACK_LINES:])
 
 

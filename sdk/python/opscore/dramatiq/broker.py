@@ -111,7 +111,7 @@ class OpscoreBroker(Broker):
         except errors.Conflict:
             if task.options["task_id"] == message.message_id:
                 raise
-            self._send(mapping.with_derived_id(task, message.message_id))
+            self._send(mapping.with_derived_id(task))
 
     def _send(self, task: mapping.Submission) -> None:
         self.client.submit(task.task_type, task.input_data, **task.options)

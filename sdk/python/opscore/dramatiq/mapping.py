@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import hashlib
 import json
 import math
 import re
@@ -104,11 +105,21 @@ def submission(body: bytes, actor: types.Actor) -> Submission:
     return Submission(actor.task_type, input_data, options)
 
 
-def with_derived_id(task: Submission, message_id: str) -> Submission:
-    """For a wanted id that belongs to another task: the message's own, and the wanted one kept."""
+def derived_id(message_id: str) -> str:
+    """Of a task whose wanted id is another's; as adoption derives it.
+
+    >>> derived_id("m-1")
+    'message:a461b472cb41a9ec3dee5c90cf8e4a78'
+    """
+    return "message:" + hashlib.sha256(message_id.encode()).hexdigest()[:32]
+
+
+def with_derived_id(task: Submission) -> Submission:
+    """For a wanted id that belongs to another task: it is kept in the metadata."""
     options = task.options.copy()
-    options["metadata"] = {**options["metadata"], "dramatiq_task_id": options["task_id"]}
-    options["task_id"] = message_id
+    metadata = {**options["metadata"], "dramatiq_task_id": options["task_id"]}
+    options["metadata"] = metadata
+    options["task_id"] = derived_id(metadata["dramatiq_message_id"])
     return dataclasses.replace(task, options=options)
 
 

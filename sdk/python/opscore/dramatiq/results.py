@@ -39,8 +39,9 @@ class OpscoreResults(ResultBackend):
         message_id = str(message.message_id)
         for wanted in (message.kwargs.get("task_id"), *message.args[:1]):
             if isinstance(wanted, str) and mapping.is_task_id(wanted):
-                if self._is_of(wanted, message_id):
-                    return wanted
+                for task_id in (wanted, mapping.derived_id(message_id)):
+                    if self._is_of(task_id, message_id):
+                        return task_id
         return message_id
 
     def _is_of(self, task_id: str, message_id: str) -> bool:

@@ -227,7 +227,8 @@ def _environment(own: Mapping[str, str]) -> dict[str, str]:
     inherited = {
         name: value for name, value in os.environ.items() if not OTHER_INSTALLATION.match(name)
     }
-    inherited["PYTHONPATH"] = os.pathsep.join(filter(_is_own, map(os.path.abspath, sys.path)))
+    found = (os.path.abspath(path) for path in sys.path)
+    inherited["PYTHONPATH"] = os.pathsep.join(path for path in found if _is_own(path))
     inherited["OPSCORE_PYTHON_INTERPRETER"] = sys.executable
     inherited["OPSCORE_LOG_FORMAT"] = "text"  # for the people who read it below a failed test
     inherited["OPSCORE_WORKER_DRAIN_GRACE"] = "1s"  # a test that ends waits for nobody's task

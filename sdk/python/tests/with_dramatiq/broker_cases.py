@@ -9,7 +9,7 @@ from dramatiq.results import ResultFailure, ResultMissing, ResultTimeout
 
 from opscore import testing
 from opscore.dramatiq import OpscoreBroker
-from opscore.dramatiq.mapping import NotCarried
+from opscore.dramatiq.mapping import NotCarried, derived_id
 
 
 def test_send_and_get_result(server, add):
@@ -56,7 +56,8 @@ def test_the_senders_own_id(server, add):
     second = add.send(2, task_id="mine")
     assert second.get_result(block=True)["args"] == [2]
     assert first.get_result(block=True)["args"] == [1]
-    assert server.client.get(second.message_id).metadata["dramatiq_task_id"] == "mine"
+    derived = server.client.get(derived_id(second.message_id))
+    assert derived.metadata["dramatiq_task_id"] == "mine"
 
 
 def test_a_message_is_submitted_once(server, add, broker):

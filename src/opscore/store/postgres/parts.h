@@ -36,13 +36,12 @@ std::unique_ptr<Writers::Shared> make_inserting(Parts& parts);
 std::unique_ptr<Writers::Shared> make_completing(Parts& parts);
 std::unique_ptr<Writers::Shared> make_changing(Parts& parts);
 
+class StepBack;
+
 class PostgresTasks final : public TaskStore {
  public:
-  explicit PostgresTasks(Parts& parts)
-      : parts_(parts),
-        inserting_(make_inserting(parts)),
-        completing_(make_completing(parts)),
-        changing_(make_changing(parts)) {}
+  explicit PostgresTasks(Parts& parts);
+  ~PostgresTasks() override;
   std::vector<InsertResult> insert(std::vector<InsertItem> items, InsertMode mode) override;
   ClaimResult claim(const ClaimRequest& request) override;
   std::vector<Applied> apply(std::vector<Plan> plans) override;
@@ -60,6 +59,7 @@ class PostgresTasks final : public TaskStore {
   void drop_days(const Retention& retention) OPSCORE_REQUIRES(prune_mutex_);
   Parts& parts_;
   const std::unique_ptr<Writers::Shared> inserting_, completing_, changing_;
+  const std::unique_ptr<StepBack> step_back_;
   Mutex prune_mutex_;                                      // guards what follows
   TaskKey pruned_up_to_ OPSCORE_GUARDED_BY(prune_mutex_);  // where the next prune() goes on
   std::optional<SteadyPoint> dropped_at_ OPSCORE_GUARDED_BY(prune_mutex_);

@@ -4,6 +4,7 @@
 
 #include "opscore/model/decide.h"
 #include "opscore/store/postgres/settings_rows.h"
+#include "opscore/store/postgres/step_back.h"
 #include "opscore/store/postgres/task_images.h"
 
 namespace opscore::postgres {
@@ -52,16 +53,6 @@ constexpr Statement kDueCount{"due_of_queue",
                               "SELECT count(*) FROM live WHERE lane = ANY($1::bigint[]) AND "
                               "(state + 0 = 2 OR (state + 0 = 0 AND run_at <= $2::bigint))"};
 
-Loss loss_of(const LostSession& lost, const Lease& lease) {
-  if (lost.cause == LostSession::Cause::drained) return Loss::not_entered;
-  bool blamed = lost.blamed == lease;
-  bool entered =
-      !lost.entered_known || blamed || std::ranges::find(lost.entered, lease) != lost.entered.end();
-  if (!entered) return Loss::not_entered;
-  if (lost.cause == LostSession::Cause::gone) return Loss::host;
-  return blamed || !lost.blamed ? Loss::crash : Loss::bystander;
-}
-
 std::vector<TaskKey> keys_in(const Rows& rows) {
   std::vector<TaskKey> keys;
   for (int i = 0; i < rows.size(); ++i) keys.push_back(TaskKey{rows.integer(i, 0)});
@@ -76,7 +67,17 @@ Array lanes_of(const std::vector<Lane>& lanes) {
 
 }  // namespace
 
+PostgresTasks::PostgresTasks(Parts& parts)
+    : parts_(parts),
+      inserting_(make_inserting(parts)),
+      completing_(make_completing(parts)),
+      changing_(make_changing(parts)),
+      step_back_(std::make_unique<StepBack>(parts)) {}
+
+PostgresTasks::~PostgresTasks() = default;
+
 Promoted PostgresTasks::promote(size_t limit) {
+  if (step_back_->mend(limit) == limit) return {limit, {}};  // there may be more
   Promoted promoted;
   parts_.writers.run("promote", [&](Transaction& transaction) {
     promoted = {};
@@ -135,10 +136,7 @@ size_t PostgresTasks::rescue(const LostSession& lost) {
       const LiveRow* row = images.live(key);  // it may have finished since
       if (row == nullptr || row->live.state != State::running || row->live.session != lost.session)
         continue;
-      Live live = row->live;
-      Loss loss = loss_of(lost, {key, live.attempt});
-      images.apply(
-          decide_loss(key, live, images.options(key), loss, lost.words, now, parts_.random));
+      images.apply(decide_rescue(key, row->live, images.options(key), lost, now, parts_.random));
       ++ended;
     }
     images.write();

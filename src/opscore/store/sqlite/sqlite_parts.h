@@ -36,6 +36,7 @@ class SqliteTasks final : public TaskStore {
  public:
   explicit SqliteTasks(const Parts& parts) : parts_(parts) {}
   std::vector<InsertResult> insert(std::vector<InsertItem> items, InsertMode mode) override;
+  void check_room() override { check_disk(0); }
   ClaimResult claim(const ClaimRequest& request) override;
   std::vector<Applied> apply(std::vector<Plan> plans) override;
   Promoted promote(size_t limit) override;
@@ -48,7 +49,7 @@ class SqliteTasks final : public TaskStore {
   void change_settings(const std::function<void(Settings&)>& change) override;
 
  private:
-  void check_disk(const std::vector<InsertItem>& items);
+  void check_disk(int64_t bytes);
   static int64_t wal_bytes(const std::string& path);
 
   const Parts& parts_;
@@ -72,6 +73,9 @@ class SqliteReader final : public TaskReader {
 
  private:
   std::vector<QueueStats> queues_from_file();
+  // What `read` answers; a failure says of which task.
+  template <class F>
+  auto about(TaskKey key, F&& read) const;
 
   const Parts& parts_;
   const IdCodec& ids_;

@@ -212,7 +212,7 @@ std::optional<ClaimedTask> TaskQueries::claimed(TaskKey key, SessionId session) 
   task.priority = row.priority;
   task.live = row.live;
   task.input = current_input(key, row.live.edits, rows.text(18));
-  if (!rows.is_null(19)) task.options = decode_options(rows.text(19));
+  if (!rows.is_null(19)) task.options = usable_options(rows.text(19), task.problem);
   return task;
 }
 

@@ -168,6 +168,7 @@ TEST_P(RunnerConformance, the_crash_page_names_the_attempt_while_its_actor_runs)
   auto cells = page_.entered();
   EXPECT_EQ(cells[0].key, lease.key.value);
   EXPECT_EQ(cells[0].attempt, lease.attempt);
+  EXPECT_EQ(cells[0].started_at, clock_.now());
   gate_.open();
   only_posted();
   EXPECT_TRUE(page_.entered().empty());

@@ -122,6 +122,14 @@ TEST_F(ConfigTest, DotenvCanBeLeftAlone) {
   EXPECT_EQ(load().server.port, 8000);
 }
 
+TEST_F(ConfigTest, AdoptingTakesABroker) {
+  sources_.role = Role::up;
+  sources_.flags["broker.rabbitmq.adopt"] = "default,emails";
+  EXPECT_THAT(failure(), HasSubstr("nothing says where RabbitMQ is"));
+  sources_.flags["broker.url"] = "amqp://localhost";
+  EXPECT_THAT(load().broker.rabbitmq.adopt, ElementsAre("default", "emails"));
+}
+
 // Each setting can be set from each place that its row names, and its origin says so.
 TEST_F(ConfigTest, EverySettingHasItsOrigin) {
   const std::map<std::string, std::string> values = {{"server.address", "127.0.0.9"},
@@ -142,6 +150,9 @@ TEST_F(ConfigTest, EverySettingHasItsOrigin) {
                                                      {"store.schema", "tasks"},
                                                      {"store.exports", "exports"},
                                                      {"broker.url", "amqp://localhost"},
+                                                     {"broker.rabbitmq.adopt", "mail"},
+                                                     {"broker.rabbitmq.max_priority", "9"},
+                                                     {"broker.rabbitmq.dead_message_ttl", "3s"},
                                                      {"worker.slots", "3"},
                                                      {"worker.queues", "mail=2"},
                                                      {"worker.drain_grace", "3s"},

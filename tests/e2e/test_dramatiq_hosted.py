@@ -196,7 +196,7 @@ def test_sighup_loads_the_application_anew(new_server):
     running = rest.submit("endless")["task_id"]
     wait_for(lambda: (server.folder / "endless").exists(), "the actor runs")
     tasks = server.folder / "app/tasks.py"
-    tasks.write_text(TASKS.replace("return a + b", "return a * b"))
+    tasks.write_text(TASKS.replace("return a + b", "return a * b  # another size"))
     os.kill(server.process.pid, signal.SIGHUP)
     wait_for(lambda: rest.run("add", {"a": 5, "b": 5})["result"] == 25, "the new code runs")
     (server.folder / "go").touch()

@@ -64,7 +64,7 @@ class Actor {
 
 struct RegisteredActor {
   CatalogueEntry entry;
-  std::unique_ptr<Actor> actor;
+  std::unique_ptr<Actor> actor;  // null: run by others only, and not to be claimed here
   // How long it may take to end after it was asked to; then its slot counts as abandoned.
   Duration stop_grace = limits::kStopGrace;
 };
@@ -82,6 +82,7 @@ struct ActorOptions {
   std::vector<std::string> aliases;
   std::string sandbox;      // see CatalogueEntry
   std::string unsandboxed;  // see CatalogueEntry
+  std::string dramatiq;     // see CatalogueEntry
 };
 
 // Filled at start, then only read: safe for concurrent use from then on.

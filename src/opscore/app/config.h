@@ -49,9 +49,9 @@ struct ExitCode {
   bool operator==(const ExitCode&) const = default;
 };
 
-// A JSON Schema, inline or from a file.
+// A JSON object, mostly a schema, inline or from a file.
 struct SchemaText {
-  std::string json;  // the schema; filled from `file` by the check
+  std::string json;  // filled from `file` by the check
   std::string file;
   bool operator==(const SchemaText&) const = default;
 };
@@ -83,6 +83,7 @@ struct ActorConfig {
   std::string description;
   std::vector<std::string> aliases;
   SchemaText input_schema;
+  SchemaText options;  // of Dramatiq's messages
   std::optional<Duration> timeout;
   std::optional<int> max_attempts;  // 0: unlimited
   RetryPolicy backoff;
@@ -160,6 +161,7 @@ struct Config {
   } store;
   struct Broker {
     std::string url;
+    std::string management_url;
   } broker;
   struct Worker {
     int slots = 0;

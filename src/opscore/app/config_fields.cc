@@ -205,9 +205,19 @@ const std::vector<Field<Config>>& config_table() {
            "RabbitMQ, as `amqp://user:password@host:port/vhost` or `amqps://...`; several "
            "separated by commas are tried in their order. For workers and maintenance on "
            "PostgreSQL: it "
-           "tells workers of work. On SQLite it is not used, and `up` says so.",
+           "tells workers of work. On SQLite only actors of kind `dramatiq` use it.",
        .variables = {"OPSCORE_BROKER_URL", "RABBITMQ_URL"},
        .problem = amqp_url_problem,
+       .secret = Secret::url},
+      {.key = "broker.management_url",
+       .slot = SLOT(broker.management_url),
+       .fallback = "",
+       .description =
+           "The management API of the same RabbitMQ, as `http://user:password@host:15672`. It tells "
+           "what workers hold: only so can opscore see that a message of Dramatiq is gone while its "
+           "queue has consumers.",
+       .variables = {"OPSCORE_BROKER_MANAGEMENT_URL", "RABBITMQ_MANAGEMENT_URL"},
+       .problem = http_url_problem,
        .secret = Secret::url},
       {.key = "worker.slots",
        .slot = SLOT(worker.slots),

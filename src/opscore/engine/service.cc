@@ -154,6 +154,7 @@ InsertItem Service::prepare(SubmitRequest request, std::vector<std::string>& war
     }
   }
   InsertItem item = to_item(std::move(request), &known->entry, now);
+  if (item.spec.options.is_external()) return item;  // whether somebody runs it, Python knows
   // A worker that has just come up need not be in an older view.
   if (!catalogue->is_served(item.spec.type, item.spec.queue) &&
       !catalogue_.fresh_view()->is_served(item.spec.type, item.spec.queue))

@@ -13,11 +13,13 @@
 namespace opscore {
 namespace {
 
-// Checks a plan against the table before anyone sees it.
-Plan checked(Plan plan, Event event) {
-  OPSCORE_ASSERT(successors(plan.expected, event).has(plan.next), "plan leaves the state table");
-  return plan;
+void leave_running(Live& live) {
+  live.session = SessionId{};
+  live.claimed_at = live.started_at = TimePoint{};
+  live.cancel_requested = false;
 }
+
+}  // namespace
 
 Plan plan_for(TaskKey key, const Live& live, TimePoint now) {
   Plan plan;
@@ -32,22 +34,40 @@ Plan plan_for(TaskKey key, const Live& live, TimePoint now) {
   return plan;
 }
 
-void leave_running(Live& live) {
-  live.session = SessionId{};
-  live.claimed_at = live.started_at = TimePoint{};
-  live.cancel_requested = false;
-}
-
 void run_again(Plan& plan, Duration delay) {
   plan.next = delay > Duration(0) ? State::scheduled : State::pending;
   plan.live.state = plan.next;
   plan.live.run_at = plan.at + delay;
+  if (plan.live.external_until)
+    plan.live.external_until = plan.live.run_at + limits::kExternalDoubt;
   leave_running(plan.live);
+}
+
+namespace {
+
+// Checks a plan against the table before anyone sees it.
+Plan checked(Plan plan, Event event) {
+  OPSCORE_ASSERT(successors(plan.expected, event).has(plan.next), "plan leaves the state table");
+  return plan;
 }
 
 void end_failed(Plan& plan, ErrorInfo error) {
   plan.next = State::failed;
   plan.error = std::move(error);
+}
+
+// Whoever runs it owns its attempts, too.
+void own_externally(Live& live) {
+  live.external_until = live.run_at + limits::kExternalDoubt;
+  live.budget = kUnlimitedAttempts;
+}
+
+Error handed_over_error(std::string_view verb, const Task& task) {
+  return Error(Errc::handed_over,
+               fmt::format("{}: handed_to_dramatiq: the task is {}, and Python's Dramatiq has its "
+                           "message, which cannot be called back; it ends there, and "
+                           "'opscore explain' says what is known of it",
+                           verb, to_string(task.state())));
 }
 
 void add_event(Plan& plan, std::string kind, std::string data = {}) {
@@ -126,6 +146,7 @@ Live decide_submit(const TaskSpec& spec, TimePoint now) {
   live.state = spec.waiting        ? State::waiting
                : live.run_at > now ? State::scheduled
                                    : State::pending;
+  if (spec.options.is_external()) own_externally(live);
   return live;
 }
 
@@ -243,6 +264,7 @@ std::expected<Plan, Error> decide_cancel(const Task& task, TimePoint now) {
   if (is_terminal(task.state()))
     return std::unexpected(Error(
         Errc::conflict, fmt::format("cancel: the task is already {}", to_string(task.state()))));
+  if (!task.live.claimable()) return std::unexpected(handed_over_error("cancel", task));
   Plan plan = plan_for(task.key, task.live, now);
   plan.receiver = receiver_of(task.options);
   if (task.state() == State::running) {
@@ -275,6 +297,10 @@ std::expected<Plan, Error> decide_retry(const Task& task, std::optional<std::str
   live.snoozes = live.losses = live.deaths = 0;
   live.suspect = false;
   if (edited_input) ++live.edits;
+  if (task.options.is_external()) {
+    own_externally(live);
+    plan.hands_over = true;
+  }
   // From now on only the history knows how it had ended.
   plan.events.push_back(
       end_event(task.state(), task.finished_at.value_or(now), plan.attempt, task.error));
@@ -284,6 +310,7 @@ std::expected<Plan, Error> decide_retry(const Task& task, std::optional<std::str
 }
 
 std::expected<void, Error> decide_remove(const Task& task) {
+  if (!task.live.claimable()) return std::unexpected(handed_over_error("delete", task));
   if (successors(task.state(), Event::remove).empty())
     return std::unexpected(Error(Errc::conflict, "delete: the task is running; cancel it first"));
   return {};

@@ -141,6 +141,7 @@ std::string encode_entry(const CatalogueEntry& entry) {
   out.json("aliases", encode_names(entry.aliases));
   out.text("sandbox", entry.sandbox);
   out.text("unsandboxed", entry.unsandboxed);
+  out.json("dramatiq", entry.dramatiq);
   out.number("seen_ms", to_ms(entry.seen_at));
   return out.take();
 }
@@ -174,6 +175,8 @@ CatalogueEntry decode_entry(std::string_view text) {
       entry.sandbox = in.string();
     else if (name == "unsandboxed")
       entry.unsandboxed = in.string();
+    else if (name == "dramatiq")
+      entry.dramatiq = in.raw();
     else if (name == "seen_ms")
       entry.seen_at = read_time(in);
     else

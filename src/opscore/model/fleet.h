@@ -66,7 +66,7 @@ struct RenewReply {
 // One actor that workers of this installation can run.
 struct CatalogueEntry {
   std::string type;
-  std::string kind;               // native, exec, agent
+  std::string kind;               // native, exec, http, agent, dramatiq
   std::string queue = "default";  // where its tasks go unless the submitter says otherwise
   std::string version;
   std::string description;
@@ -80,7 +80,9 @@ struct CatalogueEntry {
   std::vector<std::string> aliases;  // other names under which tasks of it may be submitted
   std::string sandbox;               // of a program: off, preferred, required; empty: not a program
   std::string unsandboxed;           // why it runs without the preferred one
-  TimePoint seen_at{};               // last announced by a worker
+  // Of kind dramatiq, which Python runs: the options of its messages, a JSON object. Else empty.
+  std::string dramatiq;
+  TimePoint seen_at{};  // last announced by a worker
 
   int64_t concurrency_in_force() const {
     return chosen_concurrency.value_or(concurrency.value_or(kUnlimited));
@@ -94,7 +96,8 @@ struct QueueStats {
   int64_t pending = 0, scheduled = 0, running = 0, waiting = 0;
   int64_t dead = 0;  // failed
   int64_t completed = 0, cancelled = 0;
-  std::optional<TimePoint> oldest_pending_at;  // when the oldest due task became due
+  // When the oldest due task became due; those that are run outside do not count.
+  std::optional<TimePoint> oldest_pending_at;
   bool paused = false;
   LayeredLimits limits;
 };

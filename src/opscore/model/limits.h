@@ -23,6 +23,7 @@ inline constexpr Duration kRenewEvery = 2s;
 inline constexpr Duration kSessionTtl = 15s;
 inline constexpr Duration kDrainGrace = 30s;
 inline constexpr Duration kStopGrace = 5s;  // between asking and forcing
+inline constexpr Duration kExternalDoubt = 24h;  // after which a message may be gone
 inline constexpr Duration kKeepCompleted = 24h * 7;
 inline constexpr Duration kKeepFailed = 24h * 30;
 inline constexpr Duration kActorSeen = 24h * 30;  // a type stays known this long

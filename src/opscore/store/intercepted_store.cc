@@ -62,6 +62,9 @@ class InterceptedTasks final : public TaskStore {
   Applied append_step(const Lease& lease, const Step& step) override {
     return run_("append_step", [&] { return inner_.append_step(lease, step); });
   }
+  void extend(std::span<const Lease> leases, TimePoint until) override {
+    run_("extend", [&] { inner_.extend(leases, until); });
+  }
   size_t remove(std::span<const TaskKey> keys) override {
     return run_("remove", [&] { return inner_.remove(keys); });
   }
@@ -97,6 +100,9 @@ class InterceptedReader final : public TaskReader {
   }
   std::vector<std::string> inputs(TaskKey key) override {
     return run_("inputs", [&] { return inner_.inputs(key); });
+  }
+  std::vector<Task> doubtful(size_t limit) override {
+    return run_("doubtful", [&] { return inner_.doubtful(limit); });
   }
   std::vector<QueueStats> queues() override {
     return run_("queues", [&] { return inner_.queues(); });
@@ -147,7 +153,8 @@ class InterceptedOutbox final : public Outbox {
   void settle(std::span<const int64_t> delivered) override {
     run_("outbox_settle", [&] { inner_.settle(delivered); });
   }
-  void record(const OutboxTry& tried) override {
+  using Outbox::record;
+  void record(std::span<const OutboxTry> tried) override {
     run_("outbox_record", [&] { inner_.record(tried); });
   }
 

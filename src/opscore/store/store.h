@@ -95,20 +95,24 @@ class TaskStore {
  public:
   virtual ~TaskStore() = default;
 
-  // Task and keys in one transaction; one result per item, in order.
+  // Task and keys in one transaction, and the handover_row() of what is run outside; one result per
+  // item, in order.
   virtual std::vector<InsertResult> insert(std::vector<InsertItem> items, InsertMode mode) = 0;
 
   // Takes the best due tasks, by order_of(), of the queues that are not paused. The claim is
-  // durable when this returns. Due tasks are claimable whether promoted or not.
+  // durable when this returns. Due tasks are claimable whether promoted or not; those that are run
+  // outside never are.
   virtual ClaimResult claim(const ClaimRequest& request) = 0;
 
   // Writes decided changes, each guarded; one result per plan, in order.
   virtual std::vector<Applied> apply(std::vector<Plan> plans) = 0;
 
-  // Makes scheduled tasks whose time has come pending, at most `limit`.
+  // Makes scheduled tasks whose time has come pending, at most `limit`. Nobody is told of those that
+  // are run outside.
   virtual Promoted promote(size_t limit) = 0;
 
-  // Fails unfinished tasks that are not running and whose deadline passed. How many.
+  // Fails unfinished tasks that are not running, nor run outside, and whose deadline passed. How
+  // many.
   virtual size_t expire(size_t limit) = 0;
 
   // Ends a session (if it has not ended) and gives back what it holds, by decide_loss(). How many
@@ -125,7 +129,11 @@ class TaskStore {
   // Journals one step of a running attempt. already_applied: the number is taken by this attempt.
   virtual Applied append_step(const Lease& lease, const Step& step) = 0;
 
-  // Deletes tasks that are not running, with all that belongs to them. How many.
+  // Nobody doubts before `until` that these attempts are in good hands. Only of tasks that are run
+  // outside, while that attempt is their last; others are ignored.
+  virtual void extend(std::span<const Lease> leases, TimePoint until) = 0;
+
+  // Deletes tasks that are not running, nor run outside, with all that belongs to them. How many.
   virtual size_t remove(std::span<const TaskKey> keys) = 0;
 
   // Changes what is set about queues and actors; survives a restart, and holds from the next insert
@@ -163,6 +171,8 @@ class TaskReader {
   virtual std::vector<Step> steps(TaskKey key) = 0;
   // The inputs a task has had, the submitted one first; size = edits + 1.
   virtual std::vector<std::string> inputs(TaskKey key) = 0;
+  // Unfinished tasks that are run outside and whose external lease has run out, longest first.
+  virtual std::vector<Task> doubtful(size_t limit) = 0;
   // Every queue that has tasks or settings, or has had tasks since the store was opened.
   virtual std::vector<QueueStats> queues() = 0;
 };
@@ -216,9 +226,10 @@ class Outbox {
   virtual std::vector<OutboxRow> due(OutboxRow::Kind kind, size_t limit,
                                      const std::vector<std::string>& but_for = {}) = 0;
   virtual void settle(std::span<const int64_t> delivered) = 0;
-  // Settles the row or has it wait, and writes the event, unless the task is gone, in one
+  // Settles each row or has it wait, and writes the event, unless the task is gone, in one
   // transaction. Does nothing for a row that is settled already.
-  virtual void record(const OutboxTry& tried) = 0;
+  virtual void record(std::span<const OutboxTry> tried) = 0;
+  void record(const OutboxTry& tried) { record(std::span(&tried, 1)); }
 };
 
 class Store {

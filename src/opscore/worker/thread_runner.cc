@@ -70,6 +70,7 @@ ThreadRunner::~ThreadRunner() {
 void ThreadRunner::replace(std::shared_ptr<const Registry> actors) {
   auto types = std::make_shared<std::vector<std::string>>();
   for (const RegisteredActor* actor : actors->all()) {
+    if (!actor->actor) continue;
     auto names = names_of(actor->entry);
     types->insert(types->end(), names.begin(), names.end());
   }

@@ -25,19 +25,21 @@ void MemoryOutbox::settle(std::span<const int64_t> delivered) {
   for (int64_t id : delivered) state_.outbox.erase(id);
 }
 
-void MemoryOutbox::record(const OutboxTry& tried) {
+void MemoryOutbox::record(std::span<const OutboxTry> tries) {
   MutexLock lock(state_.mutex);
-  auto found = state_.outbox.find(tried.row);
-  if (found == state_.outbox.end()) return;
-  if (tried.again) {
-    found->second.not_before = state_.clock.now() + *tried.again;
-    found->second.properties = tried.properties;
-  } else {
-    state_.outbox.erase(found);
-  }
   Effects effects;
-  if (TaskRow* row = state_.tasks.find(tried.task))
-    TaskTable::add_event(*row, tried.event, effects);
+  for (const OutboxTry& tried : tries) {
+    auto found = state_.outbox.find(tried.row);
+    if (found == state_.outbox.end()) continue;
+    if (tried.again) {
+      found->second.not_before = state_.clock.now() + *tried.again;
+      found->second.properties = tried.properties;
+    } else {
+      state_.outbox.erase(found);
+    }
+    if (TaskRow* row = state_.tasks.find(tried.task))
+      TaskTable::add_event(*row, tried.event, effects);
+  }
   state_.commit(std::move(effects));
 }
 

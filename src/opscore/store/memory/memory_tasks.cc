@@ -241,13 +241,23 @@ Applied MemoryTasks::append_step(const Lease& lease, const Step& step) {
   return Applied::applied;
 }
 
+void MemoryTasks::extend(std::span<const Lease> leases, TimePoint until) {
+  MutexLock lock(state_.mutex);
+  for (const Lease& lease : leases) {
+    TaskRow* row = state_.tasks.find(lease.key);
+    if (row && !row->live.claimable() && row->live.attempt == lease.attempt)
+      row->live.external_until = until;
+  }
+}
+
 size_t MemoryTasks::remove(std::span<const TaskKey> keys) {
   MutexLock lock(state_.mutex);
   Effects effects;
   size_t removed = 0;
   for (TaskKey key : keys) {
     const TaskRow* row = state_.tasks.find(key);
-    if (!row || successors(row->live.state, Event::remove).empty()) continue;
+    if (!row || !row->live.claimable() || successors(row->live.state, Event::remove).empty())
+      continue;
     state_.tasks.erase(key, effects);
     ++removed;
   }

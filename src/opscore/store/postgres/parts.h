@@ -52,6 +52,7 @@ class PostgresTasks final : public TaskStore {
   size_t prune(const Retention& retention, size_t limit) override;
   void record_progress(std::vector<ProgressUpdate> updates) override;
   Applied append_step(const Lease& lease, const Step& step) override;
+  void extend(std::span<const Lease> leases, TimePoint until) override;
   size_t remove(std::span<const TaskKey> keys) override;
   void change_settings(const std::function<void(Settings&)>& change) override;
 
@@ -75,6 +76,7 @@ class PostgresReader final : public TaskReader {
   std::vector<TaskEvent> events(TaskKey key) override;
   std::vector<Step> steps(TaskKey key) override;
   std::vector<std::string> inputs(TaskKey key) override;
+  std::vector<Task> doubtful(size_t limit) override;
   std::vector<QueueStats> queues() override;
 
  private:
@@ -103,7 +105,8 @@ class PostgresOutbox final : public Outbox {
   std::vector<OutboxRow> due(OutboxRow::Kind kind, size_t limit,
                              const std::vector<std::string>& but_for) override;
   void settle(std::span<const int64_t> delivered) override;
-  void record(const OutboxTry& tried) override;
+  using Outbox::record;
+  void record(std::span<const OutboxTry> tried) override;
 
  private:
   Parts& parts_;

@@ -16,7 +16,7 @@ constexpr Statement kPromote{
     "$2::bigint "
     "AND l.state + 0 = 0 ORDER BY l.run_at LIMIT $3::bigint) c ORDER BY c.run_at LIMIT $3::bigint) "
     "UPDATE live l SET state = 2, later = false WHERE l.key = ANY(ARRAY(SELECT key FROM due)) "
-    "AND l.state + 0 = 0 RETURNING l.lane, l.place"};
+    "AND l.state + 0 = 0 RETURNING l.lane, l.place, l.external"};
 constexpr Statement kNextDue{
     "next_scheduled",
     "SELECT min(c.run_at) FROM unnest($1::bigint[]) s(lane) CROSS JOIN LATERAL (SELECT l.run_at "
@@ -35,6 +35,13 @@ constexpr Statement kForgetCommands{"forget_commands",
                                     "DELETE FROM commands WHERE session = $1::bigint"};
 constexpr Statement kHeld{"held_by_session",
                           "SELECT key FROM live WHERE session = $1::bigint AND state + 0 = 3"};
+constexpr Statement kHoldExternal{
+    "hold_external",
+    "SELECT l.key FROM live l WHERE l.key = ANY($1::bigint[]) ORDER BY l.key FOR UPDATE"};
+constexpr Statement kExtend{
+    "extend",
+    "UPDATE live l SET external = $3::bigint FROM unnest($1::bigint[], $2::bigint[]) u(key, attempt) "
+    "WHERE l.key = u.key AND l.attempt = u.attempt AND l.external IS NOT NULL"};
 constexpr Statement kProgress{"record_progress",
                               "UPDATE live SET progress = $3::text WHERE key = $1::bigint AND "
                               "attempt = $2::bigint AND state + 0 = 3 RETURNING key"};
@@ -50,7 +57,7 @@ constexpr Statement kHoldSettings{
 constexpr Statement kLiveSessions{"live_sessions", "SELECT id FROM sessions WHERE ended IS NULL"};
 constexpr Statement kDueCount{"due_of_queue",
                               "SELECT count(*) FROM live WHERE lane = ANY($1::bigint[]) AND "
-                              "(state + 0 = 2 OR (state + 0 = 0 AND run_at <= $2::bigint))"};
+                              "external IS NULL AND (state + 0 = 2 OR (state + 0 = 0 AND run_at <= $2::bigint))"};
 
 Loss loss_of(const LostSession& lost, const Lease& lease) {
   if (lost.cause == LostSession::Cause::drained) return Loss::not_entered;
@@ -84,9 +91,12 @@ Promoted PostgresTasks::promote(size_t limit) {
     Array lanes = lanes_of(parts_.lanes.all());
     Rows rows = transaction.query(
         kPromote, Parameters::of(lanes, transaction.now(), static_cast<int64_t>(limit)));
-    for (int i = 0; i < rows.size(); ++i)
-      transaction.note_queue(parts_.lanes.lane(transaction, rows.integer(i, 0)).queue,
-                             State::pending, rows.integer(i, 1));
+    for (int i = 0; i < rows.size(); ++i) {
+      Live live;
+      live.external_until = rows.optional_time(i, 2);
+      transaction.note_queue(parts_.lanes.lane(transaction, rows.integer(i, 0)).queue, live,
+                             rows.integer(i, 1));
+    }
     promoted.tasks = static_cast<size_t>(rows.size());
     Rows next = transaction.query(kNextDue, Parameters::of(lanes));
     promoted.next_due_at = next.optional_time(0, 0);
@@ -157,6 +167,21 @@ void PostgresTasks::record_progress(std::vector<ProgressUpdate> updates) {
     transaction.flush();
     for (size_t i = 0; i < updates.size(); ++i)
       if (transaction.rows(answers[i]).size() == 1) transaction.note_task(updates[i].lease.key);
+  });
+}
+
+void PostgresTasks::extend(std::span<const Lease> leases, TimePoint until) {
+  if (leases.empty()) return;
+  std::vector<Lease> sorted(leases.begin(), leases.end());  // locks go in the order of keys
+  std::ranges::sort(sorted);
+  Array keys = Array::numbers(), attempts = Array::numbers();
+  for (const Lease& lease : sorted) {
+    keys.add(lease.key);
+    attempts.add(int64_t{lease.attempt});
+  }
+  parts_.writers.run("extend", [&](Transaction& transaction) {
+    transaction.query(kHoldExternal, Parameters::of(keys));
+    transaction.send(kExtend, Parameters::of(keys, attempts, until));
   });
 }
 

@@ -22,7 +22,6 @@
 #include "opscore/base/json.h"
 #include "opscore/broker/rabbitmq/refusal_words.h"
 #include "opscore/broker/rabbitmq/resolve.h"
-#include "opscore/broker/rabbitmq/token.h"
 
 namespace opscore {
 namespace {
@@ -68,6 +67,13 @@ amqp_field_value_t integer_value(int64_t number) {
   amqp_field_value_t value;
   value.kind = AMQP_FIELD_KIND_I64;
   value.value.i64 = number;
+  return value;
+}
+
+amqp_field_value_t small_integer_value(int32_t number) {
+  amqp_field_value_t value;
+  value.kind = AMQP_FIELD_KIND_I32;
+  value.value.i32 = number;
   return value;
 }
 
@@ -119,9 +125,12 @@ class RabbitConnection final : public Connection {
   const std::string& where() const override { return where_; }
   bool broken() const override { return !healthy_; }
   std::optional<std::string> declare(const std::string& queue) override;
+  std::optional<std::string> declare_missing(const std::string& queue,
+                                             std::span<const QueueArgument> arguments) override;
   std::optional<QueueCounts> inspect(const std::string& queue) override;
   void confirm_publishes() override;
-  void publish(const std::string& queue, std::string_view body, Deadline deadline) override;
+  void publish(const std::string& queue, std::string_view body, const PublishProperties& properties,
+               Deadline deadline) override;
   std::optional<std::string> consume(const std::string& queue) override;
   void cancel(const std::string& queue) override;
   void ack(uint64_t tag, bool multiple) override;
@@ -147,8 +156,10 @@ class RabbitConnection final : public Connection {
   // The client library waits without end for room to send, so nothing is sent without it.
   void wait_for_room(std::string_view doing, Deadline deadline);
   void wait_for_room(std::string_view doing);
+  std::string refusal(const Closed& closed, const std::string& queue) const;
   std::optional<Incoming> take_frame(const amqp_frame_t& frame);
   std::optional<Incoming> take_method(const amqp_frame_t& frame);
+  void take_header(const amqp_frame_t& frame);
   std::optional<Incoming> complete();
 
   const AmqpUrl url_;
@@ -336,16 +347,25 @@ std::optional<Incoming> RabbitConnection::take_frame(const amqp_frame_t& frame) 
   if (frame.frame_type == AMQP_FRAME_METHOD) return take_method(frame);
   if (!partial_) return std::nullopt;
   if (frame.frame_type == AMQP_FRAME_HEADER) {
-    partial_->missing = frame.payload.properties.body_size;
+    take_header(frame);
   } else if (frame.frame_type == AMQP_FRAME_BODY) {
     amqp_bytes_t part = frame.payload.body_fragment;
     partial_->missing -= std::min<uint64_t>(part.len, partial_->missing);
     if (auto* delivered = std::get_if<Delivered>(&partial_->message)) {
-      size_t room = kTokenBytesMax + 1 - delivered->body.size();
+      size_t room = options_.body_bytes_max - delivered->body.size();
       delivered->body.append(static_cast<const char*>(part.bytes), std::min(part.len, room));
     }
   }
   return partial_->missing == 0 ? complete() : std::nullopt;
+}
+
+void RabbitConnection::take_header(const amqp_frame_t& frame) {
+  partial_->missing = frame.payload.properties.body_size;
+  auto* delivered = std::get_if<Delivered>(&partial_->message);
+  if (!delivered) return;
+  delivered->size = partial_->missing;
+  auto* properties = static_cast<amqp_basic_properties_t*>(frame.payload.properties.decoded);
+  if (properties->_flags & AMQP_BASIC_PRIORITY_FLAG) delivered->priority = properties->priority;
 }
 
 std::optional<Incoming> RabbitConnection::complete() {
@@ -360,7 +380,11 @@ std::optional<Incoming> RabbitConnection::take_method(const amqp_frame_t& frame)
   switch (method.id) {
     case AMQP_BASIC_DELIVER_METHOD: {
       auto* deliver = static_cast<amqp_basic_deliver_t*>(method.decoded);
-      partial_ = Partial{Delivered{deliver->delivery_tag, queue_of(deliver->consumer_tag), ""}};
+      Delivered delivered;
+      delivered.tag = deliver->delivery_tag;
+      delivered.queue = queue_of(deliver->consumer_tag);
+      delivered.redelivered = deliver->redelivered != 0;
+      partial_ = Partial{std::move(delivered)};
       return std::nullopt;
     }
     case AMQP_BASIC_RETURN_METHOD: {
@@ -406,7 +430,36 @@ std::optional<std::string> RabbitConnection::declare(const std::string& queue) {
   amqp_queue_declare(state_, kQuestions, bytes_of(queue), 0, 1, 0, 0, table);
   auto closed = answer_to_question(fmt::format("declare queue '{}'", queue));
   if (!closed) return std::nullopt;
-  return explain_refused_queue(closed->code, closed->text, queue, options_.queue_type, url_);
+  return refusal(*closed, queue);
+}
+
+std::optional<std::string> RabbitConnection::declare_missing(
+    const std::string& queue, std::span<const QueueArgument> arguments) {
+  const std::string doing = fmt::format("declare queue '{}'", queue);
+  wait_for_room(doing);
+  amqp_queue_declare(state_, kQuestions, bytes_of(queue), 1, 1, 0, 0, amqp_empty_table);
+  auto closed = answer_to_question(doing);
+  if (!closed) return std::nullopt;
+  if (closed->code != AMQP_NOT_FOUND) return refusal(*closed, queue);
+  std::vector<amqp_table_entry_t> entries;
+  for (const QueueArgument& argument : arguments) {
+    auto* number = std::get_if<int32_t>(&argument.value);
+    entries.push_back(
+        entry(argument.name.c_str(), number ? small_integer_value(*number)
+                                            : text_value(std::get<std::string>(argument.value))));
+  }
+  amqp_table_t table{static_cast<int>(entries.size()), entries.data()};
+  wait_for_room(doing);
+  amqp_queue_declare(state_, kQuestions, bytes_of(queue), 0, 1, 0, 0, table);
+  closed = answer_to_question(doing);
+  if (!closed) return std::nullopt;
+  return refusal(*closed, queue);
+}
+
+std::string RabbitConnection::refusal(const Closed& closed, const std::string& queue) const {
+  if (options_.other_queues)
+    return explain_refused_other_queue(closed.code, closed.text, queue, url_);
+  return explain_refused_queue(closed.code, closed.text, queue, options_.queue_type, url_);
 }
 
 std::optional<QueueCounts> RabbitConnection::inspect(const std::string& queue) {
@@ -416,9 +469,7 @@ std::optional<QueueCounts> RabbitConnection::inspect(const std::string& queue) {
   std::optional<QueueCounts> answer;
   if (counts) answer = QueueCounts{counts->message_count, counts->consumer_count};
   auto closed = answer_to_question(fmt::format("ask about queue '{}'", queue));
-  if (closed && closed->code != AMQP_NOT_FOUND)
-    fail("ask about a queue",
-         explain_refused_queue(closed->code, closed->text, queue, options_.queue_type, url_));
+  if (closed && closed->code != AMQP_NOT_FOUND) fail("ask about a queue", refusal(*closed, queue));
   return answer;
 }
 
@@ -432,7 +483,7 @@ std::optional<std::string> RabbitConnection::consume(const std::string& queue) {
   consumers_[queue] = consumer;
   auto closed = check_reply(fmt::format("consume queue '{}'", queue), amqp_get_rpc_reply(state_));
   if (!closed) return std::nullopt;
-  return explain_refused_queue(closed->code, closed->text, queue, options_.queue_type, url_);
+  return refusal(*closed, queue);
 }
 
 void RabbitConnection::cancel(const std::string& queue) {
@@ -449,11 +500,26 @@ void RabbitConnection::confirm_publishes() {
   require_reply("ask for confirms");
 }
 
-void RabbitConnection::publish(const std::string& queue, std::string_view body, Deadline deadline) {
+void RabbitConnection::publish(const std::string& queue, std::string_view body,
+                               const PublishProperties& wanted, Deadline deadline) {
   amqp_basic_properties_t properties{};
-  properties._flags = AMQP_BASIC_DELIVERY_MODE_FLAG | AMQP_BASIC_CONTENT_TYPE_FLAG;
+  properties._flags = AMQP_BASIC_DELIVERY_MODE_FLAG;
   properties.delivery_mode = AMQP_DELIVERY_PERSISTENT;
-  properties.content_type = amqp_cstring_bytes("application/json");
+  if (!wanted.content_type.empty()) {
+    properties._flags |= AMQP_BASIC_CONTENT_TYPE_FLAG;
+    properties.content_type = bytes_of(wanted.content_type);
+  }
+  if (wanted.priority) {
+    properties._flags |= AMQP_BASIC_PRIORITY_FLAG;
+    properties.priority = *wanted.priority;
+  }
+  std::vector<amqp_table_entry_t> headers;
+  for (const auto& [name, value] : wanted.headers)
+    headers.push_back(entry(name.c_str(), text_value(value)));
+  if (!headers.empty()) {
+    properties._flags |= AMQP_BASIC_HEADERS_FLAG;
+    properties.headers = {static_cast<int>(headers.size()), headers.data()};
+  }
   wait_for_room("publish", deadline);
   check_status("publish", amqp_basic_publish(state_, kMessages, amqp_empty_bytes, bytes_of(queue),
                                              1, 0, &properties, bytes_of(body)));

@@ -312,7 +312,7 @@ TEST_F(RabbitMq, AMemoryAlarmIsTold) {
       return false;
     });
   });
-  EXPECT_THAT(words, AllOf(HasSubstr("takes no hints for now"), HasSubstr("memory")));
+  EXPECT_THAT(words, AllOf(HasSubstr("takes no messages for now"), HasSubstr("memory")));
   EXPECT_THAT(broker->state().blocked, HasSubstr("memory"));
   EXPECT_TRUE(broker->state().connected);
   // Consuming goes on.

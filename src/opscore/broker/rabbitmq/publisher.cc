@@ -1,8 +1,6 @@
-#include "opscore/broker/rabbitmq/announcer.h"
+#include "opscore/broker/rabbitmq/publisher.h"
 
 #include <fmt/format.h>
-
-#include "opscore/broker/rabbitmq/token.h"
 
 namespace opscore {
 namespace {
@@ -11,53 +9,55 @@ constexpr Duration kTendEvery{1000};
 
 }  // namespace
 
-Announcer::Announcer(std::vector<AmqpUrl> urls, ConnectionOptions options, QueueNames names,
-                     size_t window, Notices& notices, Log& log, Random& random)
-    : call_timeout_(options.call_timeout),
-      names_(std::move(names)),
-      window_(window),
+Publisher::Publisher(std::vector<AmqpUrl> urls, ConnectionOptions connection,
+                     PublisherOptions options, Notices& notices, Log& log, Random& random)
+    : call_timeout_(connection.call_timeout),
+      options_(std::move(options)),
       notices_(notices),
-      link_(std::move(urls), std::move(options), log, random, [this] { return tend(); }) {}
+      link_(std::move(urls), std::move(connection), log, random, [this] { return tend(); }) {}
 
-std::vector<Refusal> Announcer::announce(std::span<const Hint> hints) {
-  if (hints.empty()) return {};
+std::set<std::string> Publisher::publish(std::span<const ForeignMessage> messages) {
+  std::set<std::string> refused;
+  if (messages.empty()) return refused;
   Deadline deadline = Deadline::after(call_timeout_);
   Lock turn = take_turn(deadline);
   Connection& server = connection(deadline);
-  std::set<std::string> refused;
+  Messages left;
+  for (const ForeignMessage& message : messages) left.push_back(&message);
   try {
-    auto left = publish(server, {hints.begin(), hints.end()}, deadline, refused);
+    left = publish(server, left, deadline, refused);
     for (Duration pause(5); !left.empty(); pause *= 2) {
       if (deadline.passed())
-        throw Error(Errc::unavailable,
-                    fmt::format("RabbitMQ at {} did not take {} of {} hints within {}, one of them "
-                                "for queue '{}'",
-                                server.where(), left.size(), hints.size(), to_text(call_timeout_),
-                                names_.in_rabbitmq(left[0].queue)));
+        throw Error(
+            Errc::unavailable,
+            fmt::format("RabbitMQ at {} did not take {} of {} messages within {}, one of "
+                        "them for queue '{}'",
+                        server.where(), left.size(), messages.size(), to_text(call_timeout_),
+                        options_.names.in_rabbitmq(left[0]->queue)));
       if (auto incoming = server.next(Deadline::after(pause))) handle(*incoming);
-      left = publish(server, std::move(left), deadline, refused);
+      left = publish(server, left, deadline, refused);
     }
   } catch (const Error& error) {
+    // The caller's messages end with this call.
+    unconfirmed_.clear();
+    again_.clear();
     if (server.broken()) link_.lost(error);
     throw;
   }
-  std::vector<Refusal> refusals;
-  for (const std::string& queue : refused) refusals.push_back({queue, notices_.why_refused(queue)});
-  return refusals;
+  return refused;
 }
 
-Announcer::Lock Announcer::take_turn(Deadline deadline) {
+Publisher::Lock Publisher::take_turn(Deadline deadline) {
   link_.start();
   Lock lock(use_, std::defer_lock);
   if (!lock.try_lock_until(deadline.when()))
     throw Error(Errc::unavailable,
-                fmt::format("announcing to RabbitMQ at {}: an earlier announcement has not ended "
-                            "within {}",
+                fmt::format("publishing to RabbitMQ at {}: an earlier call has not ended within {}",
                             link_.view().where, to_text(call_timeout_)));
   return lock;
 }
 
-Connection& Announcer::connection(Deadline deadline) {
+Connection& Publisher::connection(Deadline deadline) {
   Connection& server = link_.get(deadline);
   if (generation_ != link_.generation()) {
     generation_ = link_.generation();
@@ -76,28 +76,29 @@ Connection& Announcer::connection(Deadline deadline) {
   return server;
 }
 
-std::vector<Hint> Announcer::publish(Connection& server, std::vector<Hint> hints, Deadline deadline,
-                                     std::set<std::string>& refused) {
+Publisher::Messages Publisher::publish(Connection& server, const Messages& messages,
+                                       Deadline deadline, std::set<std::string>& refused) {
   again_.clear();
-  for (Hint& hint : hints) {
-    if (!declared(server, hint.queue)) {
-      refused.insert(hint.queue);
+  for (const ForeignMessage* message : messages) {
+    if (!declared(server, message->queue)) {
+      refused.insert(message->queue);
       continue;
     }
-    wait_until_unconfirmed(server, window_ - 1, deadline);
-    server.publish(names_.in_rabbitmq(hint.queue), encode_token(hint), deadline);
-    unconfirmed_.emplace(++last_sequence_, std::move(hint));
+    wait_until_unconfirmed(server, options_.window - 1, deadline);
+    server.publish(options_.names.in_rabbitmq(message->queue), message->body,
+                   {options_.content_type, message->priority, message->headers}, deadline);
+    unconfirmed_.emplace(++last_sequence_, message);
   }
   wait_until_unconfirmed(server, 0, deadline);
   return std::move(again_);
 }
 
-bool Announcer::declared(Connection& server, const std::string& queue) {
-  std::string name = names_.in_rabbitmq(queue);
+bool Publisher::declared(Connection& server, const std::string& queue) {
+  std::string name = options_.names.in_rabbitmq(queue);
   if (declared_.contains(name)) return true;
   if (notices_.just_refused(queue)) return false;
-  auto refusal = names_.problem(queue);
-  if (!refusal) refusal = server.declare(name);
+  auto refusal = options_.names.problem(queue);
+  if (!refusal) refusal = options_.declare(server, name);
   if (refusal) {
     notices_.refused(queue, *refusal);
     return false;
@@ -108,30 +109,31 @@ bool Announcer::declared(Connection& server, const std::string& queue) {
   return true;
 }
 
-void Announcer::wait_until_unconfirmed(Connection& server, size_t at_most, Deadline deadline) {
+void Publisher::wait_until_unconfirmed(Connection& server, size_t at_most, Deadline deadline) {
   for (;;) {
     notices_.blocked(server.blocked());
     if (!server.blocked().empty())
-      throw Error(Errc::unavailable, fmt::format("RabbitMQ at {} takes no hints for now: {}",
+      throw Error(Errc::unavailable, fmt::format("RabbitMQ at {} takes no messages for now: {}",
                                                  server.where(), server.blocked()));
     if (unconfirmed_.size() <= at_most) return;
     if (auto incoming = server.next(deadline))
       handle(*incoming);
     else if (server.blocked().empty())
       throw Error(Errc::unavailable,
-                  fmt::format("RabbitMQ at {}: {} hints were not confirmed within {}",
+                  fmt::format("RabbitMQ at {}: {} messages were not confirmed within {}",
                               server.where(), unconfirmed_.size(), to_text(call_timeout_)));
   }
 }
 
-void Announcer::handle(const Incoming& incoming) {
+void Publisher::handle(const Incoming& incoming) {
   if (auto* confirmed = std::get_if<Confirmed>(&incoming)) {
     auto end = unconfirmed_.upper_bound(confirmed->sequence);
     auto begin =
         confirmed->multiple ? unconfirmed_.begin() : unconfirmed_.lower_bound(confirmed->sequence);
     for (auto it = begin; it != end; ++it)
-      if (!confirmed->taken || without_queue_.contains(names_.in_rabbitmq(it->second.queue)))
-        again_.push_back(std::move(it->second));
+      if (!confirmed->taken ||
+          without_queue_.contains(options_.names.in_rabbitmq(it->second->queue)))
+        again_.push_back(it->second);
     unconfirmed_.erase(begin, end);
   } else if (auto* returned = std::get_if<Returned>(&incoming)) {
     // RabbitMQ confirms it all the same, afterwards.
@@ -140,7 +142,7 @@ void Announcer::handle(const Incoming& incoming) {
   }
 }
 
-Duration Announcer::tend() {
+Duration Publisher::tend() {
   Lock turn(use_, std::try_to_lock);
   if (!turn) return kTendEvery;
   try {
@@ -153,17 +155,17 @@ Duration Announcer::tend() {
   return kTendEvery;
 }
 
-std::vector<BrokerQueue> Announcer::queues(std::span<const std::string> names) {
+std::vector<ForeignQueue> Publisher::queues(std::span<const std::string> names) {
   if (names.empty()) return {};
   Deadline deadline = Deadline::after(call_timeout_);
   Lock turn = take_turn(deadline);
   Connection& server = connection(deadline);
-  std::vector<BrokerQueue> known;
+  std::vector<ForeignQueue> known;
   try {
     for (const std::string& queue : names) {
-      if (names_.problem(queue)) continue;
-      if (auto counts = server.inspect(names_.in_rabbitmq(queue)))
-        known.push_back({queue, counts->ready, std::nullopt, counts->consumers});
+      if (options_.names.problem(queue)) continue;
+      if (auto counts = server.inspect(options_.names.in_rabbitmq(queue)))
+        known.push_back({queue, counts->ready, counts->consumers});
     }
   } catch (const Error& error) {
     if (server.broken()) link_.lost(error);

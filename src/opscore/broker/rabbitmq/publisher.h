@@ -1,0 +1,73 @@
+#pragma once
+// The publishing side of a broker: publishes messages and waits for RabbitMQ to confirm them, with
+// up to a window of them under way. It has a connection of its own, since RabbitMQ stops reading
+// from connections that publish when it is low on memory or disk, and consuming must go on then.
+//
+// Safe for concurrent use: publishers take turns.
+
+#include <map>
+#include <mutex>
+#include <set>
+#include <span>
+
+#include "opscore/broker/foreign_broker.h"
+#include "opscore/broker/rabbitmq/declare.h"
+#include "opscore/broker/rabbitmq/link.h"
+#include "opscore/broker/rabbitmq/notices.h"
+#include "opscore/broker/rabbitmq/queue_names.h"
+
+namespace opscore {
+
+struct PublisherOptions {
+  QueueNames names;
+  DeclareQueue declare;
+  size_t window = 1024;      // messages under way that are not confirmed yet
+  std::string content_type;  // empty: none
+};
+
+class Publisher {
+ public:
+  Publisher(std::vector<AmqpUrl> urls, ConnectionOptions connection, PublisherOptions options,
+            Notices& notices, Log& log, Random& random);
+  // Ends the link before what it tends.
+  ~Publisher() { link_.stop(); }
+  Publisher(const Publisher&) = delete;
+
+  // Returns when all are taken over but those of the queues that RabbitMQ refuses: the answer.
+  std::set<std::string> publish(std::span<const ForeignMessage> messages);
+  // Those of the queues that exist.
+  std::vector<ForeignQueue> queues(std::span<const std::string> names);
+  const Link& link() const { return link_; }
+
+ private:
+  using Lock = std::unique_lock<std::timed_mutex>;
+  using Messages = std::vector<const ForeignMessage*>;
+  Lock take_turn(Deadline deadline);
+  // All with use_ held.
+  Connection& connection(Deadline deadline);
+  // Publishes all but what is refused, waits for the confirms, and answers what has to be published
+  // again: its queue was deleted or is not up yet.
+  Messages publish(Connection& server, const Messages& messages, Deadline deadline,
+                   std::set<std::string>& refused);
+  bool declared(Connection& server, const std::string& queue);
+  void wait_until_unconfirmed(Connection& server, size_t at_most, Deadline deadline);
+  void handle(const Incoming& incoming);
+  Duration tend();
+
+  const Duration call_timeout_;
+  const PublisherOptions options_;
+  Notices& notices_;
+
+  std::timed_mutex use_;
+  // Guarded by use_; of the connection of this generation.
+  uint64_t generation_ = 0;
+  std::set<std::string> declared_;
+  uint64_t last_sequence_ = 0;
+  std::map<uint64_t, const ForeignMessage*> unconfirmed_;  // by sequence
+  std::set<std::string> without_queue_;                    // in RabbitMQ's names
+  Messages again_;
+
+  Link link_;
+};
+
+}  // namespace opscore

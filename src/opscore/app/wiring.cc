@@ -6,10 +6,13 @@
 #include "opscore/app/config_change.h"
 #include "opscore/app/config_sandbox.h"
 #include "opscore/app/host_metrics.h"
+#include "opscore/app/rabbitmq_management.h"
 #include "opscore/app/session_context.h"
 #include "opscore/app/version.h"
 #include "opscore/app/webhook_caller.h"
+#include "opscore/broker/rabbitmq/amqp_url.h"
 #include "opscore/broker/rabbitmq/rabbitmq_broker.h"
+#include "opscore/broker/rabbitmq/rabbitmq_foreign_broker.h"
 #include "opscore/process/crash_handler.h"
 #include "opscore/store/intercepted_store.h"
 #include "opscore/store/postgres/postgres_store.h"
@@ -59,6 +62,26 @@ std::unique_ptr<Broker> open_broker(const Config& config, Duties duties,
   options.connection_name = duties.worker ? "opscore worker" : "opscore maintenance";
   options.session = [session] { return std::to_string(session().value); };
   return open_rabbitmq_broker(options, log, random);
+}
+
+// Also on SQLite: what is sent to Dramatiq is in the store like everything else.
+bool publishes_to_dramatiq(const Config& config, Duties duties) {
+  return duties.maintenance && !config.broker.url.empty();
+}
+
+std::unique_ptr<ForeignBroker> open_foreign(const Config& config, Log& log, Random& random) {
+  ForeignRabbitMqOptions options;
+  options.url = config.broker.url;
+  options.connection_name = "opscore";
+  return open_foreign_rabbitmq(options, log, random);
+}
+
+void report_foreign(const BrokerState& state, SessionReport& report) {
+  SessionReport::Broker& shown = report.dramatiq.emplace();
+  shown.where = state.where;
+  shown.problem = state.problem;
+  shown.blocked = state.blocked;
+  for (const Refusal& refusal : state.refused) shown.refused[refusal.queue] = refusal.why;
 }
 
 // As of the last contact with it.
@@ -313,6 +336,8 @@ void Server::begin() {
   }
   auto complete = [this](SessionReport& report) {
     if (maintenance) maintenance->report(report);
+    // Who does not lead has no contact with it.
+    if (foreign && maintenance && maintenance->leads()) report_foreign(foreign->state(), report);
   };
   if (duties_.worker && !worker)
     worker.emplace(registry_of(actors), store, clock, random, log, metrics,
@@ -328,11 +353,29 @@ void Server::begin() {
   if (duties_.maintenance && !relay)
     relay.emplace(store, clock, random, log, metrics,
                   relay_options(config_, *maintenance, http, guard, service));
+  if (publishes_to_dramatiq(config_, duties_)) begin_dramatiq();
   if (worker) worker->start();
   if (maintenance) maintenance->start();
   if (hint_relay) hint_relay->start();
   if (relay) relay->start();
+  if (foreign_relay) foreign_relay->start();
+  if (external_watch) external_watch->start();
   begun_ = true;
+}
+
+void Server::begin_dramatiq() {
+  if (!foreign) foreign = open_foreign(config_, log, random);
+  auto leads = [this] { return maintenance->leads(); };
+  if (!foreign_relay)
+    foreign_relay.emplace(store, *foreign, clock, log, metrics,
+                          ForeignRelayOptions{.leads = leads});
+  if (!external_watch)
+    external_watch.emplace(
+        store, *foreign, clock, log, metrics,
+        ExternalWatchOptions{
+            .leads = leads,
+            .unanswered = make_unanswered_counter(http, config_.broker.management_url,
+                                                  parse_amqp_urls(config_.broker.url)->front().vhost)});
 }
 
 Duration Server::connect() {
@@ -442,6 +485,8 @@ bool Server::stop(const std::string& last_words) {
   if (maintenance) maintenance->stop();
   if (hint_relay) hint_relay->stop();
   if (relay) relay->stop();
+  if (foreign_relay) foreign_relay->stop();
+  if (external_watch) external_watch->stop();
   if (presence) presence->close(last_words);
   log.flush();
   return clean;

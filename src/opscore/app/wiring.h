@@ -13,6 +13,8 @@
 #include "opscore/process/crash_page.h"
 #include "opscore/store/late_store.h"
 #include "opscore/store/postgres/postgres_store.h"
+#include "opscore/worker/external_watch.h"
+#include "opscore/worker/foreign_relay.h"
 #include "opscore/worker/hint_relay.h"
 #include "opscore/worker/maintenance.h"
 #include "opscore/worker/presence.h"
@@ -73,6 +75,7 @@ class Server {
  private:
   std::shared_ptr<InstalledActors> installed(const Config& config);
   void begin() OPSCORE_REQUIRES(reload_mutex_);
+  void begin_dramatiq() OPSCORE_REQUIRES(reload_mutex_);
   Duration connect();
   void complain(const Error& error);
   SessionId session();
@@ -99,13 +102,16 @@ class Server {
   std::shared_ptr<InstalledActors> actors;
   LateStore store;
   Service service;
-  std::unique_ptr<Broker> broker;  // null: the store tells of work
+  std::unique_ptr<Broker> broker;          // null: the store tells of work
+  std::unique_ptr<ForeignBroker> foreign;  // null: nothing is published for Dramatiq
   // What the role has of these; but for the API, from when the store is open.
   std::optional<Worker> worker;
   std::optional<Presence> presence;  // of maintenance without a worker
   std::optional<Maintenance> maintenance;
   std::optional<HintRelay> hint_relay;
   std::optional<Relay> relay;
+  std::optional<ForeignRelay> foreign_relay;
+  std::optional<ExternalWatch> external_watch;
   std::optional<ApiServer> api;
 
  private:

@@ -124,7 +124,11 @@ std::string command_for(const Diagnosis& diagnosis, const Facts& facts, const st
     case Verdict::slots_busy:
       return fmt::format("opscore tasks list --status running");
     case Verdict::lease_lost:
+    case Verdict::not_handed_over:
       return "opscore workers list";
+    case Verdict::handed_to_dramatiq:
+    case Verdict::unheard:
+      return fmt::format("opscore broker inspect {}", facts.task.queue);
     case Verdict::waiting_for_retry:
     case Verdict::not_started:
       return fmt::format("opscore tasks show {}", id);

@@ -120,6 +120,7 @@ Service::Service(Store& store, const Clock& clock, Log& log, Metrics& metrics,
       options_(std::move(options)),
       catalogue_(store, clock, options_.declared),
       bulk_(store, clock, log, options_.bulk),
+      mirror_(store, clock, metrics),
       counters_(std::make_unique<Counters>(metrics)) {}
 
 Service::~Service() = default;

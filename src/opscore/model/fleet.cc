@@ -91,6 +91,7 @@ std::string encode_report(const SessionReport& report) {
   out.json("loops", encode_loops(report));
   out.json("running", encode_running(report));
   if (report.broker) out.json("broker", encode_broker(*report.broker));
+  if (report.dramatiq) out.json("dramatiq", encode_broker(*report.dramatiq));
   return out.take();
 }
 
@@ -120,6 +121,8 @@ SessionReport decode_report(std::string_view text) {
       in.array([&](size_t) { report.running.push_back(read_running(in)); });
     else if (name == "broker")
       report.broker = read_broker(in);
+    else if (name == "dramatiq")
+      report.dramatiq = read_broker(in);
     else
       in.raw();
   });

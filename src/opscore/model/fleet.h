@@ -38,6 +38,8 @@ struct SessionReport {
     bool operator==(const Broker&) const = default;
   };
   std::optional<Broker> broker;
+  // The same of who publishes messages for Dramatiq.
+  std::optional<Broker> dramatiq;
 };
 std::string encode_report(const SessionReport& report);
 SessionReport decode_report(std::string_view text);

@@ -89,6 +89,10 @@ void read_member(JsonReader& in, std::string_view name, Reading& reading) {
     reading.attempts_before = read_number(in, kCountMax);
   else if (name == "at")
     report.at = from_ms(read_number(in, kMsMax));
+  else if (name == "started")
+    report.started_at = from_ms(read_number(in, kMsMax));
+  else if (name == "result_problem")
+    reading.heard.problem = read_text(in);
   else if (name == "eta")
     report.next_at = from_ms(read_number(in, kMsMax));
   else if (name == "worker")

@@ -81,20 +81,23 @@ std::optional<Task> Mirror::find(const std::string& message_id) {
   return std::nullopt;
 }
 
-// What is to be decided: a result that is too large is dropped, and the task says so. Clocks of
-// other machines are not to be trusted: nothing happened before the task was made, or later than
-// now.
-Mirrored Mirror::decide(const Task& task, Report report) const {
-  report.at = std::clamp(report.at, task.created_at(), std::max(clock_.now(), task.created_at()));
-  if (report.result.size() <= result_bytes_max_) return decide_report(task, report);
-  const std::string reason =
-      fmt::format("it is {} bytes; at most {}", report.result.size(), result_bytes_max_);
-  report.result = "null";
+// A result that cannot be kept is dropped, and the task says so. Clocks of other machines are not
+// to be trusted: nothing happened before the task was made, or later than now.
+Mirrored Mirror::decide(const Task& task, MirroredReport heard) const {
+  Report& report = heard.report;
+  const TimePoint made = task.created_at();
+  report.at = std::clamp(report.at, made, std::max(clock_.now(), made));
+  if (report.started_at) report.started_at = std::clamp(*report.started_at, made, report.at);
+  if (report.result.size() > result_bytes_max_) {
+    heard.problem =
+        fmt::format("it is {} bytes; at most {}", report.result.size(), result_bytes_max_);
+    report.result = "null";
+  }
   Mirrored mirrored = decide_report(task, report);
-  if (!mirrored.plans.empty())
+  if (!heard.problem.empty() && !mirrored.plans.empty())
     mirrored.plans.back().events.push_back(
         {0, report.at, event_kind::kResultNotKept, report.attempt,
-         fmt::format(R"({{"reason":{}}})", quote_json(reason))});
+         fmt::format(R"({{"reason":{}}})", quote_json(heard.problem))});
   return mirrored;
 }
 
@@ -111,7 +114,7 @@ bool Mirror::settle(Batch& batch) {
       batch.answers[i] = Answer::unknown;
       continue;
     }
-    Mirrored mirrored = decide(*task, batch.reports[i].report);
+    Mirrored mirrored = decide(*task, batch.reports[i]);
     for (Plan& plan : mirrored.plans) {
       follow(*task, plan);
       plans.push_back(std::move(plan));

@@ -24,6 +24,7 @@ struct MirroredReport {
   std::string message_id;
   Report report;         // with the number of the attempt
   std::string progress;  // JSON, with Report::Kind::running; or empty
+  std::string problem;   // why there is no result, when there should be one
 };
 
 enum class Answer : uint8_t {
@@ -46,7 +47,7 @@ class Mirror {
  private:
   struct Batch;
   std::optional<Task> find(const std::string& message_id);
-  Mirrored decide(const Task& task, Report report) const;
+  Mirrored decide(const Task& task, MirroredReport heard) const;
   std::set<TaskKey> apply(std::vector<Plan> plans);
   // Decides all that has no answer yet, and applies it; whether all have one now.
   bool settle(Batch& batch);

@@ -29,18 +29,18 @@ Plan lose_attempt(const Task& task, TimePoint at) {
   return plan;
 }
 
-Plan start(const Task& task, const Report& report) {
-  Plan plan = plan_for(task.key, task.live, report.at);
+Plan start(const Task& task, const Report& report, TimePoint at) {
+  Plan plan = plan_for(task.key, task.live, at);
   plan.next = State::running;
   Live& live = plan.live;
   live.state = State::running;
   live.attempt = report.attempt;
   live.session = SessionId{};
-  live.claimed_at = live.started_at = report.at;
+  live.claimed_at = live.started_at = at;
   live.external_until = report.at + limits::kExternalDoubt;
   ObjectWriter data;
   data.text("worker", report.worker);
-  plan.events.push_back({0, report.at, event_kind::kPickedUp, report.attempt, data.take()});
+  plan.events.push_back({0, at, event_kind::kPickedUp, report.attempt, data.take()});
   return plan;
 }
 
@@ -102,9 +102,10 @@ Mirrored decide_report(const Task& task, const Report& report) {
     mirrored.plans.push_back(std::move(plan));
   };
   if (report.attempt > task.live.attempt) {
-    if (is_terminal(task.state())) add(reopen(now, report.at));
-    if (running) add(lose_attempt(now, report.at));
-    add(start(now, report));
+    const TimePoint began = report.started_at.value_or(report.at);
+    if (is_terminal(task.state())) add(reopen(now, began));
+    if (running) add(lose_attempt(now, began));
+    add(start(now, report, began));
   }
   if (report.kind != Report::Kind::running) add(end(now, report));
   mirrored.heard = mirrored.plans.empty() ? Heard::known : Heard::news;

@@ -3,6 +3,7 @@
 // attempts, and these decisions make the record of it. Reports may be late, repeated, or missing;
 // attempts have numbers, so each is about one of them. Pure.
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,7 @@ struct Report {
   } kind = Kind::running;
   int attempt = 1;     // as Plan has it
   TimePoint at{};      // when it happened
+  std::optional<TimePoint> started_at;  // the attempt, when that is known
   std::string worker;  // for people
   std::string result;  // JSON, when completed
   ErrorInfo error;     // when it failed

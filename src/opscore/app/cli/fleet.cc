@@ -214,6 +214,8 @@ ClientCommand find_client_command(const std::string& command) {
       {"config reload", reload_config}, {"tasks export", export_tasks},
       {"jobs list", list_jobs},         {"jobs show", show_job},
       {"jobs watch", watch_job},        {"jobs stop", stop_job},
+      {"broker inspect", inspect_broker}, {"broker redrive", redrive_broker},
+      {"broker purge", purge_broker},   {"send-test", send_test},
   };
   for (const Row& row : kRows)
     if (row.command == command) return row.run;

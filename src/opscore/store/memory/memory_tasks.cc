@@ -127,7 +127,8 @@ ClaimResult MemoryTasks::claim(const ClaimRequest& request) {
     served.insert(from.queue);
   }
   for (const auto& [run_at, key] : state_.tasks.scheduled()) {
-    if (run_at <= now || !served.contains(state_.tasks.find(key)->spec.queue)) continue;
+    const TaskRow& row = *state_.tasks.find(key);
+    if (run_at <= now || !row.live.claimable() || !served.contains(row.spec.queue)) continue;
     claiming.result.next_due_at = run_at;
     break;
   }

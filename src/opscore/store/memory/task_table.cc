@@ -233,13 +233,14 @@ void TaskTable::enter(TaskRow& row) {
   if (state == State::pending || state == State::scheduled)
     open_[row.spec.queue].insert({order_of(row.live.run_at, row.spec.priority), row.key});
   if (state == State::scheduled) scheduled_.insert({row.live.run_at, row.key});
-  if (state == State::running) held_[row.live.session].insert(row.key);
+  if (state == State::running && row.live.session) held_[row.live.session].insert(row.key);
 }
 
 void TaskTable::leave(TaskRow& row) {
   open_[row.spec.queue].erase({order_of(row.live.run_at, row.spec.priority), row.key});
   scheduled_.erase({row.live.run_at, row.key});
-  if (row.live.state == State::running) held_[row.live.session].erase(row.key);
+  if (row.live.state == State::running && row.live.session)
+    held_[row.live.session].erase(row.key);
 }
 
 }  // namespace opscore

@@ -172,6 +172,7 @@ size_t SqliteTasks::rescue(const LostSession& lost) {
     TimePoint now = side.clock.now();
     end_session(side, lost, now);
     auto held = side.running.held_by(lost.session);
+    if (!lost.session) held.clear();  // what nobody here holds, somebody outside runs
     for (const auto& [key, running] : held) {
       Live live = side.queries.live(key).value().live;
       TaskOptions options = decode_options(side.queries.options(key));

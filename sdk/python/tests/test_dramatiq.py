@@ -32,10 +32,11 @@ def environment_with(version):
     return folder / "bin/python"
 
 
+@pytest.mark.parametrize("cases", ["broker_cases.py", "middleware_cases.py"])
 @pytest.mark.parametrize("version", VERSIONS)
-def test_producers_of(version):
+def test_with(version, cases):
     python = environment_with(version)
     surroundings = {**os.environ, "PYTHONPATH": str(SDK)}
     surroundings.pop("PYTEST_CURRENT_TEST", None)
-    command = (python, "-m", "pytest", "-q", "-p", "opscore.testing.plugin", "broker_cases.py")
+    command = (python, "-m", "pytest", "-q", "-p", "opscore.testing.plugin", cases)
     run(*command, cwd=CASES, env=surroundings)

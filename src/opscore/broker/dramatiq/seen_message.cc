@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "opscore/base/utf8.h"
+#include "opscore/base/json.h"
 #include "opscore/broker/dramatiq/follow_ups.h"
 #include "opscore/broker/dramatiq/task_message.h"
 #include "opscore/broker/foreign_broker.h"

@@ -118,8 +118,8 @@ def test_python_runs_what_is_submitted(at, new_worker, version, tmp_path):
     flaky = rest.run("flaky", {"path": str(tmp_path / "mark")}, timeout=60)
     assert flaky["result"] == "at last"
     assert flaky["attempts"] == 2
-    ends = [attempt["end"] for attempt in rest.get(f"tasks/{flaky['task_id']}/attempts")["attempts"]]
-    assert ends == ["error", "completed"]
+    attempts = rest.get(f"tasks/{flaky['task_id']}/attempts")["attempts"]
+    assert [attempt["end"] for attempt in attempts] == ["error", "completed"]
     kinds = events_of(rest, flaky["task_id"])
     assert kinds[:3] == ["submitted", "handed_to_dramatiq", "started"]
     assert "picked_up" in kinds

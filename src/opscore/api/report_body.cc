@@ -10,8 +10,8 @@
 namespace opscore {
 namespace {
 
-constexpr size_t kTextMax = 256;           // message ids, names of workers
-constexpr size_t kErrorMax = 64 << 10;     // of a message or traceback: what is beyond is cut off
+constexpr size_t kTextMax = 256;        // message ids, names of workers
+constexpr size_t kErrorMax = 64 << 10;  // of a message or traceback: what is beyond is cut off
 constexpr int64_t kCountMax = 1'000'000'000;
 constexpr int64_t kMsMax = 253'402'300'799'999;  // the end of the year 9999
 
@@ -66,8 +66,7 @@ Report::Kind read_kind(JsonReader& in) {
   const std::string word = in.string();
   for (const KindWord& known : kKinds)
     if (known.word == word) return known.kind;
-  in.fail(Errc::invalid,
-          "must be one of running, progress, completed, retrying, failed, skipped");
+  in.fail(Errc::invalid, "must be one of running, progress, completed, retrying, failed, skipped");
 }
 
 struct Reading {

@@ -9,12 +9,11 @@ namespace opscore {
 
 Reply Routes::hear_reports(const Call& call) {
   Query query(call.request.query, {});
-  auto answers =
-      service_.mirror().hear(read_reports(call.request.body, service_.clock().now()));
+  auto answers = service_.mirror().hear(read_reports(call.request.body, service_.clock().now()));
   Response response;
   JsonObject object(response.body);
   object.raw("results", {});
-  append_array(response.body, answers, [](std::string& out, Answer answer) {
+  append_array(response.body, answers, [](std::string& out, ReportAnswer answer) {
     append_quoted(out, to_string(answer));
   });
   object.close();

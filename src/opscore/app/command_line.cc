@@ -25,7 +25,7 @@ CommandExit run_client(ClientCommand command, const CommandLine& line, const Con
   Screen screen = look_at_terminal(config.environment);
   auto api = make_http_api_client(config);
   auto rabbitmq = make_rabbitmq_access(config);
-  ClientContext context{line, config,    screen,   clock,     *api,
+  ClientContext context{line,      config,   screen,    clock,    *api,
                         *rabbitmq, std::cin, std::cout, std::cerr};
   try {
     return command(context);
@@ -38,7 +38,7 @@ CommandExit run_client(ClientCommand command, const CommandLine& line, const Con
   std::cerr << fmt::format("no server answers at {}: reading {} itself\n", config.server_url(),
                            config.store_words());
   auto offline = make_offline_api_client(config);
-  ClientContext from_file{line, config,    screen,   clock,     *offline,
+  ClientContext from_file{line,      config,   screen,    clock,    *offline,
                           *rabbitmq, std::cin, std::cout, std::cerr};
   return command(from_file);
 }

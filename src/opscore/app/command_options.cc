@@ -347,8 +347,7 @@ class CommandTree {
       const char *name, *description, *example, *queue;
     };
     for (const Verb& verb :
-         {Verb{"inspect",
-               "Show what is on a queue without consuming it, and why messages died",
+         {Verb{"inspect", "Show what is on a queue without consuming it, and why messages died",
                "opscore broker inspect default.XQ --actor send_email --json",
                "The queue: Q with its Q.DQ and Q.XQ, or one of these alone"},
           Verb{"redrive", "Send dead messages back to their queue, each confirmed first",
@@ -366,9 +365,9 @@ class CommandTree {
       command->add_flag("--dry-run", line_.dry_run, "Only say how many there are");
       command->add_flag("--yes", line_.yes, "Do not ask, on a terminal");
     }
-    CLI::App* test = add_client(root_, "send-test",
-                                "Send one real message and follow it to its end, hop by hop",
-                                "opscore send-test --queue default --actor opscore.echo");
+    CLI::App* test =
+        add_client(root_, "send-test", "Send one real message and follow it to its end, hop by hop",
+                   "opscore send-test --queue default --actor opscore.echo");
     test->add_option("--queue", line_.queue, "The queue; else default, or the actor's own");
     test->add_option("--actor", line_.test.actor,
                      "Who is to run it. One of kind dramatiq gets a task that opscore hands over; "
@@ -376,8 +375,9 @@ class CommandTree {
                      "adopts")
         ->capture_default_str();
     test->add_option("--input", line_.input,
-                     std::string(kInputHelp) + ". An object is keyword arguments, an array "
-                                               "arguments");
+                     std::string(kInputHelp) +
+                         ". An object is keyword arguments, an array "
+                         "arguments");
     test->add_option("--wait", line_.test.wait, "How long to follow it")->capture_default_str();
   }
 

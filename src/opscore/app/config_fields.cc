@@ -212,10 +212,11 @@ const std::vector<Field<Config>>& config_table() {
       {.key = "broker.management_url",
        .slot = SLOT(broker.management_url),
        .fallback = "",
-       .description =
-           "The management API of the same RabbitMQ, as `http://user:password@host:15672`. It tells "
-           "what workers hold: only so can opscore see that a message of Dramatiq is gone while its "
-           "queue has consumers.",
+       .description = "The management API of the same RabbitMQ, as "
+                      "`http://user:password@host:15672`. It tells "
+                      "what workers hold: only so can opscore see that a message of Dramatiq is "
+                      "gone while its "
+                      "queue has consumers.",
        .variables = {"OPSCORE_BROKER_MANAGEMENT_URL", "RABBITMQ_MANAGEMENT_URL"},
        .problem = http_url_problem,
        .secret = Secret::url},

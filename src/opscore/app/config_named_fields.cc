@@ -28,9 +28,10 @@ const std::vector<Field<ActorConfig>>& actor_table() {
       {.key = "kind",
        .slot = SLOT(kind),
        .fallback = "exec",
-       .description = "`exec` runs a program: input on stdin, result on stdout. `http` posts the "
-                      "input to a URL: the answer is the result. `dramatiq` is an actor of Python's "
-                      "Dramatiq: its tasks are sent to its queue on RabbitMQ.",
+       .description =
+           "`exec` runs a program: input on stdin, result on stdout. `http` posts the "
+           "input to a URL: the answer is the result. `dramatiq` is an actor of Python's "
+           "Dramatiq: its tasks are sent to its queue on RabbitMQ.",
        .choices = {"exec", "http", "dramatiq"}},
       {.key = "command",
        .slot = SLOT(command),

@@ -372,10 +372,10 @@ void Server::begin_dramatiq() {
   if (!external_watch)
     external_watch.emplace(
         store, *foreign, clock, log, metrics,
-        ExternalWatchOptions{
-            .leads = leads,
-            .unanswered = make_unanswered_counter(http, config_.broker.management_url,
-                                                  parse_amqp_urls(config_.broker.url)->front().vhost)});
+        ExternalWatchOptions{.leads = leads,
+                             .unanswered = make_unanswered_counter(
+                                 http, config_.broker.management_url,
+                                 parse_amqp_urls(config_.broker.url)->front().vhost)});
 }
 
 Duration Server::connect() {

@@ -48,9 +48,9 @@ struct ForeignQueue {
   uint64_t consumers = 0;  // of everybody, opscore's own included
 };
 
-// publish(), queues(), walk() and state() may be called from any thread. The others belong to one thread.
-// All but state() throw Error{unavailable} when the broker is away, and none takes longer than its
-// deadline and a few seconds.
+// publish(), queues(), walk() and state() may be called from any thread. The others belong to one
+// thread. All but state() throw Error{unavailable} when the broker is away, and none takes longer
+// than its deadline and a few seconds.
 class ForeignBroker {
  public:
   virtual ~ForeignBroker() = default;

@@ -16,35 +16,35 @@ namespace {
 constexpr int kTries = 8;
 constexpr std::array<std::string_view, 4> kWords{"applied", "known", "too_old", "unknown"};
 
-Answer answer_of(Heard heard) {
+ReportAnswer answer_of(Heard heard) {
   switch (heard) {
     case Heard::news:
-      return Answer::applied;
+      return ReportAnswer::applied;
     case Heard::known:
-      return Answer::known;
+      return ReportAnswer::known;
     case Heard::too_old:
-      return Answer::too_old;
+      return ReportAnswer::too_old;
   }
-  return Answer::unknown;
+  return ReportAnswer::unknown;
 }
 
 }  // namespace
 
-std::string_view to_string(Answer answer) {
+std::string_view to_string(ReportAnswer answer) {
   return kWords[static_cast<size_t>(answer)];
 }
 
 // Reports by the task that they are about, as far as they are answered.
 struct Mirror::Batch {
   std::vector<MirroredReport> reports;
-  std::vector<std::optional<Answer>> answers;
+  std::vector<std::optional<ReportAnswer>> answers;
   std::vector<std::optional<TaskKey>> keys;
 };
 
 Mirror::Mirror(Store& store, const Clock& clock, Metrics& metrics, size_t result_bytes_max)
     : store_(store), clock_(clock), result_bytes_max_(result_bytes_max), metrics_(metrics) {}
 
-std::vector<Answer> Mirror::hear(std::vector<MirroredReport> reports) {
+std::vector<ReportAnswer> Mirror::hear(std::vector<MirroredReport> reports) {
   Batch batch;
   batch.reports = std::move(reports);
   batch.answers.resize(batch.reports.size());
@@ -55,13 +55,13 @@ std::vector<Answer> Mirror::hear(std::vector<MirroredReport> reports) {
     if (is_new)
       if (auto task = find(heard.message_id)) place->second = task->key;
     batch.keys.push_back(place->second);
-    if (!place->second) batch.answers[i] = Answer::unknown;
+    if (!place->second) batch.answers[i] = ReportAnswer::unknown;
   }
   for (int tries = 0; !settle(batch); ++tries)
     if (tries == kTries)
       throw Error(Errc::unavailable, "reports: the tasks keep changing; send them again");
   refresh(batch);
-  std::vector<Answer> answers;
+  std::vector<ReportAnswer> answers;
   for (const auto& answer : batch.answers) {
     answers.push_back(*answer);
     metrics_
@@ -111,7 +111,7 @@ bool Mirror::settle(Batch& batch) {
     std::optional<Task>& task = place->second;
     if (is_new) task = store_.reader().find(*batch.keys[i]);
     if (!task) {
-      batch.answers[i] = Answer::unknown;
+      batch.answers[i] = ReportAnswer::unknown;
       continue;
     }
     Mirrored mirrored = decide(*task, batch.reports[i]);
@@ -148,9 +148,10 @@ void Mirror::refresh(const Batch& batch) {
   for (size_t i = 0; i < batch.reports.size(); ++i) {
     const MirroredReport& heard = batch.reports[i];
     if (heard.report.kind != Report::Kind::running) continue;
-    if (batch.answers[i] != Answer::applied && batch.answers[i] != Answer::known) continue;
+    if (batch.answers[i] != ReportAnswer::applied && batch.answers[i] != ReportAnswer::known)
+      continue;
     const Lease lease{*batch.keys[i], heard.report.attempt};
-    if (batch.answers[i] == Answer::known) running.push_back(lease);
+    if (batch.answers[i] == ReportAnswer::known) running.push_back(lease);
     if (!heard.progress.empty()) progress.push_back({lease, heard.progress});
   }
   if (!running.empty()) store_.tasks().extend(running, clock_.now() + limits::kExternalDoubt);

@@ -27,13 +27,13 @@ struct MirroredReport {
   std::string problem;   // why there is no result, when there should be one
 };
 
-enum class Answer : uint8_t {
+enum class ReportAnswer : uint8_t {
   applied,
   known,    // it was on record
   too_old,  // a later attempt, or another end, is on record
   unknown,  // no task that Python runs has this message
 };
-std::string_view to_string(Answer answer);
+std::string_view to_string(ReportAnswer answer);
 
 class Mirror {
  public:
@@ -42,7 +42,7 @@ class Mirror {
          size_t result_bytes_max = limits::kPayloadBytes);
 
   // One answer for each, in order.
-  std::vector<Answer> hear(std::vector<MirroredReport> reports);
+  std::vector<ReportAnswer> hear(std::vector<MirroredReport> reports);
 
  private:
   struct Batch;

@@ -47,28 +47,28 @@ class MirrorTest : public ServiceTest {
     heard.report.next_at = clock_.now() + 15s;
     return heard;
   }
-  std::vector<Answer> hear(std::vector<MirroredReport> reports) {
+  std::vector<ReportAnswer> hear(std::vector<MirroredReport> reports) {
     return service_->mirror().hear(std::move(reports));
   }
 };
 
 TEST_F(MirrorTest, ABatchIsAnsweredOneByOne) {
   const std::string id = hand_over(), other = hand_over("order-1");
-  EXPECT_THAT(hear({report_of(id, Report::Kind::running), report_of("order-9", Report::Kind::running),
-                    report_of(id, Report::Kind::retrying), report_of(id, Report::Kind::running),
-                    report_of(other, Report::Kind::completed),
-                    report_of(id, Report::Kind::completed, 2)}),
-              ElementsAre(Answer::applied, Answer::unknown, Answer::applied, Answer::too_old,
-                          Answer::applied, Answer::applied));
+  EXPECT_THAT(
+      hear({report_of(id, Report::Kind::running), report_of("order-9", Report::Kind::running),
+            report_of(id, Report::Kind::retrying), report_of(id, Report::Kind::running),
+            report_of(other, Report::Kind::completed), report_of(id, Report::Kind::completed, 2)}),
+      ElementsAre(ReportAnswer::applied, ReportAnswer::unknown, ReportAnswer::applied,
+                  ReportAnswer::too_old, ReportAnswer::applied, ReportAnswer::applied));
   EXPECT_EQ(service_->get(id).result, "[1, 2]");
   EXPECT_EQ(service_->get(id).live.charged, 2);
   EXPECT_EQ(service_->get(other).state(), State::completed);
-  EXPECT_THAT(hear({report_of(id, Report::Kind::completed, 2)}), ElementsAre(Answer::known));
+  EXPECT_THAT(hear({report_of(id, Report::Kind::completed, 2)}), ElementsAre(ReportAnswer::known));
 }
 
 TEST_F(MirrorTest, OnlyTasksThatPythonRunsAreReported) {
   const std::string own = submit().id;
-  EXPECT_THAT(hear({report_of(own, Report::Kind::completed)}), ElementsAre(Answer::unknown));
+  EXPECT_THAT(hear({report_of(own, Report::Kind::completed)}), ElementsAre(ReportAnswer::unknown));
   EXPECT_EQ(service_->get(own).state(), State::pending);
 }
 
@@ -76,10 +76,10 @@ TEST_F(MirrorTest, ProgressIsTheLastOne) {
   const std::string id = hand_over();
   MirroredReport half = report_of(id, Report::Kind::running);
   half.progress = "0.5";
-  EXPECT_THAT(hear({half}), ElementsAre(Answer::applied));
+  EXPECT_THAT(hear({half}), ElementsAre(ReportAnswer::applied));
   EXPECT_EQ(service_->get(id).progress, "0.5");
   half.progress = R"({"page": 7})";
-  EXPECT_THAT(hear({half}), ElementsAre(Answer::known));
+  EXPECT_THAT(hear({half}), ElementsAre(ReportAnswer::known));
   EXPECT_EQ(service_->get(id).progress, R"({"page": 7})");
 }
 

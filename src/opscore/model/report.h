@@ -19,12 +19,12 @@ struct Report {
     failed,     // for good
     skipped,    // was not run, and will not be
   } kind = Kind::running;
-  int attempt = 1;     // as Plan has it
-  TimePoint at{};      // when it happened
+  int attempt = 1;                      // as Plan has it
+  TimePoint at{};                       // when it happened
   std::optional<TimePoint> started_at;  // the attempt, when that is known
-  std::string worker;  // for people
-  std::string result;  // JSON, when completed
-  ErrorInfo error;     // when it failed
+  std::string worker;                   // for people
+  std::string result;                   // JSON, when completed
+  ErrorInfo error;                      // when it failed
   TimePoint next_at{};
 };
 

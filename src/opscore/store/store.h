@@ -24,6 +24,7 @@
 #include "opscore/model/task.h"
 #include "opscore/model/task_filter.h"
 #include "opscore/store/jobs.h"
+#include "opscore/store/outbox.h"
 
 namespace opscore {
 
@@ -107,8 +108,8 @@ class TaskStore {
   // Writes decided changes, each guarded; one result per plan, in order.
   virtual std::vector<Applied> apply(std::vector<Plan> plans) = 0;
 
-  // Makes scheduled tasks whose time has come pending, at most `limit`. Nobody is told of those that
-  // are run outside.
+  // Makes scheduled tasks whose time has come pending, at most `limit`. Nobody is told of those
+  // that are run outside.
   virtual Promoted promote(size_t limit) = 0;
 
   // Fails unfinished tasks that are not running, nor run outside, and whose deadline passed. How
@@ -215,21 +216,6 @@ class Changes {
   virtual ChangeBatch wait(uint64_t since, Interest interest, Deadline deadline) = 0;
   // Wakes every waiter once; for shutting down and for retargeting a wait.
   virtual void interrupt() = 0;
-};
-
-// Rows written with the commit that caused them, delivered by the relay afterwards.
-class Outbox {
- public:
-  virtual ~Outbox() = default;
-  // Due rows of one kind, those that have been due for longest first, without those for the given
-  // destinations; they stay until settled.
-  virtual std::vector<OutboxRow> due(OutboxRow::Kind kind, size_t limit,
-                                     const std::vector<std::string>& but_for = {}) = 0;
-  virtual void settle(std::span<const int64_t> delivered) = 0;
-  // Settles each row or has it wait, and writes the event, unless the task is gone, in one
-  // transaction. Does nothing for a row that is settled already.
-  virtual void record(std::span<const OutboxTry> tried) = 0;
-  void record(const OutboxTry& tried) { record(std::span(&tried, 1)); }
 };
 
 class Store {

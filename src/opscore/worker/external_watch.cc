@@ -64,12 +64,10 @@ ExternalWatch::Sight ExternalWatch::look(const std::string& queue) {
   Sight sight;
   sight.complete = holds_nothing(queue) && holds_nothing(delayed);
   for (const std::string& name : {delayed, queue})
-    sight.complete &= walk(name, [&](const WalkedMessage& message) {
-      sight.present.insert(id_in(message));
-    });
-  walk(queue + std::string(kDeadSuffix), [&](const WalkedMessage& message) {
-    sight.dead[id_in(message)] = why_dead(message);
-  });
+    sight.complete &=
+        walk(name, [&](const WalkedMessage& message) { sight.present.insert(id_in(message)); });
+  walk(queue + std::string(kDeadSuffix),
+       [&](const WalkedMessage& message) { sight.dead[id_in(message)] = why_dead(message); });
   return sight;
 }
 
@@ -108,8 +106,8 @@ void ExternalWatch::judge(const Task& task, const Sight& sight) {
   if (!sight.complete) return look_again(kUnseen);
   gone_next_.insert(lease);
   if (gone_.contains(lease))
-    give_up(task, fmt::format("its message is gone from '{0}' and '{0}{1}'", task.queue,
-                              kDelayedSuffix));
+    give_up(task,
+            fmt::format("its message is gone from '{0}' and '{0}{1}'", task.queue, kDelayedSuffix));
 }
 
 void ExternalWatch::give_up(const Task& task, const std::string& words) {

@@ -40,9 +40,9 @@ class ExternalWatch {
  private:
   // What was seen of Q, Q.DQ and Q.XQ.
   struct Sight {
-    std::set<std::string> present;              // message ids
-    std::map<std::string, std::string> dead;    // message id -> why
-    bool complete = true;                       // what is not present is not there
+    std::set<std::string> present;            // message ids
+    std::map<std::string, std::string> dead;  // message id -> why
+    bool complete = true;                     // what is not present is not there
   };
   Sight look(const std::string& queue);
   bool holds_nothing(const std::string& queue);

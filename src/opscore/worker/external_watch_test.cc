@@ -50,13 +50,9 @@ class ExternalWatchTest : public testing::Test {
   std::unique_ptr<ForeignBroker> broker_ = hub_->connect();
   ForeignRelay relay_{*store_, *broker_, clock_, *log_, metrics_, {[] { return true; }}};
   std::optional<uint64_t> unanswered_;
-  ExternalWatch watch_{*store_,
-                       *broker_,
-                       clock_,
-                       *log_,
-                       metrics_,
-                       {[] { return true; },
-                        [this](const std::string&) { return unanswered_; }}};
+  ExternalWatch watch_{
+      *store_, *broker_, clock_,
+      *log_,   metrics_, {[] { return true; }, [this](const std::string&) { return unanswered_; }}};
 };
 
 TEST_F(ExternalWatchTest, AMessageThatIsGoneForADayEndsItsTask) {

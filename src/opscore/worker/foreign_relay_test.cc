@@ -157,8 +157,8 @@ TEST_F(ForeignRelayTest, OtherMessagesArePublishedAsTheyAre) {
   ClaimRequest request;
   request.session = session;
   request.queues = {{"default", 1}};
-  request.types = std::make_shared<const std::vector<std::string>>(
-      std::vector<std::string>{"native"});
+  request.types =
+      std::make_shared<const std::vector<std::string>>(std::vector<std::string>{"native"});
   ClaimedTask task = store_->tasks().claim(request).tasks.at(0);
   Plan plan = decide_finish(task, Outcome::complete("1"), clock_.now(), clock_.now(), random_);
   const ForeignMessage dead{"q.XQ", "\xff", uint8_t{2}, {{kReasonHeader, "not JSON"}}};

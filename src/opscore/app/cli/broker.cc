@@ -1,8 +1,8 @@
 // The queues of Dramatiq on RabbitMQ: what is on them, why messages died, and their way back.
 //
 // Messages are got one by one and not acked, by a connection whose end puts them back (AMQP's
-// basic.get; no plugin is needed). Meanwhile consumers do not see them, and afterwards they count as
-// redelivered, which Dramatiq does not look at.
+// basic.get; no plugin is needed). Meanwhile consumers do not see them, and afterwards they count
+// as redelivered, which Dramatiq does not look at.
 
 #include <fmt/format.h>
 
@@ -113,8 +113,7 @@ void print_messages(ClientContext& context, const Json& queues, const Json& mess
   for (const Json& message : messages)
     table.add({text(message["queue"]), text(message["actor"]), text(message["message_id"]),
                message["retries"].dump(), text(message["at"]),
-               message["eta"].is_null() ? text(message["why"])
-                                        : "due " + text(message["eta"])});
+               message["eta"].is_null() ? text(message["why"]) : "due " + text(message["eta"])});
   context.out << '\n' << table.text(context.screen);
 }
 
@@ -129,8 +128,8 @@ CommandExit print_counts(ClientContext& context, const char* verb, const Walked&
                        .dump()
                 << '\n';
   } else {
-    context.out << fmt::format("{} {} of {} that match, {} looked at\n", verb, done,
-                               walked.matched, walked.looked);
+    context.out << fmt::format("{} {} of {} that match, {} looked at\n", verb, done, walked.matched,
+                               walked.looked);
     if (walked.partial) context.err << "there may be more: --limit came first\n";
   }
   return left == 0 ? CommandExit::ok : CommandExit::refused;
@@ -195,13 +194,11 @@ CommandExit redrive_broker(ClientContext& context) {
     // Confirmed first, and only then taken: a crash in between costs a second copy, never the only
     // one.
     const std::vector<bool> accepted = context.rabbitmq.broker().publish(messages);
-    for (size_t i = 0; i < tags.size(); ++i)
-      accepted[i] ? taken.push_back(tags[i]) : (void)++left;
+    for (size_t i = 0; i < tags.size(); ++i) accepted[i] ? taken.push_back(tags[i]) : (void)++left;
     sent += taken.size();
     return taken;
   };
-  Walked walked =
-      walk_matching(context, dead, static_cast<size_t>(context.line.broker.limit), see);
+  Walked walked = walk_matching(context, dead, static_cast<size_t>(context.line.broker.limit), see);
   return print_counts(context, context.line.dry_run ? "would redrive" : "redriven", walked, sent,
                       left);
 }

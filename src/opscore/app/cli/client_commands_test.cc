@@ -303,8 +303,8 @@ DramatiqMessage dead_message(const std::string& actor, const std::string& id) {
 
 TEST_F(ClientCommandTest, DeadMessagesAreShownAndSentBack) {
   for (const auto& [actor, id] : {std::pair{"send", "m1"}, {"other", "m2"}})
-    broker_->publish(std::vector{ForeignMessage{"mail.XQ", encode_dramatiq(dead_message(actor, id)),
-                                                {}, {{kReasonHeader, "too old"}}}});
+    broker_->publish(std::vector{ForeignMessage{
+        "mail.XQ", encode_dramatiq(dead_message(actor, id)), {}, {{kReasonHeader, "too old"}}}});
   broker_->publish(std::vector{ForeignMessage{"mail.XQ", "junk", {}, {}}});
   EXPECT_EQ(run({"broker", "inspect", "mail.XQ", "--json"}), 0);
   Json seen = parse_json(out_);

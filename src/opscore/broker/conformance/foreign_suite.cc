@@ -201,16 +201,16 @@ TEST_P(ForeignConformance, WhatAWalkTakesIsGone) {
 
 TEST_P(ForeignConformance, AWalkSaysHowAMessageDied) {
   publish(q_, "poison");
-  broker_->publish(std::vector{
-      ForeignMessage{q_ + ".XQ", "dead", uint8_t{3}, {{kReasonHeader, "too old"}}}});
+  broker_->publish(
+      std::vector{ForeignMessage{q_ + ".XQ", "dead", uint8_t{3}, {{kReasonHeader, "too old"}}}});
   broker_->subscribe({q_});
   broker_->reject(tags_of(receive(*broker_, 1)));
   ASSERT_TRUE(counts(q_ + ".XQ", 2, 0));
   auto seen = broker_->walk(q_ + ".XQ")->next(10);
   ASSERT_EQ(seen.size(), 2u);
   EXPECT_EQ(seen[0].priority, 3);
-  EXPECT_THAT(seen[0].headers, ElementsAre(std::pair<std::string, std::string>(
-                                   kReasonHeader, "too old")));
+  EXPECT_THAT(seen[0].headers,
+              ElementsAre(std::pair<std::string, std::string>(kReasonHeader, "too old")));
   EXPECT_THAT(seen[0].deaths, IsEmpty());
   ASSERT_EQ(seen[1].deaths.size(), 1u);
   EXPECT_EQ(seen[1].deaths[0].queue, q_);

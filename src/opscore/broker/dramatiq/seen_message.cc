@@ -26,8 +26,9 @@ std::string death_words(const MessageDeath& death, const SeenMessage& seen) {
   const std::string failure = last_failure(*seen.message);
   if (seen.retries == 0 && failure.empty())
     return words + ": a worker gave it up at the first try (no retries, too old, or no such actor)";
-  return words + fmt::format(": a worker gave it up after {} retr{}, the one before the last with {}",
-                             seen.retries, seen.retries == 1 ? "y" : "ies", failure);
+  return words +
+         fmt::format(": a worker gave it up after {} retr{}, the one before the last with {}",
+                     seen.retries, seen.retries == 1 ? "y" : "ies", failure);
 }
 
 std::string lower(std::string text) {

@@ -60,15 +60,13 @@ std::expected<ActorArguments, Error> arguments_of(std::string_view input) {
 std::string message_options(std::string_view declared, const TaskSpec& spec,
                             std::optional<int> asked, TimePoint now) {
   PythonMembers options = PythonMembers::of_object(declared);
-  if (asked)
-    options.set("max_retries", *asked == kUnlimitedAttempts ? "null" : number(*asked - 1));
+  if (asked) options.set("max_retries", *asked == kUnlimitedAttempts ? "null" : number(*asked - 1));
   if (spec.options.retry) {
     options.set("min_backoff", number(spec.options.retry->min.count()));
     options.set("max_backoff", number(spec.options.retry->max.count()));
   }
   if (spec.options.timeout) options.set("time_limit", number(spec.options.timeout->count()));
-  if (spec.options.deadline)
-    options.set("max_age", number((*spec.options.deadline - now).count()));
+  if (spec.options.deadline) options.set("max_age", number((*spec.options.deadline - now).count()));
   // What is not more urgent than others has none, which is the lowest that RabbitMQ knows.
   if (spec.priority > 0) options.set(kPriorityOption, number(spec.priority));
   return options.encode();

@@ -43,8 +43,9 @@ void expect_same_bytes(const std::string& name, const std::string& input) {
 TEST(TaskMessage, HasTheBytesThatPythonSends) {
   expect_same_bytes("01_plain", "null");
   expect_same_bytes("02_args", "[1, 2]");
-  expect_same_bytes("03_args_kwargs",
-                    R"({"args": ["a@example.com"], "kwargs": {"subject": "Hi", "tags": ["x","y"]}})");
+  expect_same_bytes(
+      "03_args_kwargs",
+      R"({"args": ["a@example.com"], "kwargs": {"subject": "Hi", "tags": ["x","y"]}})");
   expect_same_bytes("05_delayed", "[1,2]");
   expect_same_bytes("07_options", "[1,2]");
   expect_same_bytes("08_broker_priority", R"({"args":[1,2]})");

@@ -262,8 +262,7 @@ std::vector<ForeignQueue> Hub::queues(std::span<const std::string> names) {
 void Hub::require_queue(const std::string& queue) {
   MutexLock lock(mutex_);
   require_available();
-  if (!queues_.contains(queue))
-    throw Error(Errc::not_found, "there is no queue '" + queue + "'");
+  if (!queues_.contains(queue)) throw Error(Errc::not_found, "there is no queue '" + queue + "'");
 }
 
 std::vector<WalkedMessage> Hub::walk_on(Consumer& walker, const std::string& name, size_t most) {

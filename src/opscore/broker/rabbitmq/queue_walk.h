@@ -11,8 +11,8 @@
 
 namespace opscore {
 
-// Connects to the first of the URLs that answers. Throws Error{unavailable}, or not_found when there
-// is no such queue.
+// Connects to the first of the URLs that answers. Throws Error{unavailable}, or not_found when
+// there is no such queue.
 std::unique_ptr<QueueWalk> walk_rabbitmq(const std::vector<AmqpUrl>& urls,
                                          const ConnectionOptions& options,
                                          const std::string& queue);

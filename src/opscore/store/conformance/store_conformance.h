@@ -136,24 +136,24 @@ class StoreModel : public testing::TestWithParam<StoreFactory> {};
 #define OPSCORE_INSTANTIATE_ONE(name, suite, factory) \
   INSTANTIATE_TEST_SUITE_P(name, suite, testing::Values(factory))
 
-#define INSTANTIATE_STORE_CONFORMANCE(name, factory)    \
-  namespace opscore {                                   \
-  OPSCORE_INSTANTIATE_ONE(name, StoreInsert, factory);  \
-  OPSCORE_INSTANTIATE_ONE(name, StoreClaim, factory);   \
-  OPSCORE_INSTANTIATE_ONE(name, StoreLimits, factory);  \
-  OPSCORE_INSTANTIATE_ONE(name, StoreApply, factory);   \
-  OPSCORE_INSTANTIATE_ONE(name, StoreRescue, factory);  \
-  OPSCORE_INSTANTIATE_ONE(name, StoreUpkeep, factory);  \
-  OPSCORE_INSTANTIATE_ONE(name, StoreRecord, factory);  \
-  OPSCORE_INSTANTIATE_ONE(name, StoreReader, factory);  \
-  OPSCORE_INSTANTIATE_ONE(name, StoreFleet, factory);   \
-  OPSCORE_INSTANTIATE_ONE(name, StoreChanges, factory); \
-  OPSCORE_INSTANTIATE_ONE(name, StoreOutbox, factory);  \
-  OPSCORE_INSTANTIATE_ONE(name, StoreJobs, factory);    \
-  OPSCORE_INSTANTIATE_ONE(name, StoreWebhook, factory); \
+#define INSTANTIATE_STORE_CONFORMANCE(name, factory)     \
+  namespace opscore {                                    \
+  OPSCORE_INSTANTIATE_ONE(name, StoreInsert, factory);   \
+  OPSCORE_INSTANTIATE_ONE(name, StoreClaim, factory);    \
+  OPSCORE_INSTANTIATE_ONE(name, StoreLimits, factory);   \
+  OPSCORE_INSTANTIATE_ONE(name, StoreApply, factory);    \
+  OPSCORE_INSTANTIATE_ONE(name, StoreRescue, factory);   \
+  OPSCORE_INSTANTIATE_ONE(name, StoreUpkeep, factory);   \
+  OPSCORE_INSTANTIATE_ONE(name, StoreRecord, factory);   \
+  OPSCORE_INSTANTIATE_ONE(name, StoreReader, factory);   \
+  OPSCORE_INSTANTIATE_ONE(name, StoreFleet, factory);    \
+  OPSCORE_INSTANTIATE_ONE(name, StoreChanges, factory);  \
+  OPSCORE_INSTANTIATE_ONE(name, StoreOutbox, factory);   \
+  OPSCORE_INSTANTIATE_ONE(name, StoreJobs, factory);     \
+  OPSCORE_INSTANTIATE_ONE(name, StoreWebhook, factory);  \
   OPSCORE_INSTANTIATE_ONE(name, StoreExternal, factory); \
-  OPSCORE_INSTANTIATE_ONE(name, StoreRace, factory);    \
-  OPSCORE_INSTANTIATE_ONE(name, StoreReopen, factory);  \
-  OPSCORE_INSTANTIATE_ONE(name, StoreModel, factory);   \
-  }                                                     \
+  OPSCORE_INSTANTIATE_ONE(name, StoreRace, factory);     \
+  OPSCORE_INSTANTIATE_ONE(name, StoreReopen, factory);   \
+  OPSCORE_INSTANTIATE_ONE(name, StoreModel, factory);    \
+  }                                                      \
   static_assert(true)

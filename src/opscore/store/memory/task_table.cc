@@ -165,7 +165,8 @@ Applied TaskTable::apply(Plan plan, Effects& effects) {
   if (!guard_holds(*row, plan))
     return on_record(*row, plan) ? Applied::already_applied : Applied::lease_lost;
   if (plan.yields_to_cancel && row->live.cancel_requested) plan = yield_to_cancel(std::move(plan));
-  if (plan.next == State::running && plan.expected == State::running) {  // a cancel is asked for; the rest of the row may be newer
+  if (plan.next == State::running &&
+      plan.expected == State::running) {  // a cancel is asked for; the rest of the row may be newer
     if (row->live.cancel_requested) plan.events.clear();
     row->live.cancel_requested = plan.live.cancel_requested;
     effects.change.sessions.push_back(row->live.session);
@@ -239,8 +240,7 @@ void TaskTable::enter(TaskRow& row) {
 void TaskTable::leave(TaskRow& row) {
   open_[row.spec.queue].erase({order_of(row.live.run_at, row.spec.priority), row.key});
   scheduled_.erase({row.live.run_at, row.key});
-  if (row.live.state == State::running && row.live.session)
-    held_[row.live.session].erase(row.key);
+  if (row.live.state == State::running && row.live.session) held_[row.live.session].erase(row.key);
 }
 
 }  // namespace opscore

@@ -54,11 +54,10 @@ void PostgresOutbox::record(std::span<const OutboxTry> tries) {
     std::vector<size_t> answers;
     for (const OutboxTry& tried : tries)
       answers.push_back(
-          tried.again
-              ? transaction.send(kPostpone, Parameters::of(tried.row,
-                                                           transaction.now() + *tried.again,
-                                                           tried.properties))
-              : transaction.send(kSettleOne, Parameters::of(tried.row)));
+          tried.again ? transaction.send(kPostpone,
+                                         Parameters::of(tried.row, transaction.now() + *tried.again,
+                                                        tried.properties))
+                      : transaction.send(kSettleOne, Parameters::of(tried.row)));
     transaction.flush();
     std::vector<const OutboxTry*> touched;
     for (size_t i = 0; i < tries.size(); ++i)

@@ -143,8 +143,7 @@ std::optional<TaskKey> PostgresReader::resolve(std::string_view id) {
   if (id.find('\0') != id.npos) return std::nullopt;  // no text of the database has one
   return parts_.readers.run("resolve an id", [&](Connection& connection) {
     Rows rows = connection.query(
-        kResolve,
-        Parameters::of(static_cast<int64_t>(UniqueKey::Kind::task_id), id));
+        kResolve, Parameters::of(static_cast<int64_t>(UniqueKey::Kind::task_id), id));
     return rows.size() == 1 ? std::optional(TaskKey{rows.integer(0, 0)}) : std::nullopt;
   });
 }

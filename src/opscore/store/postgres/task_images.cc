@@ -302,14 +302,13 @@ void TaskImages::delete_rows() {
 void TaskImages::update_live(const LiveRow& row) {
   const Live& live = row.live;
   transaction_.send(
-      kUpdate,
-      Parameters::of(row.key, order_of(live.run_at, row.priority), live.run_at,
-                     int64_t{live.attempt}, int64_t{live.charged}, int64_t{live.budget},
-                     int64_t{live.snoozes}, int64_t{live.losses}, int64_t{live.deaths},
-                     int64_t{live.edits}, static_cast<int64_t>(live.state), int64_t{live.suspect},
-                     int64_t{live.cancel_requested}, or_null(live.session),
-                     or_null(live.claimed_at), or_null(live.started_at), or_null(row.progress),
-                     live.external_until));
+      kUpdate, Parameters::of(
+                   row.key, order_of(live.run_at, row.priority), live.run_at, int64_t{live.attempt},
+                   int64_t{live.charged}, int64_t{live.budget}, int64_t{live.snoozes},
+                   int64_t{live.losses}, int64_t{live.deaths}, int64_t{live.edits},
+                   static_cast<int64_t>(live.state), int64_t{live.suspect},
+                   int64_t{live.cancel_requested}, or_null(live.session), or_null(live.claimed_at),
+                   or_null(live.started_at), or_null(row.progress), live.external_until));
 }
 
 void TaskImages::write_events() {

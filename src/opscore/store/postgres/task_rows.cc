@@ -115,7 +115,8 @@ const Statement& LiveInsert::statement() {
       "charged, budget, snoozes, losses, deaths, edits, priority, state, suspect <> 0 AS suspect, "
       "external FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], "
       "$6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], "
-      "$12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[]) u(key, place, run_at, "
+      "$12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[]) u(key, place, "
+      "run_at, "
       "deadline, lane, attempt, charged, budget, snoozes, losses, deaths, edits, priority, state, "
       "suspect, external)) x"};
   return kStatement;
@@ -143,7 +144,8 @@ void LiveInsert::add(const LiveRow& row) {
 
 Parameters LiveInsert::parameters() const {
   return Parameters::of(keys_, places_, run_at_, deadlines_, lanes_, attempts_, charged_, budgets_,
-                        snoozes_, losses_, deaths_, edits_, priorities_, states_, suspects_, external_);
+                        snoozes_, losses_, deaths_, edits_, priorities_, states_, suspects_,
+                        external_);
 }
 
 const Statement& OutcomeInsert::statement() {

@@ -40,7 +40,8 @@ constexpr Statement kHoldExternal{
     "SELECT l.key FROM live l WHERE l.key = ANY($1::bigint[]) ORDER BY l.key FOR UPDATE"};
 constexpr Statement kExtend{
     "extend",
-    "UPDATE live l SET external = $3::bigint FROM unnest($1::bigint[], $2::bigint[]) u(key, attempt) "
+    "UPDATE live l SET external = $3::bigint FROM unnest($1::bigint[], $2::bigint[]) u(key, "
+    "attempt) "
     "WHERE l.key = u.key AND l.attempt = u.attempt AND l.external IS NOT NULL"};
 constexpr Statement kProgress{"record_progress",
                               "UPDATE live SET progress = $3::text WHERE key = $1::bigint AND "
@@ -55,9 +56,10 @@ constexpr Statement kInsertStep{
 constexpr Statement kHoldSettings{
     "hold_settings", "SELECT pg_advisory_xact_lock(hashtext(current_schema || ':settings'), 0)"};
 constexpr Statement kLiveSessions{"live_sessions", "SELECT id FROM sessions WHERE ended IS NULL"};
-constexpr Statement kDueCount{"due_of_queue",
-                              "SELECT count(*) FROM live WHERE lane = ANY($1::bigint[]) AND "
-                              "external IS NULL AND (state + 0 = 2 OR (state + 0 = 0 AND run_at <= $2::bigint))"};
+constexpr Statement kDueCount{
+    "due_of_queue",
+    "SELECT count(*) FROM live WHERE lane = ANY($1::bigint[]) AND "
+    "external IS NULL AND (state + 0 = 2 OR (state + 0 = 0 AND run_at <= $2::bigint))"};
 
 Loss loss_of(const LostSession& lost, const Lease& lease) {
   if (lost.cause == LostSession::Cause::drained) return Loss::not_entered;

@@ -130,8 +130,7 @@ class Inserting {
     LiveRow row{key, lane_->id, spec.priority, decide_submit(spec, now_), expiry_of(spec.options),
                 {}};
     side_.edits.insert_live(row);
-    if (!row.live.claimable())
-      side_.post(handover_row(key, spec.queue, row.live.attempt, now_));
+    if (!row.live.claimable()) side_.post(handover_row(key, spec.queue, row.live.attempt, now_));
     for (const UniqueKey& unique : item.keys)
       side_.edits.insert_unique_key(static_cast<int>(unique.kind), unique.scope, unique.key, key,
                                     item.request_hash);

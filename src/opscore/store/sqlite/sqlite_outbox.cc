@@ -47,10 +47,9 @@ void SqliteOutbox::settle(std::span<const int64_t> delivered) {
 
 void SqliteOutbox::record(std::span<const OutboxTry> tries) {
   if (tries.empty()) return;
-  parts_.write("record a delivery", tries.size(), Committer::Kind::ends_work,
-               [&](WriteSide& side) {
-                 for (const OutboxTry& tried : tries) record_one(side, tried);
-               });
+  parts_.write("record a delivery", tries.size(), Committer::Kind::ends_work, [&](WriteSide& side) {
+    for (const OutboxTry& tried : tries) record_one(side, tried);
+  });
 }
 
 }  // namespace opscore::sqlite

@@ -163,26 +163,27 @@ std::string standing(ClientContext& context, const std::string& queue) {
   auto counts = context.rabbitmq.broker().queues(std::vector{queue});
   if (counts.empty()) return fmt::format("queue '{}' is gone", queue);
   if (counts.front().consumers == 0)
-    return fmt::format("nobody consumes '{}': start a Dramatiq worker for it, or have opscore "
-                       "adopt it (adopt = [\"{}\"])",
-                       queue, queue);
-  return fmt::format("'{}' has {} consumers and {} messages waiting; none has made a task of this "
-                     "one. A worker of Python that runs '{}' itself tells opscore nothing of it",
-                     queue, counts.front().consumers, counts.front().ready, context.line.test.actor);
+    return fmt::format(
+        "nobody consumes '{}': start a Dramatiq worker for it, or have opscore "
+        "adopt it (adopt = [\"{}\"])",
+        queue, queue);
+  return fmt::format(
+      "'{}' has {} consumers and {} messages waiting; none has made a task of this "
+      "one. A worker of Python that runs '{}' itself tells opscore nothing of it",
+      queue, counts.front().consumers, counts.front().ready, context.line.test.actor);
 }
 
 // To a queue that opscore adopts: a message as Python's producers send it.
 CommandExit follow_message(ClientContext& context, const Sent& sent, Hops& hops, Deadline until) {
   for (;;) {
-    ApiAnswer answer =
-        context.api.get(fmt::format("/tasks/{}", percent_encode(sent.task_id)));
+    ApiAnswer answer = context.api.get(fmt::format("/tasks/{}", percent_encode(sent.task_id)));
     if (answer.ok()) {
       hops.pass("adopted", fmt::format("opscore has made task {} of it", sent.task_id));
       return follow(context, sent.task_id, hops, until);
     }
     if (auto why = death_of(context, sent.message)) {
-      hops.pass("dead", fmt::format("on queue '{}{}': {}", sent.message.queue_name, kDeadSuffix,
-                                    *why));
+      hops.pass("dead",
+                fmt::format("on queue '{}{}': {}", sent.message.queue_name, kDeadSuffix, *why));
       return CommandExit::failed;
     }
     if (until.passed()) break;

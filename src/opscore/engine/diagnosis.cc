@@ -182,7 +182,7 @@ Diagnosis diagnose_not_handed_over(const Facts& facts) {
     return {Verdict::queue_paused,
             fmt::format("Queue '{}' is paused, so its message is not sent.", queue), "queue"};
   if (facts.server_down)
-    return {Verdict::server_down, "No server answers, so nothing sends its message.", "session"};
+    return {Verdict::server_down, "No server answers, so nothing sends its message.", "queue"};
   std::string why = "no process says that it sends messages to Dramatiq: see RABBITMQ_URL";
   for (const Session& session : facts.sessions) {
     if (!is_live(session, facts.now) || !session.report.dramatiq) continue;

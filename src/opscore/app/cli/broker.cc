@@ -117,18 +117,22 @@ void print_messages(ClientContext& context, const Json& queues, const Json& mess
   context.out << '\n' << table.text(context.screen);
 }
 
+// `verb`: redriven, purged.
 CommandExit print_counts(ClientContext& context, const char* verb, const Walked& walked,
-                         size_t done, size_t left) {
+                         size_t done, size_t left = 0) {
+  const bool dry_run = context.line.dry_run;
   if (context.line.json) {
     context.out << Json{{"looked", walked.looked},
                         {"matched", walked.matched},
                         {verb, done},
                         {"left", left},
-                        {"partial", walked.partial}}
+                        {"partial", walked.partial},
+                        {"dry_run", dry_run}}
                        .dump()
                 << '\n';
   } else {
-    context.out << fmt::format("{} {} of {} that match, {} looked at\n", verb, done, walked.matched,
+    context.out << fmt::format("{}{} {} of {} that match, {} looked at\n",
+                               dry_run ? "would be " : "", verb, done, walked.matched,
                                walked.looked);
     if (walked.partial) context.err << "there may be more: --limit came first\n";
   }
@@ -199,8 +203,7 @@ CommandExit redrive_broker(ClientContext& context) {
     return taken;
   };
   Walked walked = walk_matching(context, dead, static_cast<size_t>(context.line.broker.limit), see);
-  return print_counts(context, context.line.dry_run ? "would redrive" : "redriven", walked, sent,
-                      left);
+  return print_counts(context, "redriven", walked, sent, left);
 }
 
 CommandExit purge_broker(ClientContext& context) {
@@ -217,7 +220,7 @@ CommandExit purge_broker(ClientContext& context) {
   };
   Walked walked =
       walk_matching(context, queue, static_cast<size_t>(context.line.broker.limit), see);
-  return print_counts(context, context.line.dry_run ? "would purge" : "purged", walked, purged, 0);
+  return print_counts(context, "purged", walked, purged);
 }
 
 }  // namespace opscore

@@ -317,7 +317,7 @@ TEST_F(ClientCommandTest, DeadMessagesAreShownAndSentBack) {
   EXPECT_EQ(hub_->contents("mail.XQ").size(), 3u) << "a look takes nothing";
 
   EXPECT_EQ(run({"broker", "redrive", "mail", "--actor", "send", "--dry-run"}), 0);
-  EXPECT_THAT(out_, HasSubstr("would redrive 1"));
+  EXPECT_THAT(out_, HasSubstr("would be redriven 1 of 1"));
   EXPECT_EQ(run({"broker", "redrive", "mail", "--actor", "send"}), 0);
   ASSERT_EQ(hub_->contents("mail").size(), 1u);
   const DramatiqMessage back = decode_dramatiq(hub_->contents("mail")[0].body).value();

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from harness.dramatiq_worker import VERSIONS, DramatiqWorker, environment_with
+from harness.dramatiq import NEWEST, VERSIONS
+from harness.dramatiq_worker import DramatiqWorker
 from harness.rabbitmq import RabbitMq
 from harness.services import provide
 from harness.waiting import wait_for
@@ -81,13 +82,11 @@ def at(rabbitmq, new_server):
 def new_worker(at, rabbitmq, tmp_path):
     with contextlib.ExitStack() as stack:
 
-        def make(version=VERSIONS[-1], reports=True, source=APP):
+        def make(version=NEWEST, reports=True, source=APP):
             environment = {"RABBITMQ_URL": rabbitmq.url}
             if reports:
                 environment["OPSCORE_URL"] = f"http://127.0.0.1:{at.port}"
-            worker = DramatiqWorker(
-                tmp_path / f"worker-{version}", environment_with(version), source, environment
-            )
+            worker = DramatiqWorker(tmp_path / f"worker-{version}", source, environment, version)
             stack.callback(worker.clean_up)
             return worker
 

@@ -1,42 +1,20 @@
-"""Workers of the real Dramatiq, from PyPI, in virtual environments below build/ that are kept."""
+"""An ordinary worker of the real Dramatiq, with what a test has it run."""
 
-import shutil
 import signal
 import subprocess
-import sys
 import textwrap
 
+from harness.dramatiq import NEWEST, installed
 from harness.processes import kill_quietly, processes_below
 from harness.server import PLAIN_ENVIRONMENT, ROOT
 from harness.waiting import wait_for
-
-VERSIONS = ("1.17.0", "2.0.0", "2.2.1")
-
-
-def environment_with(version):
-    """The Python of an environment with that Dramatiq and its client of RabbitMQ."""
-    folder = ROOT / "build" / f"dramatiq-rabbitmq-{version}"
-
-    def run(*command):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == 0, (
-            f"cannot install Dramatiq {version} from PyPI, which needs python3-venv and a "
-            f"network: {' '.join(map(str, command))}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
-        )
-
-    if not (folder / "complete").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        run(sys.executable, "-m", "venv", folder)
-        run(folder / "bin" / "pip", "install", "--quiet", f"dramatiq[rabbitmq]=={version}")
-        (folder / "complete").touch()
-    return folder / "bin" / "python"
 
 
 class DramatiqWorker:
     """`python -m dramatiq app` with one process, in a folder of its own."""
 
-    def __init__(self, folder, python, source, environment):
-        self.folder, self.python = folder, python
+    def __init__(self, folder, source, environment, version=NEWEST):
+        self.folder, self.python = folder, installed(version)
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "app.py").write_text(textwrap.dedent(source))
         self.log = self.folder / "worker.log"

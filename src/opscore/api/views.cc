@@ -291,6 +291,9 @@ void append_worker(std::string& out, const Session& session, const std::string& 
   } else {
     object.null("dramatiq");
   }
+  object.raw("adopts", {});
+  append_texts(out, report.adopts);
+  object.text_or_null("adoption_problem", report.adoption_problem);
   object.time("started_at", session.started_at);
   object.time("renewed_at", session.renewed_at);
   object.time("ended_at", session.ended_at);

@@ -195,7 +195,13 @@ class Checker {
                       config_.queues.front().origin.words()));
     const bool hands_over = std::ranges::any_of(
         config_.actors, [](const ActorConfig& actor) { return actor.kind == "dramatiq"; });
-    if (role_ == Role::up && !postgresql && !config_.broker.url.empty() && !hands_over)
+    const std::vector<std::string>& adopt = config_.broker.rabbitmq.adopt;
+    if (runs_tasks(role_) && !adopt.empty() && config_.broker.url.empty())
+      report(config_.origin_of("broker.rabbitmq.adopt"),
+             "broker.rabbitmq.adopt names queues of RabbitMQ, and nothing says where RabbitMQ is: "
+             "set broker.url, or RABBITMQ_URL");
+    if (role_ == Role::up && !postgresql && !config_.broker.url.empty() && adopt.empty() &&
+        !hands_over)
       config_.notes.push_back(
           fmt::format("{}: RabbitMQ is not used: on SQLite queues are kept in the store; it takes "
                       "a DATABASE_URL, too",

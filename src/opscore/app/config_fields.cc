@@ -205,7 +205,7 @@ const std::vector<Field<Config>>& config_table() {
            "RabbitMQ, as `amqp://user:password@host:port/vhost` or `amqps://...`; several "
            "separated by commas are tried in their order. For workers and maintenance on "
            "PostgreSQL: it "
-           "tells workers of work. On SQLite only actors of kind `dramatiq` use it.",
+           "tells workers of work. On SQLite it is used for Dramatiq only, and `up` says so.",
        .variables = {"OPSCORE_BROKER_URL", "RABBITMQ_URL"},
        .problem = amqp_url_problem,
        .secret = Secret::url},
@@ -213,13 +213,36 @@ const std::vector<Field<Config>>& config_table() {
        .slot = SLOT(broker.management_url),
        .fallback = "",
        .description = "The management API of the same RabbitMQ, as "
-                      "`http://user:password@host:15672`. It tells "
-                      "what workers hold: only so can opscore see that a message of Dramatiq is "
-                      "gone while its "
-                      "queue has consumers.",
+                      "`http://user:password@host:15672`. It tells what consumers hold: only so "
+                      "can opscore see that a message of Dramatiq is gone while its queue has "
+                      "consumers.",
        .variables = {"OPSCORE_BROKER_MANAGEMENT_URL", "RABBITMQ_MANAGEMENT_URL"},
        .problem = http_url_problem,
        .secret = Secret::url},
+      {.key = "broker.rabbitmq.adopt",
+       .slot = SLOT(broker.rabbitmq.adopt),
+       .fallback = "",
+       .description = "Queues of Dramatiq whose messages this worker makes tasks of: it consumes "
+                      "each and its `.DQ`. See docs/howto/dramatiq.md.",
+       .variables = {"OPSCORE_ADOPT"},
+       .flag = "--adopt",
+       .problem = queue_name_problem},
+      {.key = "broker.rabbitmq.max_priority",
+       .slot = SLOT(broker.rabbitmq.max_priority),
+       .fallback = "",
+       .description = "`x-max-priority` of queues of Dramatiq that are not there yet, as the "
+                      "`max_priority` of Dramatiq's RabbitmqBroker has it. Unset: none.",
+       .variables = {"OPSCORE_BROKER_MAX_PRIORITY"},
+       .min = 1,
+       .max = 255},
+      {.key = "broker.rabbitmq.dead_message_ttl",
+       .slot = SLOT(broker.rabbitmq.dead_message_ttl),
+       .fallback = "7d",
+       .description = "How long RabbitMQ keeps what is dead, on `.XQ` queues that are not there "
+                      "yet: as `dramatiq_dead_message_ttl` of Dramatiq has it.",
+       .variables = {"OPSCORE_BROKER_DEAD_MESSAGE_TTL"},
+       .min = 1,
+       .max = 24 * kDayMs},
       {.key = "worker.slots",
        .slot = SLOT(worker.slots),
        .fallback = "",

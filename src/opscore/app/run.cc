@@ -75,6 +75,8 @@ void print_banner(const Config& config, Role role, const Server& server, const s
   if (!duties.api && port > 0)
     fmt::print("  probes  {}:{}: /health, /ready, /metrics\n", config.probes.address, port);
   fmt::print("  data    {}\n", config.store_words());
+  if (const auto& adopt = config.broker.rabbitmq.adopt; duties.worker && !adopt.empty())
+    fmt::print("  adopts  {}: messages of Dramatiq, also those on .DQ\n", fmt::join(adopt, ", "));
   if (duties.worker) {
     fmt::print("  actors  {}\n", fmt::join(types, ", "));
     fmt::print("  agent   {}\n", server.actors->agent_words);

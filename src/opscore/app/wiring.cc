@@ -39,6 +39,21 @@ bool has_broker(const Config& config, Duties duties) {
          (duties.worker || duties.maintenance);
 }
 
+bool adopts(const Config& config, Duties duties) {
+  return duties.worker && !config.broker.rabbitmq.adopt.empty();
+}
+
+bool hands_over(const Config& config) {
+  return std::ranges::any_of(config.actors,
+                             [](const ActorConfig& actor) { return actor.kind == "dramatiq"; });
+}
+
+// On a store of its own only for what it adopts or hands over itself.
+bool has_dramatiq(const Config& config, Duties duties) {
+  const bool publishes = duties.maintenance && (!is_embedded(config) || hands_over(config));
+  return !config.broker.url.empty() && (adopts(config, duties) || publishes);
+}
+
 std::unique_ptr<Store> open_embedded(const Config& config, const Clock& clock, Random& random,
                                      Log& log) {
   SqliteOptions options;
@@ -64,19 +79,26 @@ std::unique_ptr<Broker> open_broker(const Config& config, Duties duties,
   return open_rabbitmq_broker(options, log, random);
 }
 
-// Also on SQLite: what is sent to Dramatiq is in the store like everything else.
-bool publishes_to_dramatiq(const Config& config, Duties duties) {
-  return duties.maintenance && !config.broker.url.empty();
-}
-
-std::unique_ptr<ForeignBroker> open_foreign(const Config& config, Log& log, Random& random) {
+std::unique_ptr<ForeignBroker> open_dramatiq(const Config& config, Log& log, Random& random) {
   ForeignRabbitMqOptions options;
   options.url = config.broker.url;
-  options.connection_name = "opscore";
+  options.connection_name = "opscore dramatiq";
+  options.max_priority = config.broker.rabbitmq.max_priority;
+  options.dead_ttl = config.broker.rabbitmq.dead_message_ttl;
   return open_foreign_rabbitmq(options, log, random);
 }
 
-void report_foreign(const BrokerState& state, SessionReport& report) {
+ExternalWatchOptions external_watch_options(const Config& config, const Maintenance& maintenance,
+                                            HttpClient& http) {
+  ExternalWatchOptions options;
+  options.leads = [&maintenance] { return maintenance.leads(); };
+  options.unanswered = make_unanswered_counter(http, config.broker.management_url,
+                                               parse_amqp_urls(config.broker.url)->front().vhost);
+  return options;
+}
+
+void report_dramatiq(const ForeignBroker& broker, SessionReport& report) {
+  const BrokerState state = broker.state();
   SessionReport::Broker& shown = report.dramatiq.emplace();
   shown.where = state.where;
   shown.problem = state.problem;
@@ -334,10 +356,12 @@ void Server::begin() {
         random);
     add_broker_metrics(metrics, *broker);
   }
+  if (has_dramatiq(config_, duties_) && !dramatiq) dramatiq = open_dramatiq(config_, log, random);
   auto complete = [this](SessionReport& report) {
     if (maintenance) maintenance->report(report);
     // Who does not lead has no contact with it.
-    if (foreign && maintenance && maintenance->leads()) report_foreign(foreign->state(), report);
+    if (dramatiq && maintenance && maintenance->leads()) report_dramatiq(*dramatiq, report);
+    if (adopter) adopter->report(report);
   };
   if (duties_.worker && !worker)
     worker.emplace(registry_of(actors), store, clock, random, log, metrics,
@@ -353,29 +377,23 @@ void Server::begin() {
   if (duties_.maintenance && !relay)
     relay.emplace(store, clock, random, log, metrics,
                   relay_options(config_, *maintenance, http, guard, service));
-  if (publishes_to_dramatiq(config_, duties_)) begin_dramatiq();
+  if (adopts(config_, duties_) && !adopter)
+    adopter.emplace(service, *dramatiq, clock, random, log, metrics,
+                    AdopterOptions{.queues = config_.broker.rabbitmq.adopt});
+  if (duties_.maintenance && dramatiq && !foreign_relay)
+    foreign_relay.emplace(service, *dramatiq, clock, log, metrics,
+                          ForeignRelayOptions{.leads = [this] { return maintenance->leads(); }});
+  if (duties_.maintenance && dramatiq && !external_watch)
+    external_watch.emplace(store, *dramatiq, clock, log, metrics,
+                           external_watch_options(config_, *maintenance, http));
   if (worker) worker->start();
   if (maintenance) maintenance->start();
+  if (adopter) adopter->start();
+  if (foreign_relay) foreign_relay->start();
   if (hint_relay) hint_relay->start();
   if (relay) relay->start();
-  if (foreign_relay) foreign_relay->start();
   if (external_watch) external_watch->start();
   begun_ = true;
-}
-
-void Server::begin_dramatiq() {
-  if (!foreign) foreign = open_foreign(config_, log, random);
-  auto leads = [this] { return maintenance->leads(); };
-  if (!foreign_relay)
-    foreign_relay.emplace(store, *foreign, clock, log, metrics,
-                          ForeignRelayOptions{.leads = leads});
-  if (!external_watch)
-    external_watch.emplace(
-        store, *foreign, clock, log, metrics,
-        ExternalWatchOptions{.leads = leads,
-                             .unanswered = make_unanswered_counter(
-                                 http, config_.broker.management_url,
-                                 parse_amqp_urls(config_.broker.url)->front().vhost)});
 }
 
 Duration Server::connect() {
@@ -481,6 +499,7 @@ ReloadReport Server::reload_from(Config next) {
 bool Server::stop(const std::string& last_words) {
   connecting_.stop();
   if (api) api->stop(Deadline::after(limits::kStopGrace));
+  if (adopter) adopter->stop();
   bool clean = !worker || worker->stop(last_words);
   if (maintenance) maintenance->stop();
   if (hint_relay) hint_relay->stop();

@@ -13,6 +13,7 @@
 #include "opscore/process/crash_page.h"
 #include "opscore/store/late_store.h"
 #include "opscore/store/postgres/postgres_store.h"
+#include "opscore/worker/adopter.h"
 #include "opscore/worker/external_watch.h"
 #include "opscore/worker/foreign_relay.h"
 #include "opscore/worker/hint_relay.h"
@@ -75,7 +76,6 @@ class Server {
  private:
   std::shared_ptr<InstalledActors> installed(const Config& config);
   void begin() OPSCORE_REQUIRES(reload_mutex_);
-  void begin_dramatiq() OPSCORE_REQUIRES(reload_mutex_);
   Duration connect();
   void complain(const Error& error);
   SessionId session();
@@ -102,14 +102,15 @@ class Server {
   std::shared_ptr<InstalledActors> actors;
   LateStore store;
   Service service;
-  std::unique_ptr<Broker> broker;          // null: the store tells of work
-  std::unique_ptr<ForeignBroker> foreign;  // null: nothing is published for Dramatiq
+  std::unique_ptr<Broker> broker;           // null: the store tells of work
+  std::unique_ptr<ForeignBroker> dramatiq;  // its queues; null: nobody here uses them
   // What the role has of these; but for the API, from when the store is open.
   std::optional<Worker> worker;
   std::optional<Presence> presence;  // of maintenance without a worker
   std::optional<Maintenance> maintenance;
   std::optional<HintRelay> hint_relay;
   std::optional<Relay> relay;
+  std::optional<Adopter> adopter;
   std::optional<ForeignRelay> foreign_relay;
   std::optional<ExternalWatch> external_watch;
   std::optional<ApiServer> api;

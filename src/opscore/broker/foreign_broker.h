@@ -66,6 +66,8 @@ class ForeignBroker {
   // Answers deliveries: somebody has durably dealt with them. Tags from before an outage are
   // ignored: those messages are delivered again.
   virtual void ack(std::span<const uint64_t> tags) = 0;
+  // Gives deliveries back, to be delivered again, to anyone.
+  virtual void give_back(std::span<const uint64_t> tags) = 0;
   // Has the broker move deliveries to Q.XQ, as Dramatiq does it. For what is too long to be moved
   // by hand, with the reason.
   virtual void reject(std::span<const uint64_t> tags) = 0;

@@ -72,6 +72,10 @@ Error in_item(const Error& error, size_t index, bool many) {
 
 // None of them keeps tasks from being run.
 void add_broker_problems(const Session& session, std::vector<std::string>& reasons) {
+  if (!session.report.adoption_problem.empty() && !session.ended_at)
+    reasons.push_back(fmt::format("{} takes no messages of Dramatiq: {}",
+                                  Service::worker_name(session.id),
+                                  session.report.adoption_problem));
   if (!session.report.broker || session.ended_at) return;
   const SessionReport::Broker& broker = *session.report.broker;
   const std::string worker = Service::worker_name(session.id);

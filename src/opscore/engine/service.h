@@ -119,6 +119,8 @@ class Service {
   std::vector<Session> workers(Duration ended_within = Duration(0));
   std::vector<CatalogueEntry> actors();
   CatalogueEntry actor(const std::string& type);  // or an alias of it; throws not_found
+  // What can be run, at most a second old; fresh_view of it for what was not found.
+  Catalogue& catalogue() { return catalogue_; }
   // Replaces ServiceOptions::declared.
   void declare(std::vector<CatalogueEntry> declared) { catalogue_.declare(std::move(declared)); }
   Readiness readiness();

@@ -45,6 +45,12 @@ void run_again(Plan& plan, Duration delay) {
 
 namespace {
 
+// Who is to hear of it.
+void address(Plan& plan, const TaskOptions& options) {
+  plan.receiver = receiver_of(options);
+  plan.adopted = options.adopted;
+}
+
 // Checks a plan against the table before anyone sees it.
 Plan checked(Plan plan, Event event) {
   OPSCORE_ASSERT(successors(plan.expected, event).has(plan.next), "plan leaves the state table");
@@ -166,7 +172,7 @@ Plan decide_finish(const ClaimedTask& task, const Outcome& outcome, TimePoint st
                    TimePoint now, Random& random) {
   Plan plan = plan_for(task.key, task.live, now);
   plan.started_at = started_at;
-  plan.receiver = receiver_of(task.options);
+  address(plan, task.options);
   plan.yields_to_cancel = outcome.kind != Outcome::Kind::completed;
   for (const Notice& notice : outcome.notices) add_event(plan, notice.kind, notice.data);
   switch (outcome.kind) {
@@ -224,7 +230,7 @@ Plan decide_finish(const ClaimedTask& task, const Outcome& outcome, TimePoint st
 Plan decide_loss(TaskKey key, const Live& live, const TaskOptions& options, Loss loss,
                  const std::string& words, TimePoint now, Random& random) {
   Plan plan = plan_for(key, live, now);
-  plan.receiver = receiver_of(options);
+  address(plan, options);
   plan.yields_to_cancel = true;
   if (loss == Loss::not_entered) {
     plan.ended = AttemptEnd::handed_back;
@@ -266,7 +272,7 @@ std::expected<Plan, Error> decide_cancel(const Task& task, TimePoint now) {
         Errc::conflict, fmt::format("cancel: the task is already {}", to_string(task.state()))));
   if (!task.live.claimable()) return std::unexpected(handed_over_error("cancel", task));
   Plan plan = plan_for(task.key, task.live, now);
-  plan.receiver = receiver_of(task.options);
+  address(plan, task.options);
   if (task.state() == State::running) {
     plan.next = State::running;
     if (!plan.live.cancel_requested) add_event(plan, event_kind::kCancelRequested);
@@ -324,7 +330,7 @@ Plan decide_promote(TaskKey key, const Live& live, TimePoint now) {
 
 Plan decide_expire(TaskKey key, const Live& live, const TaskOptions& options, TimePoint now) {
   Plan plan = plan_for(key, live, now);
-  plan.receiver = receiver_of(options);
+  address(plan, options);
   plan.worker = SessionId{};
   end_failed(plan,
              {error_kind::kDeadline,

@@ -92,6 +92,8 @@ std::string encode_report(const SessionReport& report) {
   out.json("running", encode_running(report));
   if (report.broker) out.json("broker", encode_broker(*report.broker));
   if (report.dramatiq) out.json("dramatiq", encode_broker(*report.dramatiq));
+  if (!report.adopts.empty()) out.json("adopts", encode_names(report.adopts));
+  out.text("adoption_problem", report.adoption_problem);
   return out.take();
 }
 
@@ -123,6 +125,10 @@ SessionReport decode_report(std::string_view text) {
       report.broker = read_broker(in);
     else if (name == "dramatiq")
       report.dramatiq = read_broker(in);
+    else if (name == "adopts")
+      report.adopts = read_names(in);
+    else if (name == "adoption_problem")
+      report.adoption_problem = in.string();
     else
       in.raw();
   });

@@ -40,6 +40,8 @@ struct SessionReport {
   std::optional<Broker> broker;
   // The same of who publishes messages for Dramatiq.
   std::optional<Broker> dramatiq;
+  std::vector<std::string> adopts;  // queues of Dramatiq that it consumes
+  std::string adoption_problem;     // why it does not, for now
 };
 std::string encode_report(const SessionReport& report);
 SessionReport decode_report(std::string_view text);

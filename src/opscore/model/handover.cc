@@ -5,7 +5,7 @@
 namespace opscore {
 namespace {
 
-constexpr char kProperties[] = R"({"kind":"handover"})";
+constexpr std::string_view kDestination = "handover:";
 constexpr std::string_view kPrefix = "opscore:";
 
 bool is_hex(char c) {
@@ -27,11 +27,16 @@ OutboxRow handover_row(TaskKey task, const std::string& queue, int attempt, Time
   ObjectWriter body;
   body.number("task", task.value);
   body.number("attempt", attempt);
-  return {0, OutboxRow::Kind::amqp, queue, body.take(), kProperties, now};
+  return {0, OutboxRow::Kind::amqp, handover_destination(queue), body.take(), {}, now};
+}
+
+std::string handover_destination(std::string_view queue) {
+  return std::string(kDestination).append(queue);
 }
 
 std::optional<Handover> decode_handover(const OutboxRow& row) {
-  if (row.kind != OutboxRow::Kind::amqp || row.properties != kProperties) return std::nullopt;
+  if (row.kind != OutboxRow::Kind::amqp || !row.destination.starts_with(kDestination))
+    return std::nullopt;
   Handover handover;
   read_stored("handover row", row.body, [&](JsonReader& in, std::string_view name) {
     if (name == "task")

@@ -29,8 +29,10 @@ struct Handover {
 };
 
 OutboxRow handover_row(TaskKey task, const std::string& queue, int attempt, TimePoint now);
-// Nothing for rows of the same kind that carry a message themselves. Throws Error{corrupt}.
+// Nothing for other rows of the same kind. Throws Error{corrupt}.
 std::optional<Handover> decode_handover(const OutboxRow& row);
+// The destination of these rows is no queue of RabbitMQ's, so that a pause holds back nothing else.
+std::string handover_destination(std::string_view queue);
 
 // The id of a task's message: the task's own, so that what Python logs is what people look up here.
 // One that looks like the ids of Python's own messages, a UUID, gets a prefix.

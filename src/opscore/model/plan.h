@@ -59,8 +59,10 @@ struct Plan {
   // Its message is to be published: handover_row() belongs to the plan then.
   bool hands_over = false;
 
-  // Who is to be told when this ends the task: webhook_row() belongs to the plan then.
+  // Who is to be told when this ends the task: webhook_row() belongs to the plan then. And
+  // adopted_row(), of a task that was adopted.
   std::string receiver;
+  std::optional<Adopted> adopted;
   std::vector<TaskEvent> events;  // only the unusual; numbered by the store
   std::vector<OutboxRow> outbox;
 

@@ -53,6 +53,16 @@ struct Webhook {
   bool operator==(const Webhook&) const = default;
 };
 
+// What a task was adopted from: a message of Dramatiq, which the store keeps beside the task. Says
+// which of its ends somebody is to hear of; every failed end is one.
+struct Adopted {
+  std::string queue;        // the canonical one that it came from
+  bool on_success = false;  // a callback, or the next stage of a pipeline
+  bool on_failure = false;  // of any attempt
+  std::string wanted_id;    // that the message asked for and did not get
+  bool operator==(const Adopted&) const = default;
+};
+
 // What only some tasks have. All empty for most, and then it costs nothing to store.
 struct TaskOptions {
   std::string id;                                           // the submitter's own; empty: generated
@@ -64,14 +74,15 @@ struct TaskOptions {
   std::optional<TimePoint> deadline;
   std::string idempotency_key;
   std::optional<Webhook> webhook;
-  bool unchecked = false;  // submitted in SQL: nobody has held the input against the actor's schema
-  // Python's Dramatiq runs it: what its actor's declaration puts into the options of messages, a
-  // JSON object. Empty: opscore runs it.
+  std::optional<Adopted> adopted;
+  bool unchecked = false;  // nobody has held the input against the actor's schema yet
+  // Python's Dramatiq runs it: the options of its message, a JSON object. Empty: opscore runs it.
   std::string dramatiq;
   bool is_external() const { return !dramatiq.empty(); }
   bool empty() const {
     return id.empty() && name.empty() && labels.empty() && metadata.empty() && !retry && !timeout &&
-           !deadline && idempotency_key.empty() && !webhook && !unchecked && dramatiq.empty();
+           !deadline && idempotency_key.empty() && !webhook && !adopted && !unchecked &&
+           dramatiq.empty();
   }
   bool operator==(const TaskOptions&) const = default;
 };

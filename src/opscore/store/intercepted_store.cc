@@ -104,6 +104,9 @@ class InterceptedReader final : public TaskReader {
   std::vector<Task> doubtful(size_t limit) override {
     return run_("doubtful", [&] { return inner_.doubtful(limit); });
   }
+  std::optional<MessageOrigin> origin(TaskKey key) override {
+    return run_("origin", [&] { return inner_.origin(key); });
+  }
   std::vector<QueueStats> queues() override {
     return run_("queues", [&] { return inner_.queues(); });
   }
@@ -152,6 +155,9 @@ class InterceptedOutbox final : public Outbox {
   }
   void settle(std::span<const int64_t> delivered) override {
     run_("outbox_settle", [&] { inner_.settle(delivered); });
+  }
+  void add(std::vector<OutboxRow> rows) override {
+    run_("outbox_add", [&] { inner_.add(rows); });
   }
   using Outbox::record;
   void record(std::span<const OutboxTry> tried) override {

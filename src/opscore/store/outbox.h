@@ -19,6 +19,8 @@ class Outbox {
   virtual std::vector<OutboxRow> due(OutboxRow::Kind kind, size_t limit,
                                      const std::vector<std::string>& but_for = {}) = 0;
   virtual void settle(std::span<const int64_t> delivered) = 0;
+  // Adds rows that belong to no change of a task; their ids are the store's to give.
+  virtual void add(std::vector<OutboxRow> rows) = 0;
   // Settles each row or has it wait, and writes the event, unless the task is gone, in one
   // transaction. Does nothing for a row that is settled already.
   virtual void record(std::span<const OutboxTry> tried) = 0;

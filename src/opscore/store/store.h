@@ -172,6 +172,8 @@ class TaskReader {
   virtual std::vector<Step> steps(TaskKey key) = 0;
   // The inputs a task has had, the submitted one first; size = edits + 1.
   virtual std::vector<std::string> inputs(TaskKey key) = 0;
+  // The foreign message that a task was adopted from; nothing for other tasks.
+  virtual std::optional<MessageOrigin> origin(TaskKey key) = 0;
   // Unfinished tasks that are run outside and whose external lease has run out, longest first.
   virtual std::vector<Task> doubtful(size_t limit) = 0;
   // Every queue that has tasks or settings, or has had tasks since the store was opened.

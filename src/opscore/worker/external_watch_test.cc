@@ -48,7 +48,8 @@ class ExternalWatchTest : public testing::Test {
   std::unique_ptr<Store> store_ = open_memory_store(clock_, random_);
   std::shared_ptr<MemoryForeignHub> hub_ = open_memory_foreign();
   std::unique_ptr<ForeignBroker> broker_ = hub_->connect();
-  ForeignRelay relay_{*store_, *broker_, clock_, *log_, metrics_, {[] { return true; }}};
+  Service service_{*store_, clock_, *log_, metrics_, {}};
+  ForeignRelay relay_{service_, *broker_, clock_, *log_, metrics_, {[] { return true; }}};
   std::optional<uint64_t> unanswered_;
   ExternalWatch watch_{
       *store_, *broker_, clock_,

@@ -2,12 +2,10 @@
 
 #include <gmock/gmock.h>
 
-#include "opscore/broker/dramatiq/message.h"
-#include "opscore/broker/foreign_row.h"
+#include "opscore/broker/dramatiq/golden_fixture.h"
 #include "opscore/broker/memory/memory_foreign_broker.h"
+#include "opscore/engine/foreign_rows.h"
 #include "opscore/model/decide.h"
-#include "opscore/model/handover.h"
-#include "opscore/model/report.h"
 #include "opscore/store/memory/memory_store.h"
 
 namespace opscore {
@@ -15,159 +13,138 @@ namespace {
 
 using namespace std::chrono_literals;
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::SizeIs;
 
-class ForeignRelayTest : public testing::Test {
- protected:
-  TaskKey insert(TaskSpec spec = {}) {
-    spec.type = "add";
-    spec.queue = "q";
-    spec.input = "[1,2]";
-    spec.options.dramatiq = "{}";
+struct ForeignRelayTest : testing::Test {
+  TaskKey adopt(const std::string& body, Adopted adopted) {
     InsertItem item;
-    item.spec = std::move(spec);
-    return store_->tasks().insert({item}, InsertMode::per_item).at(0).key;
+    item.spec.type = "add";
+    item.spec.max_attempts = 1;
+    item.spec.options.adopted = adopted;
+    item.message_id = "m-1";
+    item.origin = body;
+    return store->tasks().insert({item}, InsertMode::per_item).at(0).key;
   }
-  void step(int times = 1) {
-    for (int i = 0; i < times; ++i) relay_.step();
+  void finish(const Outcome& outcome) {
+    ClaimRequest request;
+    request.session = session;
+    request.queues = {{"default", 1}};
+    request.types = std::make_shared<const std::vector<std::string>>(1, "add");
+    auto claimed = store->tasks().claim(request).tasks;
+    ASSERT_THAT(claimed, SizeIs(1));
+    store->tasks().apply({decide_finish(claimed[0], outcome, clock.now(), clock.now(), random)});
   }
-  std::vector<DramatiqMessage> messages(const std::string& queue = "q") {
-    std::vector<DramatiqMessage> found;
-    for (const ForeignMessage& message : hub_->contents(queue))
-      found.push_back(decode_dramatiq(message.body).value());
-    return found;
+  std::vector<std::string> bodies(const std::string& queue) {
+    std::vector<std::string> bodies;
+    for (const ForeignMessage& message : hub->contents(queue)) bodies.push_back(message.body);
+    return bodies;
   }
-  std::vector<std::string> event_kinds(TaskKey key) {
-    std::vector<std::string> kinds;
-    for (const TaskEvent& event : store_->reader().events(key)) kinds.push_back(event.kind);
-    return kinds;
-  }
-  void report(TaskKey key, Report::Kind kind, int attempt = 1) {
-    Report report;
-    report.kind = kind;
-    report.attempt = attempt;
-    report.at = clock_.now();
-    store_->tasks().apply(decide_report(store_->reader().find(key).value(), report).plans);
-  }
+  bool outbox_empty() { return store->outbox().due(OutboxRow::Kind::amqp, 1).empty(); }
 
-  FakeClock clock_;
-  SeededRandom random_{3};
-  std::unique_ptr<Log> log_ = silent_log();
-  Metrics metrics_;
-  std::unique_ptr<Store> store_ = open_memory_store(clock_, random_);
-  std::shared_ptr<MemoryForeignHub> hub_ = open_memory_foreign();
-  std::unique_ptr<ForeignBroker> broker_ = hub_->connect();
-  bool leads_ = true;
-  ForeignRelay relay_{*store_, *broker_, clock_, *log_, metrics_, {[this] { return leads_; }}};
+  FakeClock clock;
+  SeededRandom random{5};
+  std::unique_ptr<Log> log = silent_log();
+  Metrics metrics;
+  bool leads = true;
+  std::unique_ptr<Store> store = open_memory_store(clock, random, {});
+  SessionId session = store->fleet().open_session("worker:1", "{}");
+  Service service{*store, clock, *log, metrics, {}};
+  std::shared_ptr<MemoryForeignHub> hub = open_memory_foreign();
+  std::unique_ptr<ForeignBroker> broker = hub->connect();
+  ForeignRelay relay{service, *broker, clock, *log, metrics, {.leads = [this] { return leads; }}};
 };
 
-TEST_F(ForeignRelayTest, HandsATaskOverOnce) {
-  TaskKey key = insert();
-  step(3);
-  ASSERT_EQ(messages().size(), 1u);
-  EXPECT_EQ(messages()[0].args, "[1,2]");
-  EXPECT_EQ(messages()[0].message_id, store_->ids().encode(key));
-  EXPECT_THAT(event_kinds(key), ElementsAre(event_kind::kHandedToDramatiq));
-  EXPECT_THAT(store_->outbox().due(OutboxRow::Kind::amqp, 10), IsEmpty());
+TEST_F(ForeignRelayTest, TheNextStageIsPublishedOnce) {
+  adopt(golden_body("25_pipeline_run_0"), {"default", true, false, ""});
+  finish(Outcome::complete("3"));
+  relay.step();
+  relay.step();
+  EXPECT_THAT(bodies("default"), ElementsAre(golden_body("25_pipeline_run_1")));
+  EXPECT_TRUE(outbox_empty());
 }
 
-TEST_F(ForeignRelayTest, OnlyTheLeaderPublishes) {
-  insert();
-  leads_ = false;
-  step();
-  EXPECT_THAT(messages(), IsEmpty());
+TEST_F(ForeignRelayTest, AFailureIsTheOriginalOnTheDeadLetterQueue) {
+  adopt(golden_body("02_args"), {"default", false, false, ""});
+  finish(Outcome::fail({"ValueError", "boom", ""}));
+  relay.step();
+  auto dead = hub->contents("default.XQ");
+  ASSERT_THAT(dead, SizeIs(1));
+  EXPECT_EQ(dead[0].body, golden_body("02_args"));
+  EXPECT_EQ(dead[0].headers.at(0),
+            (std::pair<std::string, std::string>(kReasonHeader, "ValueError: boom")));
 }
 
-TEST_F(ForeignRelayTest, WhatIsDueLaterWaitsOnTheDelayQueue) {
-  TaskSpec later;
-  later.run_at = clock_.now() + 5s;
-  insert(later);
-  step();
-  ASSERT_EQ(messages("q.DQ").size(), 1u);
-  EXPECT_EQ(integer_option(messages("q.DQ")[0].options, "eta"), to_ms(*later.run_at));
+TEST_F(ForeignRelayTest, RowsStayWhileTheBrokerIsAwayAndOnlyTheLeaderPublishes) {
+  adopt(golden_body("02_args"), {"default", false, false, ""});
+  finish(Outcome::fail({"k", "m", ""}));
+  hub->set_away(true);
+  relay.step();
+  EXPECT_FALSE(outbox_empty());
+  hub->set_away(false);
+  leads = false;
+  relay.step();
+  EXPECT_FALSE(outbox_empty());
+  leads = true;
+  relay.step();
+  EXPECT_TRUE(outbox_empty());
+  EXPECT_THAT(bodies("default.XQ"), SizeIs(1));
 }
 
-TEST_F(ForeignRelayTest, AnOutageCostsTimeOnly) {
-  hub_->set_away(true);
-  TaskKey key = insert();
-  step(3);
-  EXPECT_THAT(event_kinds(key), IsEmpty());
-  hub_->set_away(false);
-  step();
-  EXPECT_EQ(messages().size(), 1u);
+TEST_F(ForeignRelayTest, AWarningIsAnEventOfTheTask) {
+  DramatiqMessage message = golden("02_args");
+  message.options.set("on_success", "\"nobody\"");
+  TaskKey key = adopt(encode_dramatiq(message), {"default", true, false, ""});
+  finish(Outcome::complete("3"));
+  relay.step();
+  EXPECT_THAT(bodies("default"), SizeIs(1));
+  EXPECT_TRUE(outbox_empty());
+  Task task = *store->reader().find(key);
+  TaskEvent last = service.events(task).back();
+  EXPECT_EQ(last.kind, "callback_warning");
+  EXPECT_THAT(last.data, HasSubstr("'nobody' is not declared here"));
+}
+
+TEST_F(ForeignRelayTest, ADeletedTaskHasNothingToTell) {
+  TaskKey key = adopt(golden_body("02_args"), {"default", false, false, ""});
+  finish(Outcome::fail({"k", "m", ""}));
+  store->tasks().remove(std::span(&key, 1));
+  relay.step();
+  EXPECT_TRUE(outbox_empty());
+  EXPECT_THAT(bodies("default.XQ"), IsEmpty());
+}
+
+TEST_F(ForeignRelayTest, ParkedMessagesGoBackInTheirTime) {
+  ForeignMessage message{"default", "{}", 3, {{"a", "b"}}};
+  store->outbox().add({to_row(message, clock.now() + 1s)});
+  relay.step();
+  EXPECT_THAT(hub->contents("default"), IsEmpty());
+  clock.advance(1s);
+  relay.step();
+  EXPECT_THAT(hub->contents("default"), ElementsAre(message));
 }
 
 TEST_F(ForeignRelayTest, ARefusedQueueHoldsUpNoOther) {
-  hub_->set_refused("q", "precondition failed");
-  TaskKey key = insert();
-  store_->tasks().apply({});
-  step(2);
-  EXPECT_THAT(event_kinds(key), IsEmpty());
-  hub_->set_refused("q", "");
-  step();
-  EXPECT_THAT(messages(), IsEmpty()) << "asked again after a while only";
-  clock_.advance(1min);
-  step();
-  EXPECT_EQ(messages().size(), 1u);
+  hub->set_refused("bad", "no permission");
+  store->outbox().add(
+      {to_row({"bad", "1", {}, {}}, clock.now()), to_row({"good", "2", {}, {}}, clock.now())});
+  relay.step();
+  EXPECT_THAT(bodies("good"), ElementsAre("2"));
+  hub->set_refused("bad", "");
+  relay.step();
+  EXPECT_THAT(bodies("bad"), IsEmpty());  // not asked again yet
+  clock.advance(10s);
+  relay.step();
+  EXPECT_THAT(bodies("bad"), ElementsAre("1"));
 }
 
-TEST_F(ForeignRelayTest, APausedQueueGetsNothing) {
-  store_->tasks().set_paused("q", true);
-  insert();
-  step();
-  clock_.advance(2s);
-  step();
-  EXPECT_THAT(messages(), IsEmpty());
-  store_->tasks().set_paused("q", false);
-  clock_.advance(2s);
-  step();
-  EXPECT_EQ(messages().size(), 1u);
-}
-
-TEST_F(ForeignRelayTest, ARetryIsAnotherMessageThatCountsOn) {
-  TaskKey key = insert();
-  step();
-  report(key, Report::Kind::failed, 3);
-  Task failed = store_->reader().find(key).value();
-  store_->tasks().apply({decide_retry(failed, {}, clock_.now()).value()});
-  step();
-  ASSERT_EQ(messages().size(), 2u);
-  EXPECT_EQ(messages()[1].message_id, messages()[0].message_id);
-  EXPECT_EQ(messages()[1].options.encode(), R"({"opscore_attempts":3})");
-}
-
-TEST_F(ForeignRelayTest, WhatHasMovedOnIsNotSent) {
-  hub_->set_away(true);
-  TaskKey key = insert();
-  step();
-  report(key, Report::Kind::running);
-  hub_->set_away(false);
-  step();
-  EXPECT_THAT(messages(), IsEmpty());
-  EXPECT_THAT(store_->outbox().due(OutboxRow::Kind::amqp, 10), IsEmpty());
-}
-
-TEST_F(ForeignRelayTest, OtherMessagesArePublishedAsTheyAre) {
-  TaskSpec own;
-  own.type = "native";
-  InsertItem item;
-  item.spec = own;
-  SessionId session = store_->fleet().open_session("host:1", "{}");
-  TaskKey key = store_->tasks().insert({item}, InsertMode::per_item).at(0).key;
-  ClaimRequest request;
-  request.session = session;
-  request.queues = {{"default", 1}};
-  request.types =
-      std::make_shared<const std::vector<std::string>>(std::vector<std::string>{"native"});
-  ClaimedTask task = store_->tasks().claim(request).tasks.at(0);
-  Plan plan = decide_finish(task, Outcome::complete("1"), clock_.now(), clock_.now(), random_);
-  const ForeignMessage dead{"q.XQ", "\xff", uint8_t{2}, {{kReasonHeader, "not JSON"}}};
-  plan.outbox = {row_of_message(dead, clock_.now())};
-  store_->tasks().apply({plan});
-  step();
-  EXPECT_THAT(hub_->contents("q.XQ"), ElementsAre(dead));
-  EXPECT_THAT(store_->outbox().due(OutboxRow::Kind::amqp, 10), IsEmpty());
-  EXPECT_THAT(event_kinds(key), IsEmpty());
+TEST_F(ForeignRelayTest, ARowThatMakesNoMessageHoldsUpNoOther) {
+  OutboxRow broken{0, OutboxRow::Kind::amqp, "q", "x", "not json", clock.now()};
+  store->outbox().add({broken, to_row({"good", "2", {}, {}}, clock.now())});
+  relay.step();
+  EXPECT_THAT(bodies("good"), ElementsAre("2"));
+  EXPECT_TRUE(outbox_empty());
 }
 
 }  // namespace

@@ -119,6 +119,15 @@ TEST_P(ForeignConformance, WhatWasAckedDoesNotComeBackAndTheRestDoes) {
   EXPECT_TRUE(counts(q_, 0, 1));
 }
 
+TEST_P(ForeignConformance, WhatWasGivenBackComesAgain) {
+  broker_->subscribe({q_});
+  publish(q_, "x");
+  broker_->give_back(tags_of(receive(*broker_, 1)));
+  auto again = receive(*broker_, 1);
+  EXPECT_THAT(bodies_of(again), ElementsAre("x"));
+  EXPECT_TRUE(again.at(0).redelivered);
+}
+
 TEST_P(ForeignConformance, WhatIsRejectedIsDead) {
   broker_->subscribe({q_});
   publish(q_, "one");
@@ -163,6 +172,7 @@ TEST_P(ForeignConformance, NothingIsPublishedAndAnswered) {
   EXPECT_THAT(broker_->publish({}), IsEmpty());
   broker_->ack({});
   broker_->reject({});
+  broker_->give_back({});
   broker_->subscribe({});
   EXPECT_THAT(broker_->receive(Deadline::after(0s)), IsEmpty());
   EXPECT_THAT(broker_->queues({}), IsEmpty());

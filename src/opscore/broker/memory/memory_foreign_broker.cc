@@ -36,7 +36,7 @@ class Hub final : public MemoryForeignHub, public std::enable_shared_from_this<H
   std::vector<bool> publish(std::span<const ForeignMessage> messages);
   void subscribe(Consumer& consumer, const std::vector<std::string>& queues);
   std::vector<ForeignDelivery> receive(Consumer& consumer, Deadline deadline);
-  enum class Answer { ack, reject };
+  enum class Answer { ack, give_back, reject };
   void answer(Consumer& consumer, std::span<const uint64_t> tags, Answer answer);
   std::vector<ForeignQueue> queues(std::span<const std::string> names);
   void require_queue(const std::string& queue);
@@ -98,6 +98,9 @@ class MemoryForeignBroker final : public ForeignBroker {
   }
   void ack(std::span<const uint64_t> tags) override {
     hub_->answer(*consumer_, tags, Hub::Answer::ack);
+  }
+  void give_back(std::span<const uint64_t> tags) override {
+    hub_->answer(*consumer_, tags, Hub::Answer::give_back);
   }
   void reject(std::span<const uint64_t> tags) override {
     hub_->answer(*consumer_, tags, Hub::Answer::reject);
@@ -230,6 +233,11 @@ void Hub::answer(Consumer& consumer, std::span<const uint64_t> tags, Answer answ
       MessageDeath death{message.queue, "rejected"};
       message.queue = std::string(canonical_queue(message.queue)) + std::string(kDeadSuffix);
       queues_[message.queue].push_back({std::move(message), false, {std::move(death)}});
+    }
+    if (answer == Answer::give_back) {
+      found->second.redelivered = true;
+      std::deque<Waiting>& queue = queues_[found->second.message.queue];
+      queue.push_front(std::move(found->second));
     }
     consumer.unanswered.erase(found);
   }

@@ -60,6 +60,7 @@ class ForeignRabbitMq final : public ForeignBroker {
   void subscribe(const std::vector<std::string>& queues) override;
   std::vector<ForeignDelivery> receive(Deadline deadline) override;
   void ack(std::span<const uint64_t> tags) override { consumer_.ack(tags); }
+  void give_back(std::span<const uint64_t> tags) override { consumer_.reject(tags, true); }
   void reject(std::span<const uint64_t> tags) override { consumer_.reject(tags, false); }
   std::vector<ForeignQueue> queues(std::span<const std::string> names) override {
     return publisher_.queues(names);

@@ -40,7 +40,7 @@ bool StoreExternal::report(TaskKey key, Report::Kind kind, int attempt) {
 std::vector<Handover> StoreExternal::handovers() {
   std::vector<Handover> found;
   for (const OutboxRow& row : store_->outbox().due(OutboxRow::Kind::amqp, 100)) {
-    EXPECT_EQ(row.destination, "q");
+    EXPECT_EQ(row.destination, handover_destination("q"));
     found.push_back(decode_handover(row).value());
   }
   return found;

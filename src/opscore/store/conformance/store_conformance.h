@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "opscore/base/random.h"
+#include "opscore/model/adoption.h"
 #include "opscore/model/decide.h"
 #include "opscore/model/handover.h"
 #include "opscore/model/report.h"
@@ -122,6 +123,11 @@ class StoreExternal : public StoreConformance {
   bool report(TaskKey key, Report::Kind kind, int attempt = 1);
   std::vector<Handover> handovers();  // that are due
 };
+class StoreAdoption : public StoreConformance {
+ protected:
+  std::vector<OutboxRow> rows();   // due messages
+  std::vector<AdoptedEnd> ends();  // what they are about
+};
 class StoreRace : public StoreConformance {};
 class StoreReopen : public StoreConformance {
  protected:
@@ -152,6 +158,7 @@ class StoreModel : public testing::TestWithParam<StoreFactory> {};
   OPSCORE_INSTANTIATE_ONE(name, StoreJobs, factory);     \
   OPSCORE_INSTANTIATE_ONE(name, StoreWebhook, factory);  \
   OPSCORE_INSTANTIATE_ONE(name, StoreExternal, factory); \
+  OPSCORE_INSTANTIATE_ONE(name, StoreAdoption, factory); \
   OPSCORE_INSTANTIATE_ONE(name, StoreRace, factory);     \
   OPSCORE_INSTANTIATE_ONE(name, StoreReopen, factory);   \
   OPSCORE_INSTANTIATE_ONE(name, StoreModel, factory);    \

@@ -25,6 +25,13 @@ void MemoryOutbox::settle(std::span<const int64_t> delivered) {
   for (int64_t id : delivered) state_.outbox.erase(id);
 }
 
+void MemoryOutbox::add(std::vector<OutboxRow> rows) {
+  MutexLock lock(state_.mutex);
+  Effects effects;
+  effects.outbox = std::move(rows);
+  state_.commit(std::move(effects));
+}
+
 void MemoryOutbox::record(std::span<const OutboxTry> tries) {
   MutexLock lock(state_.mutex);
   Effects effects;

@@ -103,6 +103,13 @@ std::vector<Task> MemoryReader::doubtful(size_t limit) {
   return tasks;
 }
 
+std::optional<MessageOrigin> MemoryReader::origin(TaskKey key) {
+  MutexLock lock(state_.mutex);
+  const TaskRow* row = state_.tasks.find(key);
+  if (!row || row->origin.body.empty()) return std::nullopt;
+  return row->origin;
+}
+
 std::vector<QueueStats> MemoryReader::queues() {
   MutexLock lock(state_.mutex);
   std::map<std::string, QueueStats> stats;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "opscore/model/adoption.h"
 #include "opscore/model/decide.h"
 #include "opscore/model/handover.h"
 #include "opscore/model/webhook.h"
@@ -118,8 +119,10 @@ std::optional<InsertResult> TaskTable::find_adopted(const InsertItem& item) cons
 
 void TaskTable::derive_id_if_taken(InsertItem& item) const {
   for (UniqueKey& key : item.keys)
-    if (key.kind == UniqueKey::Kind::task_id && keys_.contains(name_of(key)))
-      item.spec.options.id = key.key = derived_task_id(item.message_id);
+    if (key.kind == UniqueKey::Kind::task_id && keys_.contains(name_of(key))) {
+      take_derived_id(item.spec.options, item.message_id);
+      key.key = item.spec.options.id;
+    }
 }
 
 std::optional<InsertResult> TaskTable::find_taken(const InsertItem& item) const {
@@ -150,6 +153,7 @@ InsertResult TaskTable::insert(InsertItem item, const LayeredLimits& limits, Tim
   row.inputs.push_back(std::move(item.spec.input));
   row.spec = std::move(item.spec);
   row.keys = std::move(item.keys);
+  row.origin = {std::move(item.message_id), std::move(item.origin)};
   for (const UniqueKey& key : row.keys) keys_[name_of(key)] = {row.key, item.request_hash};
   effects.note_queue(row.spec.queue, row.live);
   if (!row.live.claimable())
@@ -189,6 +193,7 @@ void TaskTable::note(TaskRow& row, Plan& plan, Effects& effects) {
     effects.outbox.push_back(handover_row(row.key, row.spec.queue, plan.attempt, plan.at));
   std::move(plan.outbox.begin(), plan.outbox.end(), std::back_inserter(effects.outbox));
   if (auto row_of_webhook = webhook_row(plan)) effects.outbox.push_back(*row_of_webhook);
+  if (auto row_of_message = adopted_row(plan)) effects.outbox.push_back(*row_of_message);
 }
 
 void TaskTable::add_event(TaskRow& row, TaskEvent event, Effects& effects) {

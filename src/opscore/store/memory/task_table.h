@@ -9,6 +9,7 @@
 #include <tuple>
 #include <vector>
 
+#include "opscore/model/submit.h"
 #include "opscore/model/task_filter.h"
 #include "opscore/store/memory/change_feed.h"
 
@@ -18,6 +19,7 @@ struct TaskRow {
   TaskKey key;
   TaskSpec spec;  // but for the input, which is inputs.front()
   std::vector<std::string> inputs;
+  MessageOrigin origin;
   Live live;
   std::string progress;
   std::vector<Attempt> ended;  // attempts, the final one last

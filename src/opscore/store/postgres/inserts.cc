@@ -234,7 +234,7 @@ class Inserting {
 
   static std::string encoded(const New& task) {
     TaskOptions options = task.item->spec.options;
-    options.id = task.id;
+    if (task.id != options.id) take_derived_id(options, task.item->message_id);
     return options.empty() ? std::string() : encode_options(options);
   }
 

@@ -48,6 +48,13 @@ void PostgresOutbox::settle(std::span<const int64_t> delivered) {
   });
 }
 
+void PostgresOutbox::add(std::vector<OutboxRow> rows) {
+  if (rows.empty()) return;
+  parts_.writers.run("add to the outbox", [&](Transaction& transaction) {
+    for (const OutboxRow& row : rows) transaction.post(row);
+  });
+}
+
 void PostgresOutbox::record(std::span<const OutboxTry> tries) {
   if (tries.empty()) return;
   parts_.writers.run("record a delivery", [&](Transaction& transaction) {

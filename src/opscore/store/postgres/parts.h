@@ -77,6 +77,7 @@ class PostgresReader final : public TaskReader {
   std::vector<Step> steps(TaskKey key) override;
   std::vector<std::string> inputs(TaskKey key) override;
   std::vector<Task> doubtful(size_t limit) override;
+  std::optional<MessageOrigin> origin(TaskKey key) override;
   std::vector<QueueStats> queues() override;
 
  private:
@@ -105,6 +106,7 @@ class PostgresOutbox final : public Outbox {
   std::vector<OutboxRow> due(OutboxRow::Kind kind, size_t limit,
                              const std::vector<std::string>& but_for) override;
   void settle(std::span<const int64_t> delivered) override;
+  void add(std::vector<OutboxRow> rows) override;
   using Outbox::record;
   void record(std::span<const OutboxTry> tried) override;
 

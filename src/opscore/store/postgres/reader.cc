@@ -49,6 +49,9 @@ constexpr Statement kInputs{"inputs",
                             "SELECT 0, input FROM tasks WHERE key = $1::bigint UNION ALL "
                             "SELECT edit, input FROM inputs WHERE key = $1::bigint ORDER BY 1"};
 
+constexpr Statement kOrigin{"origin",
+                            "SELECT message_id, body FROM origins WHERE key = $1::bigint"};
+
 constexpr Statement kLiveCounts{
     "count_live",
     "SELECT lane, state, count(*), min(CASE WHEN external IS NULL AND (state = 2 OR (state = 0 AND "
@@ -232,6 +235,14 @@ std::vector<Task> PostgresReader::doubtful(size_t limit) {
     std::erase_if(tasks, [](const Task& task) { return task.live.claimable(); });  // it ended since
     std::ranges::sort(tasks, {}, [](const Task& task) { return *task.live.external_until; });
     return tasks;
+  });
+}
+
+std::optional<MessageOrigin> PostgresReader::origin(TaskKey key) {
+  return parts_.readers.run("read the message of a task", [&](Connection& connection) {
+    Rows rows = connection.query(kOrigin, Parameters::of(key));
+    if (rows.size() == 0) return std::optional<MessageOrigin>();
+    return std::optional(MessageOrigin{std::string(rows.text(0, 0)), std::string(rows.text(0, 1))});
   });
 }
 

@@ -259,7 +259,7 @@ TEST_F(PostgresSubmit, APythonActorGetsAMessage) {
   auto rows = store_->outbox().due(OutboxRow::Kind::amqp, 10);
   ASSERT_EQ(rows.size(), 1u);
   EXPECT_EQ(decode_handover(rows[0]), (Handover{handed.key, 0}));
-  EXPECT_EQ(rows[0].destination, "images");
+  EXPECT_EQ(rows[0].destination, handover_destination("images"));
   EXPECT_EQ(task(submit("resize", "[1]", R"({"task_id": "own"})")).live.claimable(), false);
   EXPECT_THAT(refusal("{}", "nobody"), HasSubstr("no actor"));
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "opscore/model/adoption.h"
 #include "opscore/model/decide.h"
 #include "opscore/model/handover.h"
 #include "opscore/model/webhook.h"
@@ -69,6 +70,7 @@ void note_room(Transaction& transaction, const KnownSettings& settings, const st
 void post_rows(Transaction& transaction, const Plan& plan) {
   for (const OutboxRow& row : plan.outbox) transaction.post(row);
   if (auto row = webhook_row(plan)) transaction.post(*std::move(row));
+  if (auto row = adopted_row(plan)) transaction.post(*std::move(row));
 }
 
 void TaskImages::load(const std::vector<TaskKey>& keys) {

@@ -118,8 +118,10 @@ class Inserting {
   void derive_id_if_taken(InsertItem& item) {
     using Kind = UniqueKey::Kind;
     for (UniqueKey& key : item.keys)
-      if (key.kind == Kind::task_id && find_taken(key))
-        item.spec.options.id = key.key = derived_task_id(item.message_id);
+      if (key.kind == Kind::task_id && find_taken(key)) {
+        take_derived_id(item.spec.options, item.message_id);
+        key.key = item.spec.options.id;
+      }
   }
 
   void write(const InsertItem& item, TaskKey key) {

@@ -45,6 +45,13 @@ void SqliteOutbox::settle(std::span<const int64_t> delivered) {
   });
 }
 
+void SqliteOutbox::add(std::vector<OutboxRow> rows) {
+  if (rows.empty()) return;
+  parts_.write("add to the outbox", rows.size(), Committer::Kind::ends_work, [&](WriteSide& side) {
+    for (const OutboxRow& row : rows) side.post(row);
+  });
+}
+
 void SqliteOutbox::record(std::span<const OutboxTry> tries) {
   if (tries.empty()) return;
   parts_.write("record a delivery", tries.size(), Committer::Kind::ends_work, [&](WriteSide& side) {

@@ -81,6 +81,10 @@ std::vector<Step> SqliteReader::steps(TaskKey key) {
   return parts_.readers.borrow()->queries.steps(key);
 }
 
+std::optional<MessageOrigin> SqliteReader::origin(TaskKey key) {
+  return parts_.readers.borrow()->queries.origin(key);
+}
+
 std::vector<std::string> SqliteReader::inputs(TaskKey key) {
   return parts_.readers.borrow()->queries.inputs(key);
 }

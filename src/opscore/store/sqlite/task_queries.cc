@@ -274,6 +274,12 @@ std::optional<int> TaskQueries::step_attempt(TaskKey key, int number) {
   return to_int(rows.integer(0));
 }
 
+std::optional<MessageOrigin> TaskQueries::origin(TaskKey key) {
+  auto rows = origin_.query(key.value);
+  if (!rows.next()) return std::nullopt;
+  return MessageOrigin{std::string(rows.text(0)), std::string(rows.text(1))};
+}
+
 std::vector<std::string> TaskQueries::inputs(TaskKey key) {
   std::vector<std::string> inputs;
   {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "opscore/model/submit.h"
 #include "opscore/model/task.h"
 #include "opscore/store/sqlite/lanes.h"
 
@@ -64,6 +65,7 @@ class TaskQueries {
   std::vector<TaskEvent> events(TaskKey key);
   std::vector<Step> steps(TaskKey key);
   std::vector<std::string> inputs(TaskKey key);
+  std::optional<MessageOrigin> origin(TaskKey key);
   // Which attempt recorded a step.
   std::optional<int> step_attempt(TaskKey key, int number);
 
@@ -117,6 +119,7 @@ class TaskQueries {
   Statement step_attempt_{db_, "SELECT attempt FROM steps WHERE key = ? AND number = ?"};
   Statement input_{db_, "SELECT input FROM inputs WHERE key = ? AND edit = ?"};
   Statement inputs_{db_, "SELECT input FROM inputs WHERE key = ? ORDER BY edit"};
+  Statement origin_{db_, "SELECT message_id, body FROM origins WHERE key = ?"};
   Statement submitted_{db_, "SELECT input FROM tasks WHERE key = ?"};
 };
 

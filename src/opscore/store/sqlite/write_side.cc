@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "opscore/model/adoption.h"
 #include "opscore/model/decide.h"
 #include "opscore/model/handover.h"
 #include "opscore/model/limits.h"
@@ -291,6 +292,7 @@ void WriteSide::add_events(const Plan& plan, bool finished) {
     post(handover_row(plan.key, queries.lane_named(*queries.lane(plan.key)).queue, plan.attempt,
                       plan.at));
   if (auto row = webhook_row(plan)) post(*row);
+  if (auto row = adopted_row(plan)) post(*row);
   if (!plan.events.empty() || plan.ended || finished) note_task(plan.key);
 }
 

@@ -39,8 +39,8 @@ BEGIN
     WHERE t.key = made;
   SELECT n.queue INTO queue FROM live l JOIN lanes n ON n.lane = l.lane WHERE l.key = made;
   INSERT INTO outbox(kind, destination, body, properties, not_before)
-    VALUES(1, queue, convert_to(format('{"task":%s,"attempt":0}', made), 'UTF8'),
-      '{"kind":"handover"}', floor(extract(epoch FROM clock_timestamp()) * 1000));
+    VALUES(1, 'handover:' || queue, convert_to(format('{"task":%s,"attempt":0}', made), 'UTF8'), '',
+      floor(extract(epoch FROM clock_timestamp()) * 1000));
   RETURN id;
 END $$;
 

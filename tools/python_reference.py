@@ -116,7 +116,7 @@ def functions(module, title):
 
 
 def page():
-    from opscore import aio, client, errors, testing, types
+    from opscore import actors, aio, client, context, errors, testing, types
 
     parts = [HEAD.strip()]
     parts += class_section(client.Client, "Client")
@@ -124,6 +124,8 @@ def page():
     parts += ["## AsyncClient", words(aio.AsyncClient)]
     parts += documents(types)
     parts += error_classes(errors)
+    parts += functions(actors, "opscore.actors")
+    parts += class_section(context.Context, "Context")
     parts += functions(testing, "opscore.testing")
     parts += [
         "### opscore.testing.Server",

@@ -13,7 +13,7 @@ from harness.waiting import wait_for
 
 VERSIONS = ("1.17.1", "2.0.1", "2.2.1")
 NEWEST = VERSIONS[-1]
-HARNESS = pathlib.Path(__file__).resolve().parent
+APP = pathlib.Path(__file__).resolve().parent / "dramatiq_app"
 
 
 def installed(version):
@@ -52,13 +52,13 @@ class Dramatiq:
             **PLAIN_ENVIRONMENT,
             "RABBITMQ_URL": url,
             "RECORD": str(self.record_file),
-            "PYTHONPATH": str(HARNESS),
+            "PYTHONPATH": str(APP),
         }
 
     def run(self, script):
         """Runs a script in which the application is imported; what it printed, as JSON."""
         done = subprocess.run(
-            [self.python, "-c", "from dramatiq_app import *\nimport dramatiq\n" + script],
+            [self.python, "-c", "from app import *\nimport dramatiq\n" + script],
             cwd=self.folder,
             env=self.environment,
             capture_output=True,
@@ -80,7 +80,7 @@ class Dramatiq:
         with log:
             process = subprocess.Popen(
                 [
-                    *[self.python, "-m", "dramatiq", "dramatiq_app", "--processes", "1"],
+                    *[self.python, "-m", "dramatiq", "app", "--processes", "1"],
                     *["--threads", "2", "--queues", *queues],
                 ],
                 cwd=self.folder,

@@ -10,8 +10,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from opscore.actors import Backoff as Backoff
+    from opscore.actors import Fail as Fail
+    from opscore.actors import Retry as Retry
+    from opscore.actors import Snooze as Snooze
+    from opscore.actors import Stopped as Stopped
+    from opscore.actors import actor as actor
+    from opscore.actors import after_task as after_task
+    from opscore.actors import before_task as before_task
     from opscore.aio import AsyncClient as AsyncClient
     from opscore.client import Client as Client
+    from opscore.context import Context as Context
+    from opscore.context import current_task as current_task
     from opscore.errors import OpscoreError as OpscoreError
     from opscore.errors import TaskFailed as TaskFailed
 
@@ -22,7 +32,16 @@ _HOME_OF = {
     "Client": "opscore.client",
     "OpscoreError": "opscore.errors",
     "TaskFailed": "opscore.errors",
+    "Backoff": "opscore.actors",
+    "Context": "opscore.context",
+    "Fail": "opscore.actors",
+    "Retry": "opscore.actors",
+    "Snooze": "opscore.actors",
+    "Stopped": "opscore.actors",
     "actor": "opscore.actors",
+    "after_task": "opscore.actors",
+    "before_task": "opscore.actors",
+    "current_task": "opscore.context",
 }
 
 __all__ = ["__version__", *_HOME_OF]

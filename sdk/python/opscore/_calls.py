@@ -389,6 +389,16 @@ def actors() -> Call[list[types.Actor]]:
     )
 
 
+def actor(task_type: str) -> Call[types.Actor]:
+    return Call(
+        f"read actor {task_type!r}",
+        "GET",
+        _path("actors", task_type),
+        lambda answer: types.Actor.from_json(answer.json()),
+        repeatable=True,
+    )
+
+
 def request(method: str, path: str, body: Any) -> Call[Any]:
     attempted = f"{method} {path}"
     return Call(

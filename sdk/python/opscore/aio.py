@@ -191,6 +191,10 @@ class AsyncClient:
         """What can be run."""
         return await self._do(_calls.actors())
 
+    async def actor(self, task_type: str) -> types.Actor:
+        """One of them, by its type or an alias."""
+        return await self._do(_calls.actor(task_type))
+
     async def request(self, method: str, path: str, body: Any = _calls.UNSET) -> Any:
         """Any other route of docs/reference/rest.md."""
         return await self._do(_calls.request(method, path, body))

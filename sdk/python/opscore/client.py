@@ -236,6 +236,10 @@ class Client:
         """
         return self._do(_calls.actors())
 
+    def actor(self, task_type: str) -> types.Actor:
+        """One of them, by its type or an alias."""
+        return self._do(_calls.actor(task_type))
+
     def request(self, method: str, path: str, body: Any = _calls.UNSET) -> Any:
         """Any other route of docs/reference/rest.md; below /api/v1 unless `path` begins with /.
 

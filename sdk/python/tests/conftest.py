@@ -6,12 +6,13 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
 SDK = pathlib.Path(__file__).resolve().parents[1]
 ROOT = SDK.parents[1]
-sys.path.insert(0, str(SDK))
+sys.path[:0] = [str(SDK), str(ROOT / "tests")]
 os.environ.setdefault("OPSCORE_BINARY", str(ROOT / "build" / "opscore"))
 
 pytest_plugins = ["opscore.testing.plugin", "pytester"]
@@ -84,3 +85,34 @@ def python():
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def services():
+    """Those of ./dev services; where nobody has started any, of this run only."""
+    from harness.services import Services
+
+    if folder := os.environ.get("OPSCORE_SERVICES"):
+        yield Services(folder)
+        return
+    found = Services(tempfile.mkdtemp(prefix="opscore-sdk-"))
+    yield found
+    found.call("stop")  # and removes the folder
+
+
+@pytest.fixture(scope="session")
+def postgres(services):
+    """The URL of a PostgreSQL to use."""
+    from harness.services import provide
+
+    provide(services, "postgres")
+    return services.env()["DATABASE_URL"]
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(services):
+    """The URL of a RabbitMQ to use."""
+    from harness.services import provide
+
+    provide(services, "rabbitmq")
+    return services.env()["RABBITMQ_URL"]

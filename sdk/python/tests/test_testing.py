@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 
 import pytest
 
@@ -79,6 +80,24 @@ def test_a_worker_on_a_database_that_is_away():
         nowhere = "postgresql://nobody@127.0.0.1:1/none"
         with testing.worker(database_url=nowhere):
             pass
+
+
+def test_a_worker_on_postgresql_beside_an_api(postgres):
+    own = {"OPSCORE_STORE_SCHEMA": f"sdk_{uuid.uuid4().hex[:12]}"}
+    on_postgres = {"DATABASE_URL": postgres, **own}
+    subprocess.run((testing.find_binary(), "migrate"), env=on_postgres, check=True)
+    api = testing.Server.running(("up", "--port", "0", "--slots", "1"), environment=on_postgres)
+    with api as up:
+        up.client.pause_queue("mail")
+        options = {"environment": own, "arguments": ("--queues", "late")}
+        with testing.worker(database_url=postgres, api_url=up.url, **options) as worker:
+            assert worker.client.run("opscore.echo", 1, wait=20, queue="late") == 1
+            task = worker.client.submit("opscore.noop", queue="mail")
+            assert "queue_paused" in worker.cli("explain", task.task_id).stdout
+        with testing.worker(database_url=postgres, environment=own) as alone:
+            with pytest.raises(testing.StartFailed, match="api_url"):
+                alone.client
+            assert "queue_paused" in alone.cli("explain", task.task_id).stdout
 
 
 TESTS = """

@@ -68,6 +68,13 @@ void Registry::add(const std::string& type, const std::string& kind, std::unique
   insert(std::move(registered));
 }
 
+void Registry::add_hosted(CatalogueEntry entry, Duration stop_grace) {
+  RegisteredActor registered;
+  registered.entry = std::move(entry);
+  registered.stop_grace = stop_grace;
+  insert(std::move(registered));
+}
+
 const RegisteredActor* Registry::find(const std::string& type) const {
   auto found = actors_.find(type);
   if (found == actors_.end()) {

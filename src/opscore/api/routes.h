@@ -116,6 +116,7 @@ class Routes {
   Response actor_response(const std::string& type);
   int accepted() const { return options_.ops_core ? 201 : 202; }
   TaskView view_of(const Task& task);
+  void append_corrupt(std::string& out, const TaskPage& page);
   void append_total(std::string& out, const TaskFilter& filter, const TaskPage& page,
                     bool first_page);
   void set_queue_gauges();

@@ -249,6 +249,12 @@ TEST_F(RoutesTest, ListsArePagedAndFiltered) {
   EXPECT_EQ(count("type=none"), 0u);
   EXPECT_EQ(count("created_before=2001-01-01T00:00:00Z"), 0u);
   EXPECT_EQ(count("created_after=2001-01-01T00:00:00Z"), 6u);
+  EXPECT_EQ(count("created_after=2001-01-01T00:00:00+01:00"), 6u) << "a + that was not encoded";
+  EXPECT_EQ(count("created_after=2001-01-01T00:00:00%2B01:00"), 6u);
+  EXPECT_EQ(count("type=mail.send&task_type=mail.send"), 6u);
+  EXPECT_EQ(answer("GET", "/api/v1/tasks?type=a&task_type=b").status, 422);
+  const std::string both = R"({"action": "cancel", "filter": {"type": "a", "task_type": "b"}})";
+  EXPECT_EQ(answer("POST", "/api/v1/jobs", both).status, 422);
   for (const char* field : {"limit", "status", "label", "created_after", "cursor"})
     expect_invalid(answer("GET", std::string("/api/v1/tasks?") + field + "=!"), field);
   expect_invalid(answer("GET", "/api/v1/tasks?limit=1001"), "limit");
@@ -317,6 +323,17 @@ TEST_F(RoutesTest, QueuesArePausedResumedAndPurged) {
   EXPECT_EQ(json(answer("POST", "/api/v1/queues/default/purge"))["purged"], 1);
   EXPECT_EQ(answer("GET", "/api/v1/queues/none").status, 404);
   EXPECT_EQ(answer("POST", "/api/v1/queues/none/resume").status, 404);
+  // What a change leaves of a queue that had nothing but settings.
+  EXPECT_EQ(answer("POST", "/api/v1/queues/new/pause").status, 200);
+  Response resumed = answer("POST", "/api/v1/queues/new/resume");
+  EXPECT_EQ(resumed.status, 200);
+  EXPECT_EQ(json(resumed)["paused"], false);
+  EXPECT_EQ(answer("PATCH", "/api/v1/queues/new", R"({"max_pending": 3})").status, 200);
+  Response reset = answer("PATCH", "/api/v1/queues/new", R"({"max_pending": "default"})");
+  EXPECT_EQ(reset.status, 200);
+  EXPECT_EQ(json(reset)["name"], "new");
+  EXPECT_EQ(json(reset)["limits"]["max_pending"], nullptr);
+  EXPECT_EQ(answer("GET", "/api/v1/queues/new").status, 404);
   EXPECT_EQ(answer("POST", "/api/v1/queues/bad%20name/pause").status, 422);
 }
 

@@ -9,6 +9,7 @@
 #include "opscore/app/cli/exit_codes.h"
 #include "opscore/app/command_tree.h"
 #include "opscore/app/config_fields.h"
+#include "opscore/app/dramatiq_arguments.h"
 #include "opscore/app/version.h"
 
 namespace opscore {
@@ -29,6 +30,11 @@ class CommandTree {
         "Example:\n  opscore up\n  opscore submit opscore.echo --input '{\"hello\": 1}' "
         "--wait\n\nopscore COMMAND --help says more.");
     add_roles();
+    add_dramatiq_arguments(*add(root_, "dramatiq",
+                                "Run an application of Dramatiq in place of its own worker: takes "
+                                "the arguments of the dramatiq command",
+                                "opscore dramatiq app.broker:broker app.tasks -p 4 -t 8"),
+                           line_);
     add_submit();
     add_tasks();
     add_queues();
@@ -69,6 +75,17 @@ class CommandTree {
     std::erase(words, '`');
     if (std::holds_alternative<bool*>(field.slot(config)))
       command->add_flag_callback(field.flag, [this, key] { line_.flags[key] = "true"; }, words);
+    else if (std::holds_alternative<std::vector<std::string>*>(field.slot(config)))
+      command
+          ->add_option_function<std::vector<std::string>>(
+              field.flag,
+              [this, key](const std::vector<std::string>& texts) {
+                line_.flags[key] = fmt::format("{}", fmt::join(texts, ","));
+              },
+              words + " May be repeated")
+          ->type_size(1)
+          ->allow_extra_args(false)
+          ->expected(1, 1000);
     else
       command->add_option_function<std::string>(
           field.flag, [this, key](const std::string& text) { line_.flags[key] = text; }, words);
@@ -99,7 +116,7 @@ class CommandTree {
     const Role roles[] = {{"up",
                            "Run everything in one process, on a SQLite file or PostgreSQL",
                            "opscore up --port 8080",
-                           {"server.", "store.", "worker.", "broker.rabbitmq.", "log."}},
+                           {"server.", "store.", "worker.", "python.", "broker.rabbitmq.", "log."}},
                           {"api",
                            "Run the API only, on PostgreSQL",
                            "DATABASE_URL=postgresql://localhost/opscore opscore api",
@@ -107,7 +124,7 @@ class CommandTree {
                           {"worker",
                            "Run a worker only, on PostgreSQL",
                            "DATABASE_URL=postgresql://localhost/opscore opscore worker --slots 16",
-                           {"worker.", "broker.rabbitmq.", "probes.", "log."}},
+                           {"worker.", "python.", "broker.rabbitmq.", "probes.", "log."}},
                           {"maintenance",
                            "Run the maintenance loops only, on PostgreSQL",
                            "DATABASE_URL=postgresql://localhost/opscore opscore maintenance",
@@ -325,6 +342,7 @@ class CommandTree {
     list->add_option("--ended-within", line_.ended_within, "Also those that ended in this time");
     CLI::App* actors = add_client(root_, "actors", "List what workers can run", "opscore actors");
     actors->require_subcommand(0, 1);
+    add_client(*actors, "list", "List what workers can run", "opscore actors list");
     CLI::App* set = add_client(*actors, "set", "Change a limit of an actor while everything runs",
                                "opscore actors set report.build --concurrency 2");
     set->add_option("type", line_.type, "The type of its tasks")->required();
@@ -450,8 +468,8 @@ class CommandTree {
     CLI::App* command = add(root_, "bench", "Measure this machine, or a running server",
                             "opscore bench --suite all --tasks 100000 --json");
     command->add_option("--suite", bench.suite, "One suite, or all of them but growth")
-        ->check(CLI::IsMember({"drain", "echo", "bulk", "submit", "latency", "waiting", "idle",
-                               "start", "growth", "all"}))
+        ->check(CLI::IsMember({"drain", "echo", "python", "bulk", "submit", "latency", "waiting",
+                               "idle", "start", "growth", "all"}))
         ->capture_default_str();
     command->add_option("--tasks", bench.tasks, "How many tasks a run has")
         ->check(CLI::Range(int64_t{1}, int64_t{100'000'000}))
@@ -520,7 +538,7 @@ std::expected<CommandLine, EarlyExit> parse_command_line(std::vector<std::string
   std::reverse(args.begin(), args.end());
   try {
     tree.root().parse(args);
-    for (const char* family : {"tasks", "queues", "jobs", "workers"})
+    for (const char* family : {"tasks", "queues", "jobs", "workers", "actors"})
       if (line.command == family) line.command += " list";
   } catch (const CLI::ParseError& error) {
     std::ostringstream out, err;

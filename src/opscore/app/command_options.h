@@ -50,6 +50,12 @@ struct WatchOptions {
   bool once = false;
 };
 
+// Of `opscore dramatiq`, beside the settings that its arguments are.
+struct DramatiqOptions {
+  std::string pid_file;
+  int fork_timeout = 0;
+};
+
 struct CommandLine {
   std::string command;                       // "up", "tasks list"
   std::map<std::string, std::string> flags;  // key of a setting -> what a flag says
@@ -65,6 +71,7 @@ struct CommandLine {
   BrokerOptions broker;
   SendTestOptions test;
   WatchOptions watch;
+  DramatiqOptions dramatiq;
   std::vector<std::string> ids;  // of tasks, or of a job
   bool all = false;              // an empty filter is meant
   bool dry_run = false;

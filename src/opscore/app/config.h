@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "opscore/app/config_types.h"
+#include "opscore/app/python_config.h"
 #include "opscore/base/error.h"
 #include "opscore/model/limits.h"
 #include "opscore/model/task.h"
@@ -148,6 +149,7 @@ struct Config {
     std::vector<QueueWeight> queues;  // "*" stands for all that are not named
     Duration drain_grace{0};
   } worker;
+  PythonConfig python;
   struct Retention {
     Duration completed{0};
     Duration failed{0};

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -12,8 +13,10 @@
 
 #include "opscore/app/config_fields.h"
 #include "opscore/app/config_sandbox.h"
+#include "opscore/app/python_hosting.h"
 #include "opscore/base/json.h"
 #include "opscore/engine/input_schema.h"
+#include "opscore/llm/scripted/scripted_client.h"
 #include "opscore/model/names.h"
 #include "opscore/process/find_program.h"
 
@@ -54,6 +57,20 @@ std::expected<std::string, std::string> read_text(const std::string& path) {
   return std::string(std::istreambuf_iterator<char>(in), {});
 }
 
+// Why a log could not be appended to this file; nothing when it can. Makes nothing.
+std::optional<std::string> log_problem(const std::string& path) {
+  std::error_code unknown;
+  if (fs::is_directory(path, unknown)) return path + " is a directory";
+  if (fs::exists(path, unknown)) {
+    if (::access(path.c_str(), W_OK) == 0) return std::nullopt;
+    return fmt::format("{} cannot be written: {}", path, std::generic_category().message(errno));
+  }
+  const std::string folder = fs::absolute(path).parent_path().string();
+  if (::access(folder.c_str(), W_OK | X_OK) == 0) return std::nullopt;
+  return fmt::format("{} cannot be made in {}: {}", path, folder,
+                     std::generic_category().message(errno));
+}
+
 class Checker {
  public:
   Checker(Config& config, Role role, Problems& problems)
@@ -66,12 +83,14 @@ class Checker {
     if (serves(role_)) check_bind("server.address", config_.server.address);
     if (config_.probes.port && (role_ == Role::worker || role_ == Role::maintenance))
       check_bind("probes.address", config_.probes.address);
+    check_log();
     check_store();
     name_data_file();
     check_role();
     check_providers();
     check_actors();
     check_queues();
+    check_python();
     check_sandbox(config_, role_, problems_);
   }
 
@@ -114,6 +133,13 @@ class Checker {
                     "127.0.0.1; or say --allow-unauthenticated, and whoever reaches the port may "
                     "run every actor",
                     key, address));
+  }
+
+  void check_log() {
+    const bool has_log = role_ != Role::client && role_ != Role::migrate;
+    if (!has_log || config_.log.file.empty()) return;
+    if (auto problem = log_problem(config_.log.file))
+      report(config_.origin_of("log.file"), "log.file: " + *problem);
   }
 
   void check_store() {
@@ -200,8 +226,9 @@ class Checker {
       report(config_.origin_of("broker.rabbitmq.adopt"),
              "broker.rabbitmq.adopt names queues of RabbitMQ, and nothing says where RabbitMQ is: "
              "set broker.url, or RABBITMQ_URL");
+    const bool hosts = config_.python.kind == "dramatiq" && !config_.python.modules.empty();
     if (role_ == Role::up && !postgresql && !config_.broker.url.empty() && adopt.empty() &&
-        !hands_over)
+        !hosts && !hands_over)
       config_.notes.push_back(
           fmt::format("{}: RabbitMQ is not used: on SQLite queues are kept in the store; it takes "
                       "a DATABASE_URL, too",
@@ -235,8 +262,18 @@ class Checker {
     } else if (provider.kind != "scripted" && provider.base_url.empty()) {
       report(provider.origin, place + " needs a base_url");
     }
-    if (!provider.script.empty())
-      check_json_file(provider.script, provider.origins.at("script"), place + ".script");
+    if (!provider.script.empty()) check_script(provider, place + ".script");
+  }
+
+  void check_script(const AgentProviderConfig& provider, const std::string& place) {
+    const Origin& origin = provider.origins.at("script");
+    auto text = check_json_file(provider.script, origin, place);
+    if (!text) return;
+    try {
+      make_scripted_client(parse_json(*text));
+    } catch (const Error& error) {
+      report(origin, fmt::format("{}: {}: {}", place, provider.script, error.message()));
+    }
   }
 
   std::optional<std::string> check_json_file(const std::string& path, const Origin& origin,
@@ -263,6 +300,17 @@ class Checker {
       check_actor(actor, place);
       if (runs_tasks(role_)) check_machine(actor, place);
     }
+  }
+
+  void check_python() {
+    PythonConfig& python = config_.python;
+    if (!runs_tasks(role_) || python.modules.empty()) return;
+    const bool is_set = !python.interpreter.empty();
+    if (auto found = find_interpreter(config_))
+      python.program = *found;
+    else
+      report(config_.origin_of(is_set ? "python.interpreter" : "python.modules"),
+             found.error().message());
   }
 
   void check_queues() {

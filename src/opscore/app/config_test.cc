@@ -53,6 +53,26 @@ class ConfigTest : public testing::Test {
   ConfigSources sources_;
 };
 
+TEST_F(ConfigTest, ALogThatCannotBeWrittenIsFoundByTheCheck) {
+  sources_.role = Role::inspect;
+  write("opscore.toml", "[log]\nfile = \"logs/opscore.log\"\n");
+  EXPECT_THAT(failure(), HasSubstr("opscore.toml:2: log.file: " + path("logs/opscore.log") +
+                                   " cannot be made in " + path("logs")));
+  sources_.role = Role::client;
+  EXPECT_EQ(failure(), "") << "it writes none";
+  sources_.role = Role::worker;
+  sources_.environment["DATABASE_URL"] = "postgresql://localhost/opscore";
+  EXPECT_THAT(failure(), HasSubstr("log.file"));
+  std::filesystem::create_directories(path("logs/opscore.log"));
+  EXPECT_THAT(failure(), HasSubstr("opscore.toml:2: log.file: " + path("logs/opscore.log") +
+                                   " is a directory"));
+  std::filesystem::remove(path("logs/opscore.log"));
+  EXPECT_EQ(failure(), "");
+  EXPECT_FALSE(std::filesystem::exists(path("logs/opscore.log"))) << "a check makes nothing";
+  write("logs/opscore.log", "a line\n");
+  EXPECT_EQ(failure(), "");
+}
+
 TEST_F(ConfigTest, DefaultsNeedNothing) {
   Config config = load();
   EXPECT_EQ(config.server.address, "127.0.0.1");

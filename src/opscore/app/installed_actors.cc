@@ -169,6 +169,7 @@ void add_agent(InstalledActors& installed, const Config& config, bool demo_agent
 }  // namespace
 
 std::unique_ptr<InstalledActors> install_actors(const Config& config, const AddActors& add_actors,
+                                                const std::vector<CatalogueEntry>& hosted,
                                                 bool runs, bool demo_agent, Reaper& reaper,
                                                 Cgroups* groups, HttpClient& http,
                                                 const AddressGuard& guard, const Clock& clock,
@@ -184,6 +185,7 @@ std::unique_ptr<InstalledActors> install_actors(const Config& config, const AddA
     };
     installed->registry.add(actor.name, actor.kind, make(), actor_options(config, actor));
   }
+  for (const CatalogueEntry& entry : hosted) installed->registry.add_hosted(entry);
   if (add_actors) add_actors(installed->registry);
   add_agent(*installed, config, demo_agent, http, guard, clock, random);
   return installed;

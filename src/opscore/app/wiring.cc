@@ -2,10 +2,14 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <set>
+
 #include "opscore/api/views.h"
 #include "opscore/app/config_change.h"
 #include "opscore/app/config_sandbox.h"
 #include "opscore/app/host_metrics.h"
+#include "opscore/app/python_hosting.h"
 #include "opscore/app/rabbitmq_management.h"
 #include "opscore/app/session_context.h"
 #include "opscore/app/version.h"
@@ -62,9 +66,10 @@ std::unique_ptr<Store> open_embedded(const Config& config, const Clock& clock, R
   return open_sqlite_store(clock, random, log, options);
 }
 
-std::unique_ptr<Store> open_shared(const Config& config, Role role, const Clock& clock,
+std::unique_ptr<Store> open_shared(const Config& config, Role role, ServerClock& clock,
                                    Random& random, Log& log) {
   PostgresOptions options = postgres_options(config);
+  options.clock = &clock;
   options.migrate = role == Role::up;
   options.announce = has_broker(config, Duties::of(role));
   return open_postgres_store(clock, random, log, options);
@@ -167,9 +172,10 @@ Retention retention_of(const Config& config) {
 }
 
 WorkerOptions worker_options(const Config& config, const WiringOptions& wiring, Broker* broker,
-                             std::function<void(SessionReport&)> complete) {
+                             Children* children, std::function<void(SessionReport&)> complete) {
   WorkerOptions options;
   options.broker = broker;
+  options.children = children;
   options.complete = std::move(complete);
   options.slots = static_cast<size_t>(config.worker.slots);
   options.queues.clear();
@@ -306,6 +312,7 @@ Server::Server(const Config& config, Role role, const AddActors& add_actors, Wir
       log(log_options(config)),
       reaper(log),
       guard(address_guard(config)),
+      python(hosted(config)),
       actors(installed(config)),
       service(store, clock, log, metrics,
               service_options(config, duties_, actors->registry, guard, store, clock.now(),
@@ -313,15 +320,47 @@ Server::Server(const Config& config, Role role, const AddActors& add_actors, Wir
                                 if (begun_ && maintenance) maintenance->wake();
                               })),
       connecting_("connecting", log, [this](std::stop_token) { return connect(); }) {
+  {
+    MutexLock lock(reload_mutex_);
+    adopt_hosted_queues();
+  }
   if (duties_.api || config.probes.port)
     api.emplace(service, metrics, log, api_options(config, duties_, options_, *this));
   add_host_metrics(metrics, log, is_embedded(config) ? config.store.path : "", options_.restarts);
   if (duties_.worker) warn_of_missing_sandboxes(config, log);
 }
 
+// Returns when the actors are known, so that whoever starts next knows them, too.
+std::unique_ptr<PythonChildren> Server::hosted(const Config& config) {
+  if (!duties_.worker || config.python.modules.empty()) return nullptr;
+  PythonOptions options = python_options(config, duties_.api ? options_.listener.port : 0);
+  options.on_actors = options_.on_actors;
+  auto children = std::make_unique<PythonChildren>(reaper, log, std::move(options));
+  children->start(options_.gives_up);
+  return children;
+}
+
+// Who runs an application of Dramatiq means its messages, too.
+void Server::adopt_hosted_queues() {
+  if (!python || config_.python.kind != "dramatiq" || config_.broker.url.empty()) return;
+  std::set<std::string> served;
+  for (const QueueWeight& queue : config_.worker.queues) served.insert(queue.queue);
+  std::vector<std::string>& adopt = config_.broker.rabbitmq.adopt;
+  for (const CatalogueEntry& actor : python->actors())
+    if ((served.contains("*") || served.contains(actor.queue)) &&
+        std::ranges::find(adopt, actor.queue) == adopt.end())
+      adopt.push_back(actor.queue);
+}
+
+std::vector<std::string> Server::adopted_queues() {
+  MutexLock lock(reload_mutex_);
+  return duties_.worker ? config_.broker.rabbitmq.adopt : std::vector<std::string>{};
+}
+
 std::shared_ptr<InstalledActors> Server::installed(const Config& config) {
-  return install_actors(config, add_actors_, duties_.worker, role_ == Role::up, reaper,
-                        options_.groups, http, guard, clock, random);
+  return install_actors(config, add_actors_,
+                        python ? python->actors() : std::vector<CatalogueEntry>{}, duties_.worker,
+                        role_ == Role::up, reaper, options_.groups, http, guard, clock, random);
 }
 
 void Server::start() {
@@ -365,7 +404,7 @@ void Server::begin() {
   };
   if (duties_.worker && !worker)
     worker.emplace(registry_of(actors), store, clock, random, log, metrics,
-                   worker_options(config_, options_, broker.get(), complete));
+                   worker_options(config_, options_, broker.get(), python.get(), complete));
   if (duties_.maintenance && !duties_.worker && !presence)
     presence.emplace(store, clock, log, presence_options(options_, complete));
   if (duties_.maintenance && !maintenance)
@@ -501,6 +540,7 @@ bool Server::stop(const std::string& last_words) {
   if (api) api->stop(Deadline::after(limits::kStopGrace));
   if (adopter) adopter->stop();
   bool clean = !worker || worker->stop(last_words);
+  if (python) python->stop();
   if (maintenance) maintenance->stop();
   if (hint_relay) hint_relay->stop();
   if (relay) relay->stop();

@@ -108,8 +108,7 @@ std::string agent_input(const DramatiqMessage& message, std::string* wanted_id) 
 
 std::string input_of(const DramatiqMessage& message, const CatalogueEntry& actor,
                      std::string* wanted_id) {
-  if (message.actor_name == kAgentActorName || actor.kind == "agent")
-    return agent_input(message, wanted_id);
+  if (actor.kind == "agent") return agent_input(message, wanted_id);
   if (auto id = text_option(PythonMembers::of_object(message.kwargs), "task_id")) *wanted_id = *id;
   return fmt::format(R"({{"args":{},"kwargs":{}}})", message.args, message.kwargs);
 }
@@ -214,9 +213,9 @@ Adoption decide_adoption(const ForeignDelivery& delivery, const AdoptionContext&
   if (canonical_queue(message->queue_name) != queue)
     return refuse(fmt::format("its queue_name is '{}', but it is on queue '{}'",
                               to_valid_utf8(shown(message->queue_name)), delivery.queue));
-  const std::string name =
-      message->actor_name == kAgentActorName ? kAgentType : message->actor_name;
-  const CatalogueEntry* actor = context.find_actor(name);
+  // An application that is hosted here may still have an agent of its own.
+  const CatalogueEntry* actor = context.find_actor(message->actor_name);
+  if (!actor && message->actor_name == kAgentActorName) actor = context.find_actor(kAgentType);
   if (!actor || actor->kind == kDramatiqKind) {
     Adoption adoption;
     adoption.kind = Adoption::Kind::park;

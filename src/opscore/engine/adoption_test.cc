@@ -207,6 +207,15 @@ TEST_F(AdoptionTest, AgentTasks) {
       R"({"goal":"G"})");
 }
 
+TEST_F(AdoptionTest, AnApplicationsOwnAgentIsAnActorLikeOthers) {
+  actors["execute_agent_task_actor"].type = "execute_agent_task_actor";
+  const TaskSpec own =
+      spec(Body().actor("execute_agent_task_actor").args("[]").kwargs(R"({"task_id":"t-1"})"));
+  EXPECT_EQ(own.type, "execute_agent_task_actor");
+  EXPECT_EQ(own.input, R"({"args":[],"kwargs":{"task_id":"t-1"}})");
+  EXPECT_EQ(own.options.id, "t-1");
+}
+
 TEST_F(AdoptionTest, ActorsGetAStrictView) {
   TaskSpec task = spec(Body().args(R"([NaN,"\ud800",-Infinity])").kwargs(R"({"x":[Infinity]})"));
   EXPECT_EQ(task.input, R"({"args":[null,"\\ud800",null],"kwargs":{"x":[null]}})");
@@ -218,7 +227,8 @@ TEST_F(AdoptionTest, WhatNobodyCouldRunIsRefused) {
   EXPECT_THAT(decide("not json").reason, HasSubstr("not JSON"));
   EXPECT_THAT(decide(encode_dramatiq(Body().message), "other").reason,
               HasSubstr("its queue_name is 'default', but it is on queue 'other'"));
-  EXPECT_THAT(refusal(Body().args('[' + std::string(2000, '1') + ']')), HasSubstr("at most 1000"));
+  EXPECT_THAT(refusal(Body().args("[\"" + std::string(2000, 'x') + "\"]")),
+              HasSubstr("at most 1000"));
   EXPECT_THAT(refusal(Body().args(std::string(200, '[') + std::string(200, ']'))),
               HasSubstr("too many levels"));
   EXPECT_THAT(refusal(Body().with("store_results", "true")), HasSubstr("no results backend"));

@@ -1,5 +1,7 @@
 #include "opscore/engine/foreign_rows.h"
 
+#include <fmt/format.h>
+
 #include "opscore/base/json.h"
 
 namespace opscore {

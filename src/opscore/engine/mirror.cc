@@ -154,7 +154,7 @@ void Mirror::refresh(const Batch& batch) {
     if (batch.answers[i] == ReportAnswer::known) running.push_back(lease);
     if (!heard.progress.empty()) progress.push_back({lease, heard.progress});
   }
-  if (!running.empty()) store_.tasks().extend(running, clock_.now() + limits::kExternalDoubt);
+  if (!running.empty()) store_.fleet().extend(running, clock_.now() + limits::kExternalDoubt);
   if (!progress.empty()) store_.tasks().record_progress(std::move(progress));
 }
 

@@ -76,7 +76,7 @@ struct ServiceOptions {
       [](const std::string&) { return std::nullopt; };
   // Types that are known although no worker has announced them, with their defaults.
   std::vector<CatalogueEntry> declared;
-  // Ready only while a worker takes tasks; else whenever the store answers.
+  // Ready only while a worker takes tasks; else whenever the store answers and takes submits.
   bool needs_worker = true;
   BulkJobsOptions bulk;
 };
@@ -109,6 +109,8 @@ class Service {
 
   std::vector<QueueView> queues();
   QueueView queue(const std::string& name);  // throws not_found
+  // Without tasks and limits when there is no such queue: what is left of one that had only limits.
+  QueueView queue_or_empty(const std::string& name);
   void set_paused(const std::string& queue, bool paused);
   // Both set limits while running; see TaskStore::change_settings().
   void set_limits(const std::string& queue, const QueueLimitsChange& change);
@@ -139,6 +141,7 @@ class Service {
 
  private:
   struct Counters;
+  std::optional<QueueView> find_queue(const std::string& name);
   InsertItem prepare(SubmitRequest request, std::vector<std::string>& warnings);
   void check_edit(const std::string& queue, const std::string& input);
 

@@ -131,8 +131,18 @@ Event event_of(Outcome::Kind kind) {
       return Event::hand_back;
     case Outcome::Kind::lost:
       return Event::lose;
+    case Outcome::Kind::crashed:
+      return Event::crash;
   }
   return Event::fail;
+}
+
+Loss loss_of(const LostSession& lost, const Lease& lease) {
+  if (lost.cause == LostSession::Cause::drained) return Loss::not_entered;
+  const bool is_blamed = lost.blamed == lease;
+  if (lost.entered_known && !is_blamed && !lost.entered.contains(lease)) return Loss::not_entered;
+  if (lost.cause == LostSession::Cause::gone) return Loss::host;
+  return is_blamed || !lost.blamed ? Loss::crash : Loss::bystander;
 }
 
 void lose(Plan& plan, const TaskOptions& options, ErrorInfo error, Random& random) {
@@ -141,6 +151,34 @@ void lose(Plan& plan, const TaskOptions& options, ErrorInfo error, Random& rando
     return charge_and_retry(plan, options, std::move(error), {}, random);
   plan.error = std::move(error);
   run_again(plan, Duration(0));
+}
+
+void time_out(Plan& plan, const TaskOptions& options, const ErrorInfo& error, Random& random) {
+  if (!options.deadline || plan.at < *options.deadline)
+    return charge_and_retry(plan, options, error, {}, random);
+  plan.charged = true;
+  ++plan.live.charged;
+  end_failed(plan,
+             {error_kind::kDeadline,
+              fmt::format("its deadline {} passed while it ran", to_rfc3339(*options.deadline)),
+              error.detail});
+}
+
+void crash(Plan& plan, const TaskOptions& options, ErrorInfo error, Random& random) {
+  plan.live.suspect = true;
+  plan.ended = AttemptEnd::crashed;
+  if (++plan.live.deaths < limits::kDeaths) {
+    add_event(plan, "suspect");
+    return charge_and_retry(plan, options, std::move(error), {}, random);
+  }
+  plan.charged = true;
+  ++plan.live.charged;
+  add_event(plan, "quarantined");
+  end_failed(plan, {error_kind::kPoison,
+                    fmt::format("quarantined: its worker died {} times while running it; the last "
+                                "time: {}",
+                                plan.live.deaths, error.message),
+                    std::move(error.detail)});
 }
 
 }  // namespace
@@ -195,16 +233,7 @@ Plan decide_finish(const ClaimedTask& task, const Outcome& outcome, TimePoint st
       break;
     case Outcome::Kind::timed_out:
       plan.ended = AttemptEnd::timeout;
-      if (task.options.deadline && now >= *task.options.deadline) {
-        plan.charged = true;
-        ++plan.live.charged;
-        end_failed(plan, {error_kind::kDeadline,
-                          fmt::format("its deadline {} passed while it ran",
-                                      to_rfc3339(*task.options.deadline)),
-                          outcome.error.detail});
-      } else {
-        charge_and_retry(plan, task.options, outcome.error, {}, random);
-      }
+      time_out(plan, task.options, outcome.error, random);
       break;
     case Outcome::Kind::snoozed:
       plan.ended = AttemptEnd::snoozed;
@@ -222,6 +251,9 @@ Plan decide_finish(const ClaimedTask& task, const Outcome& outcome, TimePoint st
       break;
     case Outcome::Kind::lost:
       lose(plan, task.options, outcome.error, random);
+      break;
+    case Outcome::Kind::crashed:
+      crash(plan, task.options, outcome.error, random);
       break;
   }
   return checked(std::move(plan), event_of(outcome.kind));
@@ -243,27 +275,24 @@ Plan decide_loss(TaskKey key, const Live& live, const TaskOptions& options, Loss
     lose(plan, options, {error_kind::kWorkerLost, words, {}}, random);
     return checked(std::move(plan), Event::lose);
   }
-  plan.live.suspect = true;
   if (loss == Loss::bystander) {
+    plan.live.suspect = true;
     add_event(plan, "suspect");
     lose(plan, options, {error_kind::kWorkerLost, words, {}}, random);
     return checked(std::move(plan), Event::lose);
   }
-  plan.ended = AttemptEnd::crashed;
-  if (++plan.live.deaths >= limits::kDeaths) {
-    plan.charged = true;
-    ++plan.live.charged;
-    add_event(plan, "quarantined");
-    end_failed(plan, {error_kind::kPoison,
-                      fmt::format("quarantined: its worker died {} times while running it; the "
-                                  "last time: {}",
-                                  plan.live.deaths, words),
-                      {}});
-  } else {
-    add_event(plan, "suspect");
-    charge_and_retry(plan, options, {error_kind::kWorkerCrashed, words, {}}, {}, random);
-  }
+  crash(plan, options, {error_kind::kWorkerCrashed, words, {}}, random);
   return checked(std::move(plan), Event::crash);
+}
+
+Plan decide_rescue(TaskKey key, Live live, const TaskOptions& options, const LostSession& lost,
+                   TimePoint now, Random& random) {
+  const Lease lease{key, live.attempt};
+  // A session reports what it runs every two seconds; it may have died before that.
+  if (auto entered = lost.entered.find(lease);
+      entered != lost.entered.end() && live.started_at == TimePoint{})
+    live.started_at = entered->second;
+  return decide_loss(key, live, options, loss_of(lost, lease), lost.words, now, random);
 }
 
 std::expected<Plan, Error> decide_cancel(const Task& task, TimePoint now) {

@@ -6,6 +6,7 @@
 
 #include "opscore/base/error.h"
 #include "opscore/base/random.h"
+#include "opscore/model/fleet.h"
 #include "opscore/model/outcome.h"
 #include "opscore/model/plan.h"
 #include "opscore/model/task.h"
@@ -38,6 +39,9 @@ enum class Loss : uint8_t {
 };
 Plan decide_loss(TaskKey key, const Live& live, const TaskOptions& options, Loss loss,
                  const std::string& words, TimePoint now, Random& random);
+// The same, as the report of a lost session has it.
+Plan decide_rescue(TaskKey key, Live live, const TaskOptions& options, const LostSession& lost,
+                   TimePoint now, Random& random);
 
 // Errors are Errc::conflict and say why, with the state.
 std::expected<Plan, Error> decide_cancel(const Task& task, TimePoint now);

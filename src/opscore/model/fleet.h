@@ -114,8 +114,8 @@ struct LostSession {
     crashed,  // died of a crash signal or the OOM killer
     drained,  // left in good order; whatever it still holds was not run
   } cause = Cause::gone;
-  bool entered_known = false;  // false: take every claimed task as entered
-  std::vector<Lease> entered;
+  bool entered_known = false;          // false: take every claimed task as entered
+  std::map<Lease, TimePoint> entered;  // and when; the epoch: nobody knows
   std::optional<Lease> blamed;  // the attempt whose thread crashed, when the crash handler saw it
   std::string words;            // "worker host:123 died of SIGSEGV"
 };

@@ -1,5 +1,7 @@
 #pragma once
 // The bounds of design 3a. A limit that users may change is configuration and starts from here.
+// What a submit, the configuration and submit() in SQL (store/postgres/migrations) may ask for ends
+// at the same place, here.
 
 #include "opscore/base/time.h"
 
@@ -30,6 +32,10 @@ inline constexpr Duration kActorSeen = 24h * 30;  // a type stays known this lon
 inline constexpr Duration kProgressEvery = 1s;
 inline constexpr size_t kListWalk = 10'000;  // rows looked at for one page
 inline constexpr int kPriorityMax = 100;
+inline constexpr int kAttemptsMax = 1'000'000;  // of max_attempts
+inline constexpr Duration kTimeoutMax = 24h * 30;
+inline constexpr int kBackoffFactorMax = 1000;
+inline constexpr int kBackoffJitterMax = 10;
 inline constexpr int64_t kLimitMax = 1'000'000'000;  // of what users may set
 
 }  // namespace opscore::limits

@@ -20,6 +20,12 @@ struct OutboxRow {
   std::string body;         // token: how many tasks became due, as decimal text
   std::string properties;   // JSON, or empty
   TimePoint not_before{};
+
+  // Rows of the kind that are not to be sent before a later time are not due at `now`. Tokens wait
+  // for no time, so a clock that has stepped back since holds none of them up.
+  static TimePoint due_until(Kind kind, TimePoint now) {
+    return kind == Kind::token ? TimePoint::max() : now;
+  }
 };
 
 // One try at delivering a row on behalf of a task: what becomes of the row, and the line of the

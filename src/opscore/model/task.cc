@@ -137,6 +137,15 @@ TaskOptions decode_options(std::string_view text) {
   return options;
 }
 
+TaskOptions usable_options(std::string_view text, std::string& problem) {
+  try {
+    return decode_options(text);
+  } catch (const Error& error) {
+    problem = error.message();
+    return {};
+  }
+}
+
 std::string encode_error(const ErrorInfo& error) {
   ObjectWriter out;
   out.text("kind", error.kind);

@@ -132,6 +132,7 @@ struct ClaimedTask {
   std::string input;
   int priority = 0;
   TaskOptions options;
+  std::string problem;  // why it cannot be run: its row is damaged; empty: it can
   Live live;
   Lease lease() const { return {key, live.attempt}; }
 };
@@ -219,6 +220,9 @@ inline int64_t order_of(TimePoint run_at, int priority) {
 // Error{corrupt}.
 std::string encode_options(const TaskOptions& options);
 TaskOptions decode_options(std::string_view text);
+// The same, where one damaged row must not hold up others: then none are given, and `problem` says
+// why.
+TaskOptions usable_options(std::string_view text, std::string& problem);
 std::string encode_error(const ErrorInfo& error);
 ErrorInfo decode_error(std::string_view text);
 

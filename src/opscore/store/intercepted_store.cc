@@ -36,6 +36,9 @@ class InterceptedTasks final : public TaskStore {
   std::vector<InsertResult> insert(std::vector<InsertItem> items, InsertMode mode) override {
     return run_("insert", [&] { return inner_.insert(std::move(items), mode); });
   }
+  void check_room() override {
+    run_("check_room", [&] { inner_.check_room(); });
+  }
   ClaimResult claim(const ClaimRequest& request) override {
     // Patience would be counted as slowness.
     return run_(request.patience > Duration(0) ? "claim_wait" : "claim",
@@ -61,9 +64,6 @@ class InterceptedTasks final : public TaskStore {
   }
   Applied append_step(const Lease& lease, const Step& step) override {
     return run_("append_step", [&] { return inner_.append_step(lease, step); });
-  }
-  void extend(std::span<const Lease> leases, TimePoint until) override {
-    run_("extend", [&] { inner_.extend(leases, until); });
   }
   size_t remove(std::span<const TaskKey> keys) override {
     return run_("remove", [&] { return inner_.remove(keys); });
@@ -127,6 +127,9 @@ class InterceptedFleet final : public Fleet {
   }
   std::vector<Session> sessions(Duration ended_within) override {
     return run_("sessions", [&] { return inner_.sessions(ended_within); });
+  }
+  void extend(std::span<const Lease> leases, TimePoint until) override {
+    run_("extend", [&] { inner_.extend(leases, until); });
   }
   void command(SessionId session, const std::string& command) override {
     run_("command", [&] { inner_.command(session, command); });

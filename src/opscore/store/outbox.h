@@ -15,7 +15,7 @@ class Outbox {
  public:
   virtual ~Outbox() = default;
   // Due rows of one kind, those that have been due for longest first, without those for the given
-  // destinations; they stay until settled.
+  // destinations; they stay until settled. Tokens are due whatever the clock says.
   virtual std::vector<OutboxRow> due(OutboxRow::Kind kind, size_t limit,
                                      const std::vector<std::string>& but_for = {}) = 0;
   virtual void settle(std::span<const int64_t> delivered) = 0;

@@ -1,13 +1,12 @@
 #pragma once
 // The store: the truth about tasks. Small interfaces and a change feed; memory/, sqlite/ and
-// later postgres/ implement them, store/conformance holds all of them to the same behaviour.
+// postgres/ implement them, store/conformance holds all of them to the same behaviour.
 //
 // Every method may be called from any thread and blocks until its effect is durable (for the memory
 // store: visible). They throw Error: unavailable (the store cannot be reached or written; nothing
 // happened, or the caller finds out by reading back), disk_low (insert only), corrupt, internal.
 // Times are by the store's clock, which is the Clock it was opened with.
 
-#include <algorithm>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -25,6 +24,7 @@
 #include "opscore/model/task_filter.h"
 #include "opscore/store/jobs.h"
 #include "opscore/store/outbox.h"
+#include "opscore/store/retention.h"
 
 namespace opscore {
 
@@ -67,25 +67,6 @@ struct Promoted {
   std::optional<TimePoint> next_due_at;
 };
 
-struct Retention {
-  Duration completed;
-  Duration failed;  // and cancelled
-  std::vector<std::pair<std::string, Duration>> completed_by_type;
-
-  // For how long a task that ended so is kept.
-  Duration of(State state, const std::string& type) const {
-    if (state != State::completed) return failed;
-    for (const auto& [of_type, keep] : completed_by_type)
-      if (of_type == type) return keep;
-    return completed;
-  }
-  Duration shortest() const {
-    Duration shortest = std::min(completed, failed);
-    for (const auto& [type, keep] : completed_by_type) shortest = std::min(shortest, keep);
-    return shortest;
-  }
-};
-
 struct ProgressUpdate {
   Lease lease;
   std::string progress;  // JSON
@@ -100,6 +81,9 @@ class TaskStore {
   // item, in order.
   virtual std::vector<InsertResult> insert(std::vector<InsertItem> items, InsertMode mode) = 0;
 
+  // Throws what every insert would throw at the moment, whatever it holds: disk_low.
+  virtual void check_room() {}
+
   // Takes the best due tasks, by order_of(), of the queues that are not paused. The claim is
   // durable when this returns. Due tasks are claimable whether promoted or not; those that are run
   // outside never are.
@@ -108,7 +92,8 @@ class TaskStore {
   // Writes decided changes, each guarded; one result per plan, in order.
   virtual std::vector<Applied> apply(std::vector<Plan> plans) = 0;
 
-  // Makes scheduled tasks whose time has come pending, at most `limit`. Nobody is told of those
+  // Makes scheduled tasks whose time has come pending, at most `limit`. What became pending before
+  // the clock stepped back can be claimed at the latest when this returns. Nobody is told of those
   // that are run outside.
   virtual Promoted promote(size_t limit) = 0;
 
@@ -130,10 +115,6 @@ class TaskStore {
   // Journals one step of a running attempt. already_applied: the number is taken by this attempt.
   virtual Applied append_step(const Lease& lease, const Step& step) = 0;
 
-  // Nobody doubts before `until` that these attempts are in good hands. Only of tasks that are run
-  // outside, while that attempt is their last; others are ignored.
-  virtual void extend(std::span<const Lease> leases, TimePoint until) = 0;
-
   // Deletes tasks that are not running, nor run outside, with all that belongs to them. How many.
   virtual size_t remove(std::span<const TaskKey> keys) = 0;
 
@@ -150,7 +131,9 @@ class TaskStore {
 };
 
 struct TaskPage {
-  std::vector<Task> tasks;      // newest first
+  std::vector<Task> tasks;  // newest first
+  // Of the same part of the list: what cannot be read, perhaps not even to be matched, and why.
+  std::vector<std::pair<TaskKey, std::string>> corrupt;
   std::optional<TaskKey> next;  // pass as `before` for the next page
   bool partial = false;         // kListWalk rows were looked at: there may be more matches
 };
@@ -189,6 +172,9 @@ class Fleet {
   virtual RenewReply renew(SessionId session, const SessionReport& report) = 0;
   // Sessions that have not ended, and those that ended within `ended_within`; newest first.
   virtual std::vector<Session> sessions(Duration ended_within) = 0;
+  // Renews the external leases of these attempts: nobody doubts before `until` that they are in
+  // good hands. Only of tasks that are run outside, while that attempt is their last.
+  virtual void extend(std::span<const Lease> leases, TimePoint until) = 0;
   // Asks a session to do something at its next renewal.
   virtual void command(SessionId session, const std::string& command) = 0;
   virtual void announce_actors(const std::vector<CatalogueEntry>& entries) = 0;

@@ -295,12 +295,13 @@ Command Script::lose() {
   planned.entered_known = chance(60);
   size_t who = below(1000), entered = below(4);
   bool blames = chance(30);
+  TimePoint started_at = chance(50) ? clock_.now() : TimePoint{};
   return {"rescue", [=](Side& side) {
             LostSession lost = planned;
             lost.session = side.sessions[who % side.sessions.size()];
             for (size_t n = 0; n < std::min(entered, side.claims.size()); ++n)
-              lost.entered.push_back(side.claims[side.claims.size() - 1 - n].lease());
-            if (blames && !lost.entered.empty()) lost.blamed = lost.entered[0];
+              lost.entered.emplace(side.claims[side.claims.size() - 1 - n].lease(), started_at);
+            if (blames && !lost.entered.empty()) lost.blamed = side.claims.back().lease();
             size_t ended = side.store->tasks().rescue(lost);
             auto name = fmt::format("worker {}", side.sessions.size());
             side.sessions.push_back(side.store->fleet().open_session(name, "{}"));
@@ -365,7 +366,7 @@ Command Script::report() {
             auto task = side.store->reader().find(side.tasks[which % side.tasks.size()]);
             if (!task || !task->options.is_external()) return "";
             if (extends) {
-              side.store->tasks().extend(std::vector{Lease{task->key, report.attempt}}, report.at);
+              side.store->fleet().extend(std::vector{Lease{task->key, report.attempt}}, report.at);
               return fmt::format("{}", side.store->reader().doubtful(1000).size());
             }
             Mirrored mirrored = decide_report(*task, report);

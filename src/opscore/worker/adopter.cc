@@ -15,6 +15,7 @@ constexpr Duration kFullFor{5000};
 constexpr Duration kCountConsumersEvery{1000};
 constexpr Duration kWarnEvery{60'000};
 constexpr size_t kWarnedMax = 1000;
+constexpr size_t kBuriedBytes = 4 << 20;
 
 std::string uuid(Random& random) {
   const uint64_t high = (random.next() & ~0xf000ULL) | 0x4000ULL;
@@ -44,6 +45,10 @@ struct Adopter::Round {
   std::string queue(size_t place) const {
     return std::string(canonical_queue(deliveries[place].queue));
   }
+  void answered(std::vector<uint64_t>& tags) {
+    for (uint64_t tag : tags) unanswered.erase(tag);
+    tags.clear();
+  }
   void kill(size_t place, std::string reason) {
     dead.push_back(place);
     reasons.push_back(std::move(reason));
@@ -67,20 +72,15 @@ Duration Adopter::step(Deadline deadline) {
   Round round;
   round.deliveries = broker_.receive(deadline);
   for (const ForeignDelivery& delivery : round.deliveries) round.unanswered.insert(delivery.tag);
-  auto answered = [&](std::vector<uint64_t>& tags) {
-    for (uint64_t tag : tags) round.unanswered.erase(tag);
-    tags.clear();
-  };
   try {
     sort(round);
     insert(round);
     park(round);
     broker_.ack(round.done);
-    answered(round.done);
+    round.answered(round.done);
     bury(round);
-    answered(round.done);
     broker_.give_back(round.full);
-    answered(round.full);
+    round.answered(round.full);
   } catch (const Error&) {
     // Somebody may do better, or we in a moment.
     const std::vector<uint64_t> tags(round.unanswered.begin(), round.unanswered.end());
@@ -218,32 +218,35 @@ void Adopter::park(Round& round) {
 }
 
 void Adopter::bury(Round& round) {
-  if (round.dead.empty()) return;
-  std::vector<ForeignMessage> messages;
-  std::vector<size_t> moved;
-  std::vector<uint64_t> rejected;
-  for (size_t i = 0; i < round.dead.size(); ++i) {
-    const ForeignDelivery& delivery = round.deliveries[round.dead[i]];
-    const std::string queue = round.queue(round.dead[i]);
-    log_.warn("queue '{}': a message goes to {}{}: {}", delivery.queue, queue, kDeadSuffix,
-              round.reasons[i]);
-    count(queue, "refused");
-    if (!delivery.is_whole()) {
-      rejected.push_back(delivery.tag);
-      continue;
+  size_t next = 0;
+  while (next < round.dead.size()) {
+    std::vector<ForeignMessage> messages;
+    std::vector<uint64_t> tags, rejected;
+    // A bounded part at a time, so that each call gets somewhere on a slow network, too.
+    for (size_t bytes = 0; next < round.dead.size() && bytes < kBuriedBytes; ++next) {
+      const ForeignDelivery& delivery = round.deliveries[round.dead[next]];
+      const std::string queue = round.queue(round.dead[next]);
+      log_.warn("queue '{}': a message goes to {}{}: {}", delivery.queue, queue, kDeadSuffix,
+                round.reasons[next]);
+      count(queue, "refused");
+      if (!delivery.is_whole()) {
+        rejected.push_back(delivery.tag);
+        continue;
+      }
+      bytes += delivery.body.size();
+      tags.push_back(delivery.tag);
+      messages.push_back({queue + std::string(kDeadSuffix),
+                          delivery.body,
+                          delivery.priority,
+                          {{kReasonHeader, to_valid_utf8(round.reasons[next])}}});
     }
-    moved.push_back(round.dead[i]);
-    messages.push_back({queue + std::string(kDeadSuffix),
-                        delivery.body,
-                        delivery.priority,
-                        {{kReasonHeader, to_valid_utf8(round.reasons[i])}}});
+    const std::vector<bool> taken = broker_.publish(messages);
+    for (size_t i = 0; i < tags.size(); ++i) (taken[i] ? round.done : rejected).push_back(tags[i]);
+    broker_.ack(round.done);
+    broker_.reject(rejected);
+    round.done.insert(round.done.end(), rejected.begin(), rejected.end());
+    round.answered(round.done);
   }
-  const std::vector<bool> taken = broker_.publish(messages);
-  for (size_t i = 0; i < moved.size(); ++i)
-    (taken[i] ? round.done : rejected).push_back(round.deliveries[moved[i]].tag);
-  broker_.ack(round.done);
-  broker_.reject(rejected);
-  round.done.insert(round.done.end(), rejected.begin(), rejected.end());
 }
 
 // Every session that adopts a queue is a consumer of it.

@@ -138,7 +138,9 @@ TEST_F(AdopterTest, BadMessagesAreDeadWithTheReasonAndHoldUpNoOther) {
   std::vector<std::string> bodies;
   for (const ForeignMessage& message : dead) {
     bodies.push_back(message.body);
-    if (message.body.size() < 3000) EXPECT_EQ(message.headers.at(0).first, kReasonHeader);
+    if (message.body.size() < 3000) {
+      EXPECT_EQ(message.headers.at(0).first, kReasonHeader);
+    }
   }
   EXPECT_THAT(bodies, testing::IsSupersetOf(bad));
   EXPECT_EQ(unanswered_or_ready(), 0u);

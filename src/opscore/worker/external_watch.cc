@@ -97,7 +97,7 @@ void ExternalWatch::judge(const Task& task, const Sight& sight) {
   const Lease lease{task.key, task.live.attempt};
   const std::string id = message_id_of(store_.id_of(task));
   auto look_again = [&](Duration after) {
-    store_.tasks().extend(std::span(&lease, 1), clock_.now() + after);
+    store_.fleet().extend(std::span(&lease, 1), clock_.now() + after);
   };
   if (sight.present.contains(id)) return look_again(kThere);
   if (auto dead = sight.dead.find(id); dead != sight.dead.end())

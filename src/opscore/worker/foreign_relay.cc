@@ -14,6 +14,7 @@ constexpr Duration kAgain{1000};
 constexpr Duration kAskRefusedEvery{10'000};
 constexpr Duration kLookAtPausesEvery{1000};
 constexpr size_t kRows = 500;
+constexpr size_t kBytes = 4 << 20;
 
 }  // namespace
 
@@ -43,10 +44,16 @@ Duration ForeignRelay::step() {
   const std::vector<OutboxRow> rows = due();
   if (rows.empty()) return kLookEvery;
   std::vector<Sending> sendings;
-  for (const OutboxRow& row : rows) sendings.push_back(compose(row));
+  // A bounded part at a time, so that each call gets somewhere on a slow network, too.
+  size_t bytes = 0;
+  for (const OutboxRow& row : rows) {
+    sendings.push_back(compose(row));
+    for (const ForeignMessage& message : sendings.back().messages) bytes += message.body.size();
+    if (bytes >= kBytes) break;
+  }
   if (!publish(sendings)) return kAgain;
   settle(sendings);
-  return rows.size() == kRows ? Duration(0) : kLookEvery;
+  return rows.size() == kRows || sendings.size() < rows.size() ? Duration(0) : kLookEvery;
 }
 
 std::vector<OutboxRow> ForeignRelay::due() {

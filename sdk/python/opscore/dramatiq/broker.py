@@ -11,12 +11,13 @@ from dramatiq import Broker, Message
 from dramatiq.errors import ConnectionClosed, ConnectionFailed, QueueJoinTimeout, QueueNotFound
 from dramatiq.results import Results
 
-from opscore import errors
+from opscore import errors, types
 from opscore.client import Client
 from opscore.dramatiq import mapping
 from opscore.dramatiq.results import OpscoreResults
 
 LOOK_EVERY_S = 0.05
+ACTORS_KEPT_S = 60.0
 
 
 class OpscoreBroker(Broker):
@@ -41,7 +42,7 @@ class OpscoreBroker(Broker):
         super().__init__(middleware=middleware)
         self.client = Client(url, token=token, timeout=timeout)
         self.queues: dict[str, None] = {}
-        self._is_agent: dict[str, bool] = {}
+        self._actors: dict[str, tuple[types.Actor, float]] = {}
         if not any(isinstance(each, Results) for each in self.middleware):
             self.add_middleware(Results(backend=OpscoreResults(self.client)))
 
@@ -104,22 +105,32 @@ class OpscoreBroker(Broker):
             time.sleep(LOOK_EVERY_S)
 
     def _submit(self, message: Message[Any]) -> None:
-        task = mapping.submission(message.encode(), self._agent(message.actor_name))
+        task = mapping.submission(message.encode(), self._actor(message.actor_name))
         try:
             self._send(task)
         except errors.Conflict:
             if task.options["task_id"] == message.message_id:
                 raise
-            self._send(mapping.with_derived_id(task, message.message_id))
+            self._send(mapping.with_derived_id(task))
 
     def _send(self, task: mapping.Submission) -> None:
         self.client.submit(task.task_type, task.input_data, **task.options)
 
-    def _agent(self, actor_name: str) -> bool:
-        if actor_name not in self._is_agent:
-            found = self.client.request("GET", f"actors/{actor_name}")
-            self._is_agent[actor_name] = found["kind"] == "agent"
-        return self._is_agent[actor_name]
+    def _actor(self, name: str) -> types.Actor:
+        """What opscore declares of it; asked once a minute, for it may be declared anew."""
+        known = self._actors.get(name)
+        if known is None or known[1] < time.monotonic():
+            actor = self._declared(name)
+            known = self._actors[name] = (actor, time.monotonic() + ACTORS_KEPT_S)
+        return known[0]
+
+    def _declared(self, name: str) -> types.Actor:
+        try:
+            return self.client.actor(name)
+        except errors.NotFound:
+            if name != mapping.AGENT_ACTOR:
+                raise
+            return self.client.actor(mapping.AGENT_TYPE)
 
 
 @contextmanager

@@ -1,38 +1,50 @@
 """A message of Dramatiq as the submit of a task: what `OpscoreBroker` sends. Pure, and without
-Dramatiq.
+Dramatiq. The same task that adoption from RabbitMQ makes of the message:
 
-    actor_name                the task's type
+    actor_name                the task's type; `execute_agent_task_actor` is agent_task
     queue_name                its queue, without `.DQ`
-    args, kwargs              the input: {"args": [...], "kwargs": {...}}; of an agent its kwargs
+    args, kwargs              the input: {"args": [...], "kwargs": {...}}; an agent gets its fields
     kwargs.task_id            the task's id; without one it is the message_id
     options.eta               run_at
     options.max_retries       max_attempts: one more; null is no limit
     options.min_backoff, max_backoff      backoff, doubled each time
     options.time_limit        timeout
     options.max_age           deadline, counted from message_timestamp
-    options.broker_priority   priority, at most 100
-    message_id, message_timestamp, options    metadata, under `dramatiq`
+    options.broker_priority   priority, 0 to 100
+    message_id, message_timestamp, options    metadata, with `dramatiq_` before their names
 
-What the message does not say is up to the actor's declaration in opscore.
+The message comes first, then what the actor declares in opscore, then Dramatiq's own defaults.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
+import hashlib
 import json
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, Optional
+from typing import Any
 
 from opscore import errors, types
 
 TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 PRIORITY_MAX = 100
 LOSSY_PLACES_MAX = 100
+ATTEMPTS_MAX = 1_000_000
+TIME_LIMIT_MAX_MS = 30 * 24 * 3_600_000
+AGENT_ACTOR = "execute_agent_task_actor"
+AGENT_TYPE = "agent_task"
+AGENT_PARAMETERS = ("task_id", "goal", "input_data")
+"""Under which name Python sends tasks for opscore's own agent, unless that name is declared as an
+actor of its own; and with which arguments."""
+
+MAX_RETRIES = 20
 MIN_BACKOFF_MS = 15_000
 MAX_BACKOFF_MS = 7 * 24 * 3_600_000
+TIME_LIMIT_MS = 600_000
+"""Dramatiq's defaults."""
 
 AT_THE_END = {
     "on_success": "a callback",
@@ -60,46 +72,66 @@ class Submission:
     options: types.SubmitOptions
 
 
-def submission(body: bytes, is_agent: bool) -> Submission:
-    """The task to submit for a message's body.
+def submission(body: bytes, actor: types.Actor) -> Submission:
+    """The task to submit for a message's body; `actor` is what opscore knows of its actor.
 
+    >>> actor = types.Actor.from_json({"task_type": "add", "kind": "python", "max_attempts": 7})
     >>> task = submission(b'''{"queue_name": "default", "actor_name": "add", "args": [1, 2],
-    ...     "kwargs": {}, "options": {"max_retries": 3, "time_limit": 60000},
-    ...     "message_id": "m-1", "message_timestamp": 1700000000000}''', is_agent=False)
+    ...     "kwargs": {}, "options": {"time_limit": 60000},
+    ...     "message_id": "m-1", "message_timestamp": 1700000000000}''', actor)
     >>> task.task_type, task.input_data, task.options["task_id"]
     ('add', {'args': [1, 2], 'kwargs': {}}, 'm-1')
     >>> task.options["max_attempts"], task.options["timeout"]
-    (4, '60000ms')
+    (7, '60000ms')
     """
     message = _decode(body)
     _refuse_what_follows(message)
+    arguments = {"args": message["args"], "kwargs": message["kwargs"]}
     lossy: list[str] = []
-    strict = {name: _strict(message[name], name, lossy) for name in ("args", "kwargs")}
+    input_data = _strict(_agent_input(message) if actor.kind == "agent" else arguments, "", lossy)
+    wanted = wanted_id(message, actor)
     options = types.SubmitOptions(
         queue=canonical_queue(message["queue_name"]),
-        task_id=wanted_id(message) or message["message_id"],
-        metadata=_metadata(message, lossy),
+        task_id=wanted if is_task_id(wanted) else message["message_id"],
+        metadata=_metadata(message, lossy, "" if is_task_id(wanted) else wanted),
+        max_attempts=_attempts(message["options"], actor),
+        backoff=_backoff(message["options"], actor),
+        timeout=_timeout(message["options"], actor),
     )
-    options.update(_retries(message["options"]))
     options.update(_times(message))
     if message["options"].get("broker_priority"):
-        options["priority"] = min(int(message["options"]["broker_priority"]), PRIORITY_MAX)
-    input_data = _agent_input(message, strict) if is_agent else strict
-    return Submission(message["actor_name"], input_data, options)
+        priority = int(message["options"]["broker_priority"])
+        options["priority"] = max(0, min(priority, PRIORITY_MAX))
+    return Submission(actor.task_type, input_data, options)
 
 
-def with_derived_id(task: Submission, message_id: str) -> Submission:
-    """For a wanted id that belongs to another task: the message's own, and the wanted one kept."""
+def derived_id(message_id: str) -> str:
+    """Of a task whose wanted id is another's; as adoption derives it.
+
+    >>> derived_id("m-1")
+    'message:a461b472cb41a9ec3dee5c90cf8e4a78'
+    """
+    return "message:" + hashlib.sha256(message_id.encode()).hexdigest()[:32]
+
+
+def with_derived_id(task: Submission) -> Submission:
+    """For a wanted id that belongs to another task: it is kept in the metadata."""
     options = task.options.copy()
-    options["metadata"] = {**options["metadata"], "dramatiq_task_id": options["task_id"]}
-    options["task_id"] = message_id
+    metadata = {**options["metadata"], "dramatiq_task_id": options["task_id"]}
+    options["metadata"] = metadata
+    options["task_id"] = derived_id(metadata["dramatiq_message_id"])
     return dataclasses.replace(task, options=options)
 
 
-def wanted_id(message: Message) -> Optional[str]:
-    """`kwargs.task_id`, when it can be the id of a task."""
-    wanted = message["kwargs"].get("task_id")
-    return wanted if isinstance(wanted, str) and TASK_ID.fullmatch(wanted) else None
+def wanted_id(message: Message, actor: types.Actor) -> str:
+    """The `task_id` among its arguments; empty when there is none."""
+    arguments = _agent_arguments(message) if actor.kind == "agent" else message["kwargs"]
+    wanted = arguments.get("task_id")
+    return wanted if isinstance(wanted, str) else ""
+
+
+def is_task_id(text: str) -> bool:
+    return TASK_ID.fullmatch(text) is not None and text != "batch"
 
 
 def canonical_queue(name: str) -> str:
@@ -133,40 +165,75 @@ def _refuse_what_follows(message: Message) -> None:
             )
 
 
-def _agent_input(message: Message, strict: Mapping[str, Any]) -> Any:
-    if message["args"]:
-        raise NotCarried(
-            f"enqueue message {message['message_id']} for agent {message['actor_name']!r}",
-            "an agent takes keyword arguments only",
-            "Send it as actor.send(goal=...).",
-        )
-    return {name: value for name, value in strict["kwargs"].items() if name != "task_id"}
+def _agent_arguments(message: Message) -> dict[str, Any]:
+    """Under the names that they have in execute_agent_task_actor(task_id, goal, input_data)."""
+    arguments = dict(message["kwargs"])
+    for place, value in enumerate(message["args"]):
+        known = place < len(AGENT_PARAMETERS)
+        arguments[AGENT_PARAMETERS[place] if known else f"argument_{place + 1}"] = value
+    return arguments
 
 
-def _metadata(message: Message, lossy: list[str]) -> dict[str, Any]:
-    about = {
-        "message_id": message["message_id"],
-        "message_timestamp": message["message_timestamp"],
-        "options": _strict(message["options"], "options", []),
+def _agent_input(message: Message) -> dict[str, Any]:
+    arguments = _agent_arguments(message)
+    data = arguments.pop("input_data", None)
+    arguments.pop("task_id", None)
+    fields = data if isinstance(data, dict) else {} if data is None else {"input_data": data}
+    return {**fields, **{name: value for name, value in arguments.items() if value is not None}}
+
+
+def _metadata(message: Message, lossy: list[str], unusable_id: str) -> dict[str, Any]:
+    metadata = {
+        "dramatiq_message_id": message["message_id"],
+        "dramatiq_message_timestamp": message["message_timestamp"],
+        "dramatiq_options": _strict(message["options"], "options", []),
     }
-    return {"dramatiq": about, **({"dramatiq_lossy": lossy} if lossy else {})}
+    if unusable_id:
+        metadata["dramatiq_task_id"] = _escaped(unusable_id)
+    if lossy:
+        metadata["dramatiq_lossy"] = lossy[:LOSSY_PLACES_MAX]
+    if len(lossy) > LOSSY_PLACES_MAX:
+        metadata["dramatiq_lossy_total"] = len(lossy)
+    return metadata
 
 
-def _retries(options: Mapping[str, Any]) -> types.SubmitOptions:
-    found = types.SubmitOptions()
+def _attempts(options: Mapping[str, Any], actor: types.Actor) -> int:
+    attempts = MAX_RETRIES + 1 if actor.max_attempts is None else actor.max_attempts
     if "max_retries" in options:
         retries = options["max_retries"]
-        found["max_attempts"] = 0 if retries is None else int(retries) + 1
-    if "min_backoff" in options or "max_backoff" in options:
-        longest = min(int(options.get("max_backoff", MAX_BACKOFF_MS)), MAX_BACKOFF_MS)
-        shortest = min(int(options.get("min_backoff", MIN_BACKOFF_MS)), longest)
-        found["backoff"] = {
-            "min": f"{shortest}ms",
-            "max": f"{longest}ms",
-            "factor": 2,
-            "jitter": [1, 2],
-        }
-    return found
+        if retries is None:
+            return 0
+        attempts = int(retries) + 1
+    elif attempts == 0:
+        return 0
+    before = int(options.get("retries") or 0)  # Python may have tried it already
+    return max(1, min(attempts - before, ATTEMPTS_MAX))
+
+
+def _backoff(options: Mapping[str, Any], actor: types.Actor) -> dict[str, Any]:
+    """Dramatiq waits min * 2^n, times 1 to 2, and at most half to all of max."""
+    least, most = options.get("min_backoff"), options.get("max_backoff")
+    backoff = dict(actor.backoff or _doubled(MIN_BACKOFF_MS, f"{MAX_BACKOFF_MS}ms"))
+    if least is not None:
+        backoff = _doubled(_bounded(least), backoff["max"])
+    if most is not None:
+        backoff["max"] = f"{_bounded(most)}ms"
+    return backoff
+
+
+def _doubled(least_ms: int, most: str) -> dict[str, Any]:
+    return {"min": f"{least_ms * 2}ms", "max": most, "factor": 2, "jitter": [0.5, 1]}
+
+
+def _bounded(ms: float) -> int:
+    return int(max(0, min(ms, MAX_BACKOFF_MS)))
+
+
+def _timeout(options: Mapping[str, Any], actor: types.Actor) -> str:
+    limit = options.get("time_limit")
+    if limit is None or not limit > 0:
+        return actor.timeout or f"{TIME_LIMIT_MS}ms"
+    return f"{int(max(1, min(limit, TIME_LIMIT_MAX_MS)))}ms"
 
 
 def _times(message: Message) -> types.SubmitOptions:
@@ -174,9 +241,7 @@ def _times(message: Message) -> types.SubmitOptions:
     found = types.SubmitOptions()
     if options.get("eta") is not None:
         found["run_at"] = _time(options["eta"])
-    if options.get("time_limit") is not None:
-        found["timeout"] = f"{int(options['time_limit'])}ms"
-    if options.get("max_age") is not None:
+    if options.get("max_age"):
         found["deadline"] = _time(message["message_timestamp"] + options["max_age"])
     return found
 
@@ -191,12 +256,11 @@ def _strict(value: Any, place: str, lossy: list[str]) -> Any:
     surrogate the text of its escape.
 
     >>> places = []
-    >>> _strict({"x": [1, float("inf")]}, "args", places), places
-    ({'x': [1, None]}, ['args.x[1]'])
+    >>> _strict({"x": [1, float("inf")]}, "", places), places
+    ({'x': [1, None]}, ['x[1]'])
     """
     if isinstance(value, float) and not math.isfinite(value):
-        if len(lossy) < LOSSY_PLACES_MAX:
-            lossy.append(place)
+        lossy.append(place)
         return None
     if isinstance(value, str):
         return _escaped(value)
@@ -204,7 +268,8 @@ def _strict(value: Any, place: str, lossy: list[str]) -> Any:
         return [_strict(each, f"{place}[{i}]", lossy) for i, each in enumerate(value)]
     if isinstance(value, dict):
         return {
-            _escaped(name): _strict(each, f"{place}.{name}", lossy) for name, each in value.items()
+            _escaped(name): _strict(each, f"{place}.{name}" if place else name, lossy)
+            for name, each in value.items()
         }
     return value
 

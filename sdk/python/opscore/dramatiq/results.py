@@ -35,16 +35,21 @@ class OpscoreResults(ResultBackend):
         return _result_of(task)
 
     def _task_id(self, message: Any) -> str:
-        """Usually the wanted id; when that is another message's, the message's own."""
+        """Its own, or the one that it wanted, unless that is another message's."""
         message_id = str(message.message_id)
-        wanted = mapping.wanted_id({"kwargs": message.kwargs})
-        if wanted is None:
-            return message_id
+        for wanted in (message.kwargs.get("task_id"), *message.args[:1]):
+            if isinstance(wanted, str) and mapping.is_task_id(wanted):
+                for task_id in (wanted, mapping.derived_id(message_id)):
+                    if self._is_of(task_id, message_id):
+                        return task_id
+        return message_id
+
+    def _is_of(self, task_id: str, message_id: str) -> bool:
         try:
-            about = (self._client.get(wanted).metadata or {}).get("dramatiq", {})
+            metadata = self._client.get(task_id).metadata or {}
         except errors.NotFound:
-            return message_id
-        return wanted if about.get("message_id") == message_id else message_id
+            return False
+        return metadata.get("dramatiq_message_id") == message_id
 
 
 def _result_of(task: types.Task) -> Any:

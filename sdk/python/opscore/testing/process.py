@@ -29,8 +29,6 @@ OTHER_INSTALLATION = re.compile(
     r"OPSCORE_|AGENTKIT_|(DATABASE_URL|RABBITMQ_URL|NOTIFY_SOCKET|WATCHDOG_USEC)$"
 )
 
-INTERPRETER = (sys.prefix, sys.base_prefix, sys.exec_prefix)  # whoever runs it has its own
-
 
 class StartFailed(errors.OpscoreError):
     """It ended early, or was not ready in time."""
@@ -229,11 +227,18 @@ def _environment(own: Mapping[str, str]) -> dict[str, str]:
     inherited = {
         name: value for name, value in os.environ.items() if not OTHER_INSTALLATION.match(name)
     }
-    own_paths = [os.path.abspath(path) for path in sys.path if not path.startswith(INTERPRETER)]
-    inherited["PYTHONPATH"] = os.pathsep.join(own_paths)
+    found = (os.path.abspath(path) for path in sys.path)
+    inherited["PYTHONPATH"] = os.pathsep.join(path for path in found if _is_own(path))
+    inherited["OPSCORE_PYTHON_INTERPRETER"] = sys.executable
     inherited["OPSCORE_LOG_FORMAT"] = "text"  # for the people who read it below a failed test
     inherited["OPSCORE_WORKER_DRAIN_GRACE"] = "1s"  # a test that ends waits for nobody's task
     return {**inherited, **own}
+
+
+def _is_own(path: str) -> bool:
+    """Not of the interpreter itself, which knows those."""
+    packages = path.endswith(("site-packages", "dist-packages", ".zip"))
+    return not packages and not path.startswith(os.path.dirname(os.__file__))
 
 
 def _free_port() -> int:

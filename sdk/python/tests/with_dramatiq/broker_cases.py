@@ -9,7 +9,7 @@ from dramatiq.results import ResultFailure, ResultMissing, ResultTimeout
 
 from opscore import testing
 from opscore.dramatiq import OpscoreBroker
-from opscore.dramatiq.mapping import NotCarried
+from opscore.dramatiq.mapping import NotCarried, derived_id
 
 
 def test_send_and_get_result(server, add):
@@ -32,8 +32,8 @@ def test_options_reach_the_task(server, add):
     assert message.get_result(block=True) == {"args": [1], "kwargs": {"y": 2}}
     task = server.client.get(message.message_id)
     assert (task.max_attempts, task.timeout, task.priority) == (4, "5s", 3)
-    assert task.backoff["min"] == "100ms" and task.deadline is not None
-    assert task.metadata["dramatiq"]["options"]["max_retries"] == 3
+    assert task.backoff["min"] == "200ms" and task.deadline is not None
+    assert task.metadata["dramatiq_options"]["max_retries"] == 3
 
 
 def test_delay(server, add):
@@ -52,11 +52,12 @@ def test_delay(server, add):
 def test_the_senders_own_id(server, add):
     first = add.send(1, task_id="mine")
     assert first.get_result(block=True)["args"] == [1]
-    assert server.client.get("mine").metadata["dramatiq"]["message_id"] == first.message_id
+    assert server.client.get("mine").metadata["dramatiq_message_id"] == first.message_id
     second = add.send(2, task_id="mine")
     assert second.get_result(block=True)["args"] == [2]
     assert first.get_result(block=True)["args"] == [1]
-    assert server.client.get(second.message_id).metadata["dramatiq_task_id"] == "mine"
+    derived = server.client.get(derived_id(second.message_id))
+    assert derived.metadata["dramatiq_task_id"] == "mine"
 
 
 def test_a_message_is_submitted_once(server, add, broker):
@@ -127,7 +128,7 @@ def test_hooks_of_middleware_run(server, add, broker):
     message = add.send(1, 2)
     assert seen == [("before", None), ("after", None)]
     metadata = server.client.get(message.message_id).metadata
-    assert metadata["dramatiq"]["options"] == {"trace": "abc"}
+    assert metadata["dramatiq_options"] == {"trace": "abc"}
 
 
 def test_an_actor_that_opscore_does_not_know(broker):
@@ -144,3 +145,18 @@ def test_nobody_there_is_an_error_of_dramatiq(add):
         url = gone.url
     with pytest.raises(dramatiq_errors.ConnectionFailed, match="opscore up"):
         OpscoreBroker(url).enqueue(add.message(1, 2))
+
+
+def test_an_agent_runs_here(server, broker):
+    @dramatiq.actor
+    def execute_agent_task_actor(task_id, goal, input_data):
+        """Is opscore's own agent_task."""
+
+    message = execute_agent_task_actor.send(
+        task_id="run-1", goal="What is 6 * 7?", input_data={"source": "test"}
+    )
+    assert message.get_result(block=True)["answer"]
+    task = server.client.get("run-1")
+    assert task.task_type == "agent_task"
+    assert task.input_data == {"source": "test", "goal": "What is 6 * 7?"}
+    assert task.max_attempts == 21

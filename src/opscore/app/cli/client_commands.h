@@ -13,6 +13,7 @@
 #include "opscore/app/cli/exit_codes.h"
 #include "opscore/app/cli/screen.h"
 #include "opscore/app/command_options.h"
+#include "opscore/base/json.h"
 
 namespace opscore {
 
@@ -68,6 +69,8 @@ CommandExit send_test(ClientContext& context);
 // Prints "opscore: <what was attempted>: <the server's words>".
 CommandExit print_refusal(ClientContext& context, const std::string& attempted,
                           const ApiAnswer& answer);
+// The "warnings" of an answer, if it has any.
+void print_warnings(ClientContext& context, const Json& answer);
 // Gets `path`, and prints it as JSON or the members of its array `name` as a table.
 CommandExit print_list(ClientContext& context, const std::string& path, const char* name,
                        std::vector<std::string> header,

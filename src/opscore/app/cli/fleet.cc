@@ -66,8 +66,7 @@ CommandExit print_list(ClientContext& context, const std::string& path, const ch
   const Json listed = parse_json(answer.body);  // named: g++ 12 ends temporaries before the loop
   for (const Json& item : listed.at(name)) table.add(row(item));
   context.out << table.text(context.screen);
-  for (const Json& warning : listed.value("warnings", Json::array()))
-    context.err << "warning: " << printable(context.screen, warning.get<std::string>()) << '\n';
+  print_warnings(context, listed);
   return CommandExit::ok;
 }
 
@@ -217,7 +216,7 @@ ClientCommand find_client_command(const std::string& command) {
       {"queues resume", resume_queue},
       {"queues purge", purge_queue},
       {"workers list", list_workers},
-      {"actors", list_actors},
+      {"actors list", list_actors},
       {"actors set", set_actor},
       {"explain", explain_task},
       {"config reload", reload_config},

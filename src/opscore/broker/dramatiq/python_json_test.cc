@@ -1,5 +1,6 @@
 #include "opscore/broker/dramatiq/python_json.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "opscore/base/json.h"

@@ -1,5 +1,6 @@
 #include "opscore/broker/memory/memory_foreign_broker.h"
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <set>

@@ -166,9 +166,10 @@ class RabbitConnection final : public Connection {
   const std::string& blocked() const override { return blocked_; }
   const std::string& where() const override { return where_; }
   bool broken() const override { return !healthy_; }
-  std::optional<std::string> declare(const std::string& queue) override;
+  std::optional<std::string> declare(const std::string& queue, Duration patience) override;
   std::optional<std::string> declare_missing(const std::string& queue,
-                                             std::span<const QueueArgument> arguments) override;
+                                             std::span<const QueueArgument> arguments,
+                                             Duration patience) override;
   std::optional<QueueCounts> inspect(const std::string& queue) override;
   std::optional<Delivered> get(const std::string& queue) override;
   void confirm_publishes() override;
@@ -196,6 +197,9 @@ class RabbitConnection final : public Connection {
   void require_reply(std::string_view doing);
   // The same for the questions channel, which is opened again when it was closed.
   std::optional<Closed> answer_to_question(std::string_view doing);
+  void limit_answers(Duration limit);
+  std::optional<Closed> ask_for_queue(const std::string& queue, bool passive,
+                                      amqp_table_t arguments, Duration patience);
   // The client library waits without end for room to send, so nothing is sent without it.
   void wait_for_room(std::string_view doing, Deadline deadline);
   void wait_for_room(std::string_view doing);
@@ -222,8 +226,7 @@ class RabbitConnection final : public Connection {
 void RabbitConnection::connect() {
   open_socket();
   log_in();
-  timeval limit = to_timeval(options_.call_timeout);
-  check_status("set a limit of time", amqp_set_rpc_timeout(state_, &limit));
+  limit_answers(options_.call_timeout);
   open_channel(kMessages);
   open_channel(kQuestions);
   if (options_.prefetch > 0) {
@@ -287,6 +290,11 @@ void RabbitConnection::log_in() {
   if (auto closed = check_reply("log in", reply))
     fail("log in", explain_refused_login(closed->code, closed->text, url_));
   amqp_maybe_release_buffers(state_);
+}
+
+void RabbitConnection::limit_answers(Duration limit) {
+  timeval time = to_timeval(limit);
+  check_status("set a limit of time", amqp_set_rpc_timeout(state_, &time));
 }
 
 void RabbitConnection::open_channel(amqp_channel_t channel) {
@@ -468,23 +476,18 @@ std::optional<Incoming> RabbitConnection::take_method(const amqp_frame_t& frame)
 
 // ---------------------------------------------------------------- queues
 
-std::optional<std::string> RabbitConnection::declare(const std::string& queue) {
+std::optional<std::string> RabbitConnection::declare(const std::string& queue, Duration patience) {
   std::array arguments{entry("x-queue-type", text_value(options_.queue_type)),
                        entry("x-delivery-limit", integer_value(kDeliveryLimit))};
   amqp_table_t table{options_.queue_type == "quorum" ? 2 : 1, arguments.data()};
-  wait_for_room("declare a queue");
-  amqp_queue_declare(state_, kQuestions, bytes_of(queue), 0, 1, 0, 0, table);
-  auto closed = answer_to_question(fmt::format("declare queue '{}'", queue));
+  auto closed = ask_for_queue(queue, false, table, patience);
   if (!closed) return std::nullopt;
   return refusal(*closed, queue);
 }
 
 std::optional<std::string> RabbitConnection::declare_missing(
-    const std::string& queue, std::span<const QueueArgument> arguments) {
-  const std::string doing = fmt::format("declare queue '{}'", queue);
-  wait_for_room(doing);
-  amqp_queue_declare(state_, kQuestions, bytes_of(queue), 1, 1, 0, 0, amqp_empty_table);
-  auto closed = answer_to_question(doing);
+    const std::string& queue, std::span<const QueueArgument> arguments, Duration patience) {
+  auto closed = ask_for_queue(queue, true, amqp_empty_table, patience);
   if (!closed) return std::nullopt;
   if (closed->code != AMQP_NOT_FOUND) return refusal(*closed, queue);
   std::vector<amqp_table_entry_t> entries;
@@ -494,12 +497,20 @@ std::optional<std::string> RabbitConnection::declare_missing(
         entry(argument.name.c_str(), number ? small_integer_value(*number)
                                             : text_value(std::get<std::string>(argument.value))));
   }
-  amqp_table_t table{static_cast<int>(entries.size()), entries.data()};
-  wait_for_room(doing);
-  amqp_queue_declare(state_, kQuestions, bytes_of(queue), 0, 1, 0, 0, table);
-  closed = answer_to_question(doing);
+  closed =
+      ask_for_queue(queue, false, {static_cast<int>(entries.size()), entries.data()}, patience);
   if (!closed) return std::nullopt;
   return refusal(*closed, queue);
+}
+
+std::optional<Closed> RabbitConnection::ask_for_queue(const std::string& queue, bool passive,
+                                                      amqp_table_t arguments, Duration patience) {
+  const std::string doing = fmt::format("declare queue '{}'", queue);
+  wait_for_room(doing);
+  limit_answers(patience);
+  amqp_queue_declare(state_, kQuestions, bytes_of(queue), passive, 1, 0, 0, arguments);
+  limit_answers(options_.call_timeout);
+  return answer_to_question(doing);
 }
 
 std::string RabbitConnection::refusal(const Closed& closed, const std::string& queue) const {

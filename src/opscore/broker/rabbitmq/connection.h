@@ -87,12 +87,13 @@ class Connection {
   // A call has thrown: close it.
   virtual bool broken() const = 0;
 
-  // Declares a durable queue of opscore; the answer is why it is refused.
-  virtual std::optional<std::string> declare(const std::string& queue) = 0;
-  // Declares a durable queue with these arguments unless there is one of that name, whatever its
-  // arguments; the answer is why it is refused.
+  // Declares a durable queue of opscore; the answer is why it is refused. Without an answer for so
+  // long the connection is given up.
+  virtual std::optional<std::string> declare(const std::string& queue, Duration patience) = 0;
+  // The same with these arguments, unless there is a queue of that name, whatever its arguments.
   virtual std::optional<std::string> declare_missing(const std::string& queue,
-                                                     std::span<const QueueArgument> arguments) = 0;
+                                                     std::span<const QueueArgument> arguments,
+                                                     Duration patience) = 0;
   // nullopt: there is no such queue.
   virtual std::optional<QueueCounts> inspect(const std::string& queue) = 0;
 

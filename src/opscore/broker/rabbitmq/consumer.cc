@@ -77,7 +77,7 @@ void Consumer::follow_subscription(Connection& server, Deadline deadline) {
 void Consumer::begin(Connection& server, const std::string& queue) {
   std::string name = options_.names.in_rabbitmq(queue);
   auto refusal = options_.names.problem(queue);
-  if (!refusal) refusal = options_.declare(server, name);
+  if (!refusal) refusal = options_.declare(server, name, call_timeout_);
   if (refusal) return notices_.refused(queue, *refusal);
   Deadline limit = Deadline::after(call_timeout_);
   try {

@@ -9,8 +9,9 @@
 
 namespace opscore {
 
-// `queue` is as RabbitMQ names it; the answer is why it is refused.
-using DeclareQueue =
-    std::function<std::optional<std::string>(Connection& server, const std::string& queue)>;
+// `queue` is as RabbitMQ names it; the answer is why it is refused. Throws when RabbitMQ has not
+// answered for so long.
+using DeclareQueue = std::function<std::optional<std::string>(
+    Connection& server, const std::string& queue, Duration patience)>;
 
 }  // namespace opscore

@@ -2,10 +2,26 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <utility>
+
 namespace opscore {
 namespace {
 
 constexpr Duration kTendEvery{1000};
+// RabbitMQ stops reading from a connection with more than 32 unanswered messages for one quorum
+// queue.
+constexpr size_t kUnderWayOfAQueue = 30;
+// How long a queue may take that has been silent before, and how often it is given that time.
+constexpr Duration kSilentPatience{500};
+constexpr Duration kAskAgainMin{1000};
+constexpr Duration kAskAgainMax{60'000};
+// Between two looks at which queues are silent.
+constexpr Duration kListen{100};
+
+Duration ask_again_after(int times) {
+  return std::min(kAskAgainMax, kAskAgainMin * (1 << std::min(times, 10)));
+}
 
 }  // namespace
 
@@ -17,34 +33,38 @@ Publisher::Publisher(std::vector<AmqpUrl> urls, ConnectionOptions connection,
       link_(std::move(urls), std::move(connection), log, random, [this] { return tend(); }) {}
 
 std::set<std::string> Publisher::publish(std::span<const ForeignMessage> messages) {
-  std::set<std::string> refused;
-  if (messages.empty()) return refused;
+  if (messages.empty()) return {};
   Deadline deadline = Deadline::after(call_timeout_);
   Lock turn = take_turn(deadline);
   Connection& server = connection(deadline);
-  Messages left;
-  for (const ForeignMessage& message : messages) left.push_back(&message);
+  forget_call();
+  Messages usual, silent;
+  for (const ForeignMessage& message : messages) {
+    (silent_.contains(message.queue) ? silent : usual).push_back(&message);
+    ++not_taken_[message.queue];
+  }
   try {
-    left = publish(server, left, deadline, refused);
-    for (Duration pause(5); !left.empty(); pause *= 2) {
-      if (deadline.passed())
-        throw Error(
-            Errc::unavailable,
-            fmt::format("RabbitMQ at {} did not take {} of {} messages within {}, one of "
-                        "them for queue '{}'",
-                        server.where(), left.size(), messages.size(), to_text(call_timeout_),
-                        options_.names.in_rabbitmq(left[0]->queue)));
-      if (auto incoming = server.next(Deadline::after(pause))) handle(*incoming);
-      left = publish(server, left, deadline, refused);
+    try {
+      deliver(server, std::move(usual), deadline);
+    } catch (const Error& error) {
+      if (server.broken()) link_.lost(error);
+      throw;
     }
-  } catch (const Error& error) {
-    // The caller's messages end with this call.
-    unconfirmed_.clear();
-    again_.clear();
-    if (server.broken()) link_.lost(error);
+    close_if_given_up();
+    ask_silent(silent);
+  } catch (const Error&) {
+    forget_call();
     throw;
   }
-  return refused;
+  return std::exchange(refused_, {});
+}
+
+// The messages are the caller's and end with the call, also those that are under way.
+void Publisher::forget_call() {
+  for (auto& [sequence, published] : unconfirmed_) published.message = nullptr;
+  not_taken_.clear();
+  refused_.clear();
+  again_.clear();
 }
 
 Publisher::Lock Publisher::take_turn(Deadline deadline) {
@@ -63,8 +83,11 @@ Connection& Publisher::connection(Deadline deadline) {
     generation_ = link_.generation();
     declared_.clear();
     unconfirmed_.clear();
+    under_way_.clear();
+    answered_at_.clear();
     without_queue_.clear();
     last_sequence_ = 0;
+    gave_up_ = false;
     notices_.blocked("");
     try {
       server.confirm_publishes();
@@ -76,34 +99,100 @@ Connection& Publisher::connection(Deadline deadline) {
   return server;
 }
 
-Publisher::Messages Publisher::publish(Connection& server, const Messages& messages,
-                                       Deadline deadline, std::set<std::string>& refused) {
-  again_.clear();
-  for (const ForeignMessage* message : messages) {
-    if (!declared(server, message->queue)) {
-      refused.insert(message->queue);
-      continue;
-    }
-    wait_until_unconfirmed(server, options_.window - 1, deadline);
-    server.publish(options_.names.in_rabbitmq(message->queue), message->body,
-                   {options_.content_type, message->priority, message->headers}, deadline);
-    unconfirmed_.emplace(++last_sequence_, message);
+void Publisher::deliver(Connection& server, Messages messages, Deadline deadline) {
+  const size_t count = messages.size();
+  messages = send(server, std::move(messages), deadline);
+  for (Duration pause(5); !messages.empty(); pause *= 2) {
+    if (deadline.passed())
+      throw Error(Errc::unavailable,
+                  fmt::format("RabbitMQ at {} did not take {} of {} messages in time, one of them "
+                              "for queue '{}'",
+                              server.where(), messages.size(), count,
+                              options_.names.in_rabbitmq(messages[0]->queue)));
+    if (auto incoming = server.next(Deadline::after(pause))) handle(*incoming);
+    messages = send(server, std::move(messages), deadline);
   }
-  wait_until_unconfirmed(server, 0, deadline);
+}
+
+// Their turn comes last and is short, since it is in vain most of the time.
+void Publisher::ask_silent(const Messages& messages) {
+  const SteadyPoint now = std::chrono::steady_clock::now();
+  Messages asked;
+  for (const ForeignMessage* message : messages)
+    if (silent_[message->queue].ask_again <= now)
+      asked.push_back(message);
+    else
+      refused_.insert(message->queue);
+  if (asked.empty()) return;
+  Connection& server = connection(Deadline::after(call_timeout_));
+  Deadline deadline = Deadline::after(kSilentPatience);
+  try {
+    deliver(server, asked, deadline);
+  } catch (const Error& error) {
+    if (server.broken()) link_.lost(error);
+    if (!deadline.passed()) throw;
+  }
+  for (const ForeignMessage* message : asked)
+    if (not_taken_[message->queue] > 0 && !refused_.contains(message->queue))
+      give_up(message->queue);
+  close_if_given_up();
+}
+
+Publisher::Messages Publisher::send(Connection& server, Messages messages, Deadline deadline) {
+  again_.clear();
+  while (!messages.empty()) {
+    Messages later;
+    std::set<std::string> full;  // to the end of the round, so that their messages stay in order
+    for (const ForeignMessage* message : messages) {
+      const std::string& queue = message->queue;
+      if (!declared(server, queue)) continue;
+      if (under_way_[queue] >= kUnderWayOfAQueue) full.insert(queue);
+      if (full.contains(queue)) {
+        later.push_back(message);
+        continue;
+      }
+      wait_until_unconfirmed(server, options_.window - 1, deadline);
+      if (refused_.contains(queue)) continue;  // it was given up meanwhile
+      server.publish(options_.names.in_rabbitmq(queue), message->body,
+                     {options_.content_type, message->priority, message->headers}, deadline);
+      ++under_way_[queue];
+      unconfirmed_.emplace(++last_sequence_,
+                           Published{queue, message, std::chrono::steady_clock::now()});
+    }
+    wait_until_unconfirmed(server, 0, deadline);
+    messages = std::move(later);
+  }
   return std::move(again_);
 }
 
 bool Publisher::declared(Connection& server, const std::string& queue) {
   std::string name = options_.names.in_rabbitmq(queue);
+  if (refused_.contains(queue)) return false;
   if (declared_.contains(name)) return true;
-  if (notices_.just_refused(queue)) return false;
-  auto refusal = options_.names.problem(queue);
-  if (!refusal) refusal = options_.declare(server, name);
-  if (refusal) {
-    notices_.refused(queue, *refusal);
+  const bool was_silent = silent_.contains(queue);
+  if (!was_silent && notices_.just_refused(queue)) {
+    refused_.insert(queue);
     return false;
   }
-  notices_.accepted(queue);
+  auto refusal = options_.names.problem(queue);
+  if (!refusal) {
+    const Duration patience = was_silent ? kSilentPatience : call_timeout_;
+    Deadline deadline = Deadline::after(patience);
+    try {
+      refusal = options_.declare(server, name, patience);
+    } catch (const Error&) {
+      // The next time it comes last. Whether it was the queue or the server will be seen then.
+      if (deadline.passed()) silent_.try_emplace(queue);
+      throw;
+    }
+  }
+  if (refusal) {
+    silent_.erase(queue);
+    notices_.refused(queue, *refusal);
+    refused_.insert(queue);
+    return false;
+  }
+  if (!was_silent) notices_.accepted(queue);
   declared_.insert(name);
   without_queue_.erase(name);
   return true;
@@ -116,12 +205,19 @@ void Publisher::wait_until_unconfirmed(Connection& server, size_t at_most, Deadl
       throw Error(Errc::unavailable, fmt::format("RabbitMQ at {} takes no messages for now: {}",
                                                  server.where(), server.blocked()));
     if (unconfirmed_.size() <= at_most) return;
-    if (auto incoming = server.next(deadline))
+    if (auto incoming =
+            server.next(Deadline::at(std::min(deadline.when(), Deadline::after(kListen).when())))) {
       handle(*incoming);
-    else if (server.blocked().empty())
+      continue;
+    }
+    if (!server.blocked().empty()) continue;
+    give_up_silent();
+    if (deadline.passed() && unconfirmed_.size() > at_most)
       throw Error(Errc::unavailable,
-                  fmt::format("RabbitMQ at {}: {} messages were not confirmed within {}",
-                              server.where(), unconfirmed_.size(), to_text(call_timeout_)));
+                  fmt::format("RabbitMQ at {}: {} messages were not confirmed in time, one of them "
+                              "for queue '{}'",
+                              server.where(), unconfirmed_.size(),
+                              options_.names.in_rabbitmq(unconfirmed_.begin()->second.queue)));
   }
 }
 
@@ -130,16 +226,57 @@ void Publisher::handle(const Incoming& incoming) {
     auto end = unconfirmed_.upper_bound(confirmed->sequence);
     auto begin =
         confirmed->multiple ? unconfirmed_.begin() : unconfirmed_.lower_bound(confirmed->sequence);
-    for (auto it = begin; it != end; ++it)
-      if (!confirmed->taken ||
-          without_queue_.contains(options_.names.in_rabbitmq(it->second->queue)))
-        again_.push_back(it->second);
+    for (auto it = begin; it != end; ++it) {
+      const auto& [queue, message, at] = it->second;
+      --under_way_[queue];
+      answered_at_[queue] = std::chrono::steady_clock::now();
+      if (confirmed->taken && silent_.erase(queue) > 0) notices_.accepted(queue);
+      if (!message) continue;
+      if (!confirmed->taken || without_queue_.contains(options_.names.in_rabbitmq(queue)))
+        again_.push_back(message);
+      else
+        --not_taken_[queue];
+    }
     unconfirmed_.erase(begin, end);
   } else if (auto* returned = std::get_if<Returned>(&incoming)) {
     // RabbitMQ confirms it all the same, afterwards.
     declared_.erase(returned->queue);
     without_queue_.insert(returned->queue);
   }
+}
+
+// A queue is silent whose message has waited for most of the time, and for longer than it took
+// RabbitMQ to answer another queue.
+void Publisher::give_up_silent() {
+  const SteadyPoint now = std::chrono::steady_clock::now();
+  std::set<std::string> silent;
+  for (const auto& [sequence, published] : unconfirmed_) {
+    auto answered_since = [&](const auto& answered) { return answered.second >= published.at; };
+    if (now - published.at < call_timeout_ * 2 / 3) continue;
+    auto own = answered_at_.find(published.queue);
+    if (own != answered_at_.end() && answered_since(*own)) continue;
+    if (std::ranges::any_of(answered_at_, answered_since)) silent.insert(published.queue);
+  }
+  for (const std::string& queue : silent) give_up(queue);
+}
+
+void Publisher::give_up(const std::string& queue) {
+  notices_.silent(queue, options_.names.in_rabbitmq(queue));
+  refused_.insert(queue);
+  Silence& silence = silent_[queue];
+  silence.ask_again = std::chrono::steady_clock::now() + ask_again_after(silence.times++);
+  gave_up_ |=
+      std::erase_if(unconfirmed_, [&](const auto& each) { return each.second.queue == queue; }) > 0;
+  under_way_.erase(queue);
+}
+
+// What is under way there would count against the next ones: see kUnderWayOfAQueue.
+void Publisher::close_if_given_up() {
+  if (!std::exchange(gave_up_, false)) return;
+  link_.lost(Error(Errc::unavailable,
+                   fmt::format("RabbitMQ at {}: a queue does not answer, and messages for it are "
+                               "under way",
+                               link_.view().where)));
 }
 
 Duration Publisher::tend() {

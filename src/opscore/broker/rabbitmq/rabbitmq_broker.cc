@@ -34,8 +34,9 @@ ConnectionOptions consuming(const RabbitMqOptions& options) {
           .body_bytes_max = kTokenBytesMax + 1};
 }
 
-std::optional<std::string> declare(Connection& server, const std::string& queue) {
-  return server.declare(queue);
+std::optional<std::string> declare(Connection& server, const std::string& queue,
+                                   Duration patience) {
+  return server.declare(queue, patience);
 }
 
 class RabbitMqBroker final : public Broker {

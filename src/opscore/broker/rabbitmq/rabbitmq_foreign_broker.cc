@@ -29,16 +29,18 @@ ConnectionOptions connection_options(const ForeignRabbitMqOptions& options, cons
 DeclareQueue declare_as_dramatiq(const ForeignRabbitMqOptions& options) {
   return [max_priority = options.max_priority,
           dead_ttl = static_cast<int32_t>(options.dead_ttl.count())](
-             Connection& server, const std::string& queue) -> std::optional<std::string> {
+             Connection& server, const std::string& queue,
+             Duration patience) -> std::optional<std::string> {
     const std::string name(canonical_queue(queue));
     const std::string dead = name + std::string(kDeadSuffix);
     std::vector<QueueArgument> arguments{{"x-dead-letter-exchange", std::string()},
                                          {"x-dead-letter-routing-key", dead}};
     if (max_priority) arguments.push_back({"x-max-priority", *max_priority});
-    if (auto refusal = server.declare_missing(name, arguments)) return refusal;
-    if (auto refusal = server.declare_missing(name + std::string(kDelayedSuffix), arguments))
-      return refusal;
-    return server.declare_missing(dead, std::vector{QueueArgument{"x-message-ttl", dead_ttl}});
+    if (auto refusal = server.declare_missing(name, arguments, patience)) return refusal;
+    const std::string delayed = name + std::string(kDelayedSuffix);
+    if (auto refusal = server.declare_missing(delayed, arguments, patience)) return refusal;
+    return server.declare_missing(dead, std::vector{QueueArgument{"x-message-ttl", dead_ttl}},
+                                  patience);
   };
 }
 

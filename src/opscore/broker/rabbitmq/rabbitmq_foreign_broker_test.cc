@@ -111,6 +111,58 @@ TEST_F(ForeignRabbitMqTest, AQueueThatWasDeletedIsMadeAgain) {
   EXPECT_EQ(broker->receive(Deadline::after(20s)).size(), 1u);
 }
 
+TEST_F(ForeignRabbitMqTest, AQueueThatDoesNotAnswerIsRefusedAndHoldsUpNoOther) {
+  host->options.call_timeout = 1500ms;
+  auto broker = host->open();
+  const std::vector both{message("silent"), message("default")};
+  EXPECT_THAT(broker->publish(both), ElementsAre(true, true));
+  {
+    SuspendedQueue suspended(host->server, host->name, "silent");
+    EXPECT_THAT(broker->publish(both), ElementsAre(false, true));
+    const BrokerState state = broker->state();
+    ASSERT_EQ(state.refused.size(), 1u);
+    EXPECT_EQ(state.refused[0].queue, "silent");
+    EXPECT_THAT(state.refused[0].why, HasSubstr("does not answer"));
+    // Held up by it, each of these would take as long as a call may.
+    Deadline deadline = Deadline::after(20 * host->options.call_timeout);
+    for (int i = 0; i < 40; ++i) EXPECT_THAT(broker->publish(both), ElementsAre(false, true)) << i;
+    EXPECT_FALSE(deadline.passed());
+  }
+  Deadline deadline = Deadline::after(60s);
+  while (broker->publish(both) != std::vector{true, true}) ASSERT_FALSE(deadline.passed());
+  EXPECT_TRUE(broker->state().refused.empty());
+}
+
+TEST_F(ForeignRabbitMqTest, OfAQueueThatIsSilentHalfWayNothingCountsAsTaken) {
+  host->options.call_timeout = 1500ms;
+  auto broker = host->open();
+  EXPECT_THAT(broker->publish(std::vector{message("silent"), message("other")}),
+              ElementsAre(true, true));
+  std::vector<ForeignMessage> messages(1000, message("silent"));
+  messages.push_back(message("default"));
+  SuspendedQueue suspended(host->server, host->name, "silent");
+  std::vector<bool> taken(1000, false);
+  taken.push_back(true);
+  EXPECT_EQ(broker->publish(messages), taken);
+}
+
+TEST_F(ForeignRabbitMqTest, MessagesOfAQueueStayInOrder) {
+  auto broker = host->open();
+  std::vector<ForeignMessage> messages;
+  std::vector<std::string> sent, received;
+  for (int i = 0; i < 500; ++i) {
+    for (const char* queue : {"default", "other"})
+      messages.push_back({queue, std::to_string(i), {}, {}});
+    sent.push_back(std::to_string(i));
+  }
+  broker->publish(messages);
+  broker->subscribe({"default"});
+  Deadline deadline = Deadline::after(20s);
+  while (received.size() < sent.size() && !deadline.passed())
+    for (const ForeignDelivery& each : broker->receive(deadline)) received.push_back(each.body);
+  EXPECT_EQ(received, sent);
+}
+
 TEST_F(ForeignRabbitMqTest, OptionsThatCannotBe) {
   host->options.max_priority = 256;
   EXPECT_THROW(host->open(), Error);

@@ -193,7 +193,7 @@ TEST_P(StoreExternal, IsDoubtfulWhenNobodyWasHeardForLong) {
   clock_.advance(limits::kExternalDoubt);
   EXPECT_THAT(keys_of(store_->reader().doubtful(10)), ElementsAre(early, late));
   EXPECT_THAT(keys_of(store_->reader().doubtful(1)), ElementsAre(early));
-  store_->tasks().extend(std::vector{Lease{early, 0}, Lease{late, 7}}, clock_.now() + 1h);
+  store_->fleet().extend(std::vector{Lease{early, 0}, Lease{late, 7}}, clock_.now() + 1h);
   EXPECT_THAT(keys_of(store_->reader().doubtful(10)), ElementsAre(late));
   EXPECT_EQ(apply(decide_outcome_unknown(task(late), "gone", clock_.now())), Applied::applied);
   EXPECT_EQ(task(late).error.kind, error_kind::kOutcomeUnknown);
@@ -202,7 +202,7 @@ TEST_P(StoreExternal, IsDoubtfulWhenNobodyWasHeardForLong) {
 
 TEST_P(StoreExternal, WhatIsOursIsNotExtended) {
   TaskKey key = insert(spec());
-  store_->tasks().extend(std::vector{Lease{key, 0}}, clock_.now() + 1h);
+  store_->fleet().extend(std::vector{Lease{key, 0}}, clock_.now() + 1h);
   EXPECT_TRUE(task(key).live.claimable());
   EXPECT_EQ(claim_one().key, key);
 }

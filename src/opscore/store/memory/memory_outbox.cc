@@ -7,10 +7,10 @@ namespace opscore {
 std::vector<OutboxRow> MemoryOutbox::due(OutboxRow::Kind kind, size_t limit,
                                          const std::vector<std::string>& but_for) {
   MutexLock lock(state_.mutex);
-  TimePoint now = state_.clock.now();
+  TimePoint last = OutboxRow::due_until(kind, state_.clock.now());
   std::vector<OutboxRow> rows;
   for (const auto& [id, row] : state_.outbox)
-    if (row.kind == kind && row.not_before <= now &&
+    if (row.kind == kind && row.not_before <= last &&
         std::find(but_for.begin(), but_for.end(), row.destination) == but_for.end())
       rows.push_back(row);
   std::stable_sort(rows.begin(), rows.end(), [](const OutboxRow& a, const OutboxRow& b) {

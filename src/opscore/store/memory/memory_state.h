@@ -52,7 +52,6 @@ class MemoryTasks final : public TaskStore {
   size_t prune(const Retention& retention, size_t limit) override;
   void record_progress(std::vector<ProgressUpdate> updates) override;
   Applied append_step(const Lease& lease, const Step& step) override;
-  void extend(std::span<const Lease> leases, TimePoint until) override;
   size_t remove(std::span<const TaskKey> keys) override;
   void change_settings(const std::function<void(Settings&)>& change) override;
 
@@ -85,6 +84,7 @@ class MemoryFleet final : public Fleet {
   SessionId open_session(const std::string& name, const std::string& context) override;
   RenewReply renew(SessionId session, const SessionReport& report) override;
   std::vector<Session> sessions(Duration ended_within) override;
+  void extend(std::span<const Lease> leases, TimePoint until) override;
   void command(SessionId session, const std::string& command) override;
   void announce_actors(const std::vector<CatalogueEntry>& entries) override;
   std::vector<CatalogueEntry> catalogue() override;

@@ -34,8 +34,13 @@ class Claiming {
     if (auto room = room_of_.find(row.spec.type); room != room_of_.end()) --room_[room->second];
     if (row.live.suspect) --suspects_;
     table.claim(row, request_.session, now_);
-    result.tasks.push_back({row.key, row.spec.type, row.spec.queue, row.inputs.back(),
-                            row.spec.priority, row.spec.options, row.live});
+    result.tasks.push_back({.key = row.key,
+                            .type = row.spec.type,
+                            .queue = row.spec.queue,
+                            .input = row.inputs.back(),
+                            .priority = row.spec.priority,
+                            .options = row.spec.options,
+                            .live = row.live});
   }
 
   std::vector<std::string> skipped() const { return {skipped_.begin(), skipped_.end()}; }
@@ -75,16 +80,6 @@ void claim_from(TaskTable& table, const ClaimRequest::FromQueue& from, Claiming&
     claiming.take(table, row);
     ++taken;
   }
-}
-
-Loss loss_of(const LostSession& lost, const Lease& lease) {
-  if (lost.cause == LostSession::Cause::drained) return Loss::not_entered;
-  bool blamed = lost.blamed == lease;
-  bool entered = !lost.entered_known || blamed ||
-                 std::find(lost.entered.begin(), lost.entered.end(), lease) != lost.entered.end();
-  if (!entered) return Loss::not_entered;
-  if (lost.cause == LostSession::Cause::gone) return Loss::host;
-  return blamed || !lost.blamed ? Loss::crash : Loss::bystander;
 }
 
 }  // namespace
@@ -185,10 +180,8 @@ size_t MemoryTasks::rescue(const LostSession& lost) {
   std::set<TaskKey> held = state_.tasks.held_by(lost.session);
   for (TaskKey key : held) {
     const TaskRow& row = *state_.tasks.find(key);
-    Loss loss = loss_of(lost, {key, row.live.attempt});
-    state_.tasks.apply(
-        decide_loss(key, row.live, row.spec.options, loss, lost.words, now, state_.random),
-        effects);
+    state_.tasks.apply(decide_rescue(key, row.live, row.spec.options, lost, now, state_.random),
+                       effects);
   }
   state_.commit(std::move(effects));
   return held.size();
@@ -240,15 +233,6 @@ Applied MemoryTasks::append_step(const Lease& lease, const Step& step) {
                        [](int number, const Step& other) { return number < other.number; });
   row->steps.insert(after, std::move(recorded));
   return Applied::applied;
-}
-
-void MemoryTasks::extend(std::span<const Lease> leases, TimePoint until) {
-  MutexLock lock(state_.mutex);
-  for (const Lease& lease : leases) {
-    TaskRow* row = state_.tasks.find(lease.key);
-    if (row && !row->live.claimable() && row->live.attempt == lease.attempt)
-      row->live.external_until = until;
-  }
 }
 
 size_t MemoryTasks::remove(std::span<const TaskKey> keys) {

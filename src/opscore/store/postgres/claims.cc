@@ -289,7 +289,7 @@ ClaimedTask decode_claimed(const Rows& rows, int row, const Lane& lane) {
   task.type = lane.type;
   task.queue = lane.queue;
   task.input = rows.text(row, kLiveColumns + 1);
-  task.options = decode_options(rows.text(row, kLiveColumns + 2));
+  task.options = usable_options(rows.text(row, kLiveColumns + 2), task.problem);
   return task;
 }
 

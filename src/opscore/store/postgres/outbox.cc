@@ -26,11 +26,11 @@ Array array_of(std::span<const int64_t> ids) {
 
 std::vector<OutboxRow> PostgresOutbox::due(OutboxRow::Kind kind, size_t limit,
                                            const std::vector<std::string>& but_for) {
-  TimePoint now = parts_.clock.now();
+  TimePoint last = OutboxRow::due_until(kind, parts_.clock.now());
   Array excluded = Array::texts();
   for (const std::string& destination : but_for) excluded.add(destination);
   return parts_.readers.run("read the outbox", [&](Connection& connection) {
-    Rows rows = connection.query(kDue, Parameters::of(static_cast<int64_t>(kind), now, excluded,
+    Rows rows = connection.query(kDue, Parameters::of(static_cast<int64_t>(kind), last, excluded,
                                                       static_cast<int64_t>(limit)));
     std::vector<OutboxRow> due;
     for (int i = 0; i < rows.size(); ++i)

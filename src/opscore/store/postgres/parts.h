@@ -36,13 +36,12 @@ std::unique_ptr<Writers::Shared> make_inserting(Parts& parts);
 std::unique_ptr<Writers::Shared> make_completing(Parts& parts);
 std::unique_ptr<Writers::Shared> make_changing(Parts& parts);
 
+class StepBack;
+
 class PostgresTasks final : public TaskStore {
  public:
-  explicit PostgresTasks(Parts& parts)
-      : parts_(parts),
-        inserting_(make_inserting(parts)),
-        completing_(make_completing(parts)),
-        changing_(make_changing(parts)) {}
+  explicit PostgresTasks(Parts& parts);
+  ~PostgresTasks() override;
   std::vector<InsertResult> insert(std::vector<InsertItem> items, InsertMode mode) override;
   ClaimResult claim(const ClaimRequest& request) override;
   std::vector<Applied> apply(std::vector<Plan> plans) override;
@@ -52,7 +51,6 @@ class PostgresTasks final : public TaskStore {
   size_t prune(const Retention& retention, size_t limit) override;
   void record_progress(std::vector<ProgressUpdate> updates) override;
   Applied append_step(const Lease& lease, const Step& step) override;
-  void extend(std::span<const Lease> leases, TimePoint until) override;
   size_t remove(std::span<const TaskKey> keys) override;
   void change_settings(const std::function<void(Settings&)>& change) override;
 
@@ -61,6 +59,7 @@ class PostgresTasks final : public TaskStore {
   void drop_days(const Retention& retention) OPSCORE_REQUIRES(prune_mutex_);
   Parts& parts_;
   const std::unique_ptr<Writers::Shared> inserting_, completing_, changing_;
+  const std::unique_ptr<StepBack> step_back_;
   Mutex prune_mutex_;                                      // guards what follows
   TaskKey pruned_up_to_ OPSCORE_GUARDED_BY(prune_mutex_);  // where the next prune() goes on
   std::optional<SteadyPoint> dropped_at_ OPSCORE_GUARDED_BY(prune_mutex_);
@@ -91,6 +90,7 @@ class PostgresFleet final : public Fleet {
   SessionId open_session(const std::string& name, const std::string& context) override;
   RenewReply renew(SessionId session, const SessionReport& report) override;
   std::vector<Session> sessions(Duration ended_within) override;
+  void extend(std::span<const Lease> leases, TimePoint until) override;
   void command(SessionId session, const std::string& command) override;
   void announce_actors(const std::vector<CatalogueEntry>& entries) override;
   std::vector<CatalogueEntry> catalogue() override;

@@ -6,6 +6,7 @@
 
 #include "opscore/model/decide.h"
 #include "opscore/model/handover.h"
+#include "opscore/model/limits.h"
 #include "opscore/store/postgres/test_database.h"
 
 namespace opscore::postgres {
@@ -119,6 +120,25 @@ TEST_F(PostgresSubmit, EveryOptionArrives) {
   EXPECT_EQ(task(submit("send", "1", R"({"run_at": "2100-01-01T00:00:00.5+01:00"})")).live.run_at,
             parse_rfc3339("2099-12-31T23:00:00.5Z").value());
   EXPECT_EQ(task(submit("mail.send", "1", R"({"delay": "1d"})")).state(), State::scheduled);
+}
+
+// The migration has the numbers of model/limits.h once more.
+TEST_F(PostgresSubmit, TheBoundsAreThoseOfTheApi) {
+  auto options = [](double beyond) {
+    const int64_t timeout_ms = limits::kTimeoutMax.count() + (beyond > 0 ? 1 : 0);
+    const int one = beyond > 0 ? 1 : 0;
+    return std::vector{
+        fmt::format(R"({{"max_attempts": {}}})", limits::kAttemptsMax + one),
+        fmt::format(R"({{"priority": {}}})", limits::kPriorityMax + one),
+        fmt::format(R"({{"priority": {}}})", -limits::kPriorityMax - one),
+        fmt::format(R"({{"timeout": "{}ms"}})", timeout_ms),
+        fmt::format(R"({{"backoff": {{"factor": {}}}}})", limits::kBackoffFactorMax + beyond),
+        fmt::format(R"({{"backoff": {{"jitter": [0, {}]}}}})", limits::kBackoffJitterMax + beyond)};
+  };
+  for (const std::string& largest : options(0))
+    EXPECT_NO_THROW(submit("mail.send", "1", largest)) << largest;
+  for (const std::string& too_large : options(0.5))
+    EXPECT_THAT(refusal(too_large), HasSubstr("must be")) << too_large;
 }
 
 TEST_F(PostgresSubmit, WhatIsWrongIsRefusedByName) {

@@ -115,7 +115,7 @@ void TaskImages::load_outcomes(const std::vector<TaskKey>& keys) {
     image->second.lane = heads.integer(i, 1);
     image->second.priority = static_cast<int>(heads.integer(i, 2));
     image->second.max_attempts = static_cast<int>(heads.integer(i, 4));
-    options_[key] = decode_options(heads.text(i, 3));
+    note_options(key, heads.text(i, 3));
   }
 }
 
@@ -143,6 +143,13 @@ std::optional<Task> TaskImages::task(TaskKey key) const {
   return task;
 }
 
+// What becomes of a task must not depend on what its submitter asked for.
+void TaskImages::note_options(TaskKey key, std::string_view text) {
+  std::string problem;
+  options_[key] = usable_options(text, problem);
+  if (!problem.empty()) parts_.log.error("task {} is damaged: {}", key.value, problem);
+}
+
 const TaskOptions& TaskImages::options(TaskKey key) {
   if (!options_.contains(key)) {
     std::vector<TaskKey> keys;
@@ -150,7 +157,7 @@ const TaskOptions& TaskImages::options(TaskKey key) {
       if (!options_.contains(each)) keys.push_back(each);
     Rows heads = transaction_.query(kTasks, Parameters::of(Array::keys(keys)));
     for (int i = 0; i < heads.size(); ++i)
-      options_[TaskKey{heads.integer(i, 0)}] = decode_options(heads.text(i, 3));
+      note_options(TaskKey{heads.integer(i, 0)}, heads.text(i, 3));
   }
   return options_[key];
 }

@@ -53,6 +53,7 @@ class TaskImages {
   };
   void load_live(const std::vector<TaskKey>& keys);
   void load_outcomes(const std::vector<TaskKey>& keys);
+  void note_options(TaskKey key, std::string_view text);
   const std::string& queue_of(const Image& image);
   Applied refuse(const Plan& plan, const Image& image);
   void apply_to_live(const Plan& plan, Image& image);

@@ -4,6 +4,7 @@
 
 #include "opscore/model/decide.h"
 #include "opscore/store/postgres/settings_rows.h"
+#include "opscore/store/postgres/step_back.h"
 #include "opscore/store/postgres/task_images.h"
 
 namespace opscore::postgres {
@@ -35,14 +36,6 @@ constexpr Statement kForgetCommands{"forget_commands",
                                     "DELETE FROM commands WHERE session = $1::bigint"};
 constexpr Statement kHeld{"held_by_session",
                           "SELECT key FROM live WHERE session = $1::bigint AND state + 0 = 3"};
-constexpr Statement kHoldExternal{
-    "hold_external",
-    "SELECT l.key FROM live l WHERE l.key = ANY($1::bigint[]) ORDER BY l.key FOR UPDATE"};
-constexpr Statement kExtend{
-    "extend",
-    "UPDATE live l SET external = $3::bigint FROM unnest($1::bigint[], $2::bigint[]) u(key, "
-    "attempt) "
-    "WHERE l.key = u.key AND l.attempt = u.attempt AND l.external IS NOT NULL"};
 constexpr Statement kProgress{"record_progress",
                               "UPDATE live SET progress = $3::text WHERE key = $1::bigint AND "
                               "attempt = $2::bigint AND state + 0 = 3 RETURNING key"};
@@ -61,16 +54,6 @@ constexpr Statement kDueCount{
     "SELECT count(*) FROM live WHERE lane = ANY($1::bigint[]) AND "
     "external IS NULL AND (state + 0 = 2 OR (state + 0 = 0 AND run_at <= $2::bigint))"};
 
-Loss loss_of(const LostSession& lost, const Lease& lease) {
-  if (lost.cause == LostSession::Cause::drained) return Loss::not_entered;
-  bool blamed = lost.blamed == lease;
-  bool entered =
-      !lost.entered_known || blamed || std::ranges::find(lost.entered, lease) != lost.entered.end();
-  if (!entered) return Loss::not_entered;
-  if (lost.cause == LostSession::Cause::gone) return Loss::host;
-  return blamed || !lost.blamed ? Loss::crash : Loss::bystander;
-}
-
 std::vector<TaskKey> keys_in(const Rows& rows) {
   std::vector<TaskKey> keys;
   for (int i = 0; i < rows.size(); ++i) keys.push_back(TaskKey{rows.integer(i, 0)});
@@ -85,7 +68,17 @@ Array lanes_of(const std::vector<Lane>& lanes) {
 
 }  // namespace
 
+PostgresTasks::PostgresTasks(Parts& parts)
+    : parts_(parts),
+      inserting_(make_inserting(parts)),
+      completing_(make_completing(parts)),
+      changing_(make_changing(parts)),
+      step_back_(std::make_unique<StepBack>(parts)) {}
+
+PostgresTasks::~PostgresTasks() = default;
+
 Promoted PostgresTasks::promote(size_t limit) {
+  if (step_back_->mend(limit) == limit) return {limit, {}};  // there may be more
   Promoted promoted;
   parts_.writers.run("promote", [&](Transaction& transaction) {
     promoted = {};
@@ -147,10 +140,7 @@ size_t PostgresTasks::rescue(const LostSession& lost) {
       const LiveRow* row = images.live(key);  // it may have finished since
       if (row == nullptr || row->live.state != State::running || row->live.session != lost.session)
         continue;
-      Live live = row->live;
-      Loss loss = loss_of(lost, {key, live.attempt});
-      images.apply(
-          decide_loss(key, live, images.options(key), loss, lost.words, now, parts_.random));
+      images.apply(decide_rescue(key, row->live, images.options(key), lost, now, parts_.random));
       ++ended;
     }
     images.write();
@@ -169,21 +159,6 @@ void PostgresTasks::record_progress(std::vector<ProgressUpdate> updates) {
     transaction.flush();
     for (size_t i = 0; i < updates.size(); ++i)
       if (transaction.rows(answers[i]).size() == 1) transaction.note_task(updates[i].lease.key);
-  });
-}
-
-void PostgresTasks::extend(std::span<const Lease> leases, TimePoint until) {
-  if (leases.empty()) return;
-  std::vector<Lease> sorted(leases.begin(), leases.end());  // locks go in the order of keys
-  std::ranges::sort(sorted);
-  Array keys = Array::numbers(), attempts = Array::numbers();
-  for (const Lease& lease : sorted) {
-    keys.add(lease.key);
-    attempts.add(int64_t{lease.attempt});
-  }
-  parts_.writers.run("extend", [&](Transaction& transaction) {
-    transaction.query(kHoldExternal, Parameters::of(keys));
-    transaction.send(kExtend, Parameters::of(keys, attempts, until));
   });
 }
 

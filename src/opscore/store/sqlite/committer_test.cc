@@ -142,6 +142,23 @@ TEST_F(CommitterTest, AFullDiskRefusesWhatAddsAndTakesWhatEnds) {
   EXPECT_EQ(commands(), 1);
 }
 
+// As when the disk is full, which the commit is the first to find out.
+TEST_F(CommitterTest, AStandingOperationThatCannotBeCommittedEndsWithItsCaller) {
+  int calls = 0;
+  auto spoil_the_commit = [&](WriteSide& side) {
+    ++calls;
+    side.lanes.intern("q", "t");
+    side.db.execute("DROP TABLE lanes");
+    return true;
+  };
+  EXPECT_THROW(committer_->run_when(spoil_the_commit, Deadline::after(Duration(60'000))), Error);
+  const int called = calls;
+  EXPECT_GT(called, 0);
+  run([](WriteSide& side) { add_command(side, 1); });
+  EXPECT_EQ(calls, called);
+  EXPECT_EQ(commands(), 1);
+}
+
 TEST_F(CommitterTest, ARollbackUndoesMemoryToo) {
   const Lane& lane = lanes_.intern("q", "t");
   auto enter = [&](WriteSide& side, bool fail) {

@@ -153,7 +153,7 @@ class Inserting {
 }  // namespace
 
 std::vector<InsertResult> SqliteTasks::insert(std::vector<InsertItem> items, InsertMode mode) {
-  check_disk(items);
+  check_disk(bytes_on_disk(items));
   std::vector<InsertResult> results;
   parts_.write("insert", items.size(), Committer::Kind::adds_work,
                [&](WriteSide& side) { results = Inserting(side, items).run(mode); });
@@ -169,7 +169,7 @@ int64_t SqliteTasks::wal_bytes(const std::string& path) {
 
 // Looked at now and then, by whoever comes by: asking the file system for each task would be dear.
 // In between, what is inserted is taken off.
-void SqliteTasks::check_disk(const std::vector<InsertItem>& items) {
+void SqliteTasks::check_disk(int64_t bytes) {
   if (parts_.disk_reserve_bytes <= 0) return;
   int64_t now =
       std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now().time_since_epoch())
@@ -183,7 +183,6 @@ void SqliteTasks::check_disk(const std::vector<InsertItem>& items) {
       disk_free_ = static_cast<int64_t>(info.f_bavail) * static_cast<int64_t>(info.f_frsize) -
                    wal_bytes(parts_.path);
   }
-  const int64_t bytes = bytes_on_disk(items);
   if ((disk_free_ -= bytes) >= parts_.disk_reserve_bytes) return;
   const int64_t is_free = disk_free_ += bytes;  // nothing of it is written
   throw Error(Errc::disk_low,

@@ -29,7 +29,7 @@ std::vector<OutboxRow> SqliteOutbox::due(OutboxRow::Kind kind, size_t limit,
                    "WHERE kind = ? AND not_before <= ? AND destination NOT IN (SELECT value FROM "
                    "json_each(?)) ORDER BY not_before, id LIMIT ?");
   const std::string excluded = Json(but_for).dump();
-  auto rows = select.query(kind, parts_.clock.now(), excluded, limit);
+  auto rows = select.query(kind, OutboxRow::due_until(kind, parts_.clock.now()), excluded, limit);
   while (rows.next())
     due.push_back({rows.integer(0), static_cast<OutboxRow::Kind>(rows.integer(1)),
                    std::string(rows.text(2)), std::string(rows.text(3)), std::string(rows.text(4)),

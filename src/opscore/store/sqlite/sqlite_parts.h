@@ -36,6 +36,7 @@ class SqliteTasks final : public TaskStore {
  public:
   explicit SqliteTasks(const Parts& parts) : parts_(parts) {}
   std::vector<InsertResult> insert(std::vector<InsertItem> items, InsertMode mode) override;
+  void check_room() override { check_disk(0); }
   ClaimResult claim(const ClaimRequest& request) override;
   std::vector<Applied> apply(std::vector<Plan> plans) override;
   Promoted promote(size_t limit) override;
@@ -44,12 +45,11 @@ class SqliteTasks final : public TaskStore {
   size_t prune(const Retention& retention, size_t limit) override;
   void record_progress(std::vector<ProgressUpdate> updates) override;
   Applied append_step(const Lease& lease, const Step& step) override;
-  void extend(std::span<const Lease> leases, TimePoint until) override;
   size_t remove(std::span<const TaskKey> keys) override;
   void change_settings(const std::function<void(Settings&)>& change) override;
 
  private:
-  void check_disk(const std::vector<InsertItem>& items);
+  void check_disk(int64_t bytes);
   static int64_t wal_bytes(const std::string& path);
 
   const Parts& parts_;
@@ -74,6 +74,9 @@ class SqliteReader final : public TaskReader {
 
  private:
   std::vector<QueueStats> queues_from_file();
+  // What `read` answers; a failure says of which task.
+  template <class F>
+  auto about(TaskKey key, F&& read) const;
 
   const Parts& parts_;
   const IdCodec& ids_;
@@ -85,6 +88,7 @@ class SqliteFleet final : public Fleet {
   SessionId open_session(const std::string& name, const std::string& context) override;
   RenewReply renew(SessionId session, const SessionReport& report) override;
   std::vector<Session> sessions(Duration ended_within) override;
+  void extend(std::span<const Lease> leases, TimePoint until) override;
   void command(SessionId session, const std::string& command) override;
   void announce_actors(const std::vector<CatalogueEntry>& entries) override;
   std::vector<CatalogueEntry> catalogue() override;

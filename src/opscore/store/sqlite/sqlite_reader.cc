@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 
@@ -43,8 +45,17 @@ std::optional<TaskKey> SqliteReader::resolve(std::string_view id) {
   return row ? std::optional(row->task) : std::nullopt;
 }
 
+template <class F>
+auto SqliteReader::about(TaskKey key, F&& read) const {
+  try {
+    return read(parts_.readers.borrow()->queries);
+  } catch (const Error& error) {
+    throw error.with_context(fmt::format("read task {}", ids_.encode(key)));
+  }
+}
+
 std::optional<Task> SqliteReader::find(TaskKey key) {
-  return parts_.readers.borrow()->queries.task(key);
+  return about(key, [&](TaskQueries& queries) { return queries.task(key); });
 }
 
 TaskPage SqliteReader::list(const TaskFilter& filter, std::optional<TaskKey> before, size_t limit) {
@@ -56,29 +67,35 @@ TaskPage SqliteReader::list(const TaskFilter& filter, std::optional<TaskKey> bef
   std::optional<TaskKey> last;
   FilterWalk walk(*reader, filter, range, FilterWalk::Order::newest_first);
   while (walk.next()) {
-    if (page.tasks.size() == limit || looked == limits::kListWalk) {
-      page.partial = page.tasks.size() < limit;
+    const size_t listed = page.tasks.size() + page.corrupt.size();
+    if (listed == limit || looked == limits::kListWalk) {
+      page.partial = listed < limit;
       page.next = last.value_or(range.end);
       break;
     }
     ++looked;
     last = walk.key();
-    if (!walk.match()) continue;
-    if (auto task = reader->queries.task(walk.key())) page.tasks.push_back(std::move(*task));
+    try {
+      if (!walk.match()) continue;
+      if (auto task = reader->queries.task(walk.key())) page.tasks.push_back(std::move(*task));
+    } catch (const Error& error) {
+      if (error.code() != Errc::corrupt) throw;
+      page.corrupt.emplace_back(walk.key(), error.message());
+    }
   }
   return page;
 }
 
 std::vector<Attempt> SqliteReader::attempts(TaskKey key) {
-  return parts_.readers.borrow()->queries.attempts(key);
+  return about(key, [&](TaskQueries& queries) { return queries.attempts(key); });
 }
 
 std::vector<TaskEvent> SqliteReader::events(TaskKey key) {
-  return parts_.readers.borrow()->queries.events(key);
+  return about(key, [&](TaskQueries& queries) { return queries.events(key); });
 }
 
 std::vector<Step> SqliteReader::steps(TaskKey key) {
-  return parts_.readers.borrow()->queries.steps(key);
+  return about(key, [&](TaskQueries& queries) { return queries.steps(key); });
 }
 
 std::optional<MessageOrigin> SqliteReader::origin(TaskKey key) {
@@ -86,7 +103,7 @@ std::optional<MessageOrigin> SqliteReader::origin(TaskKey key) {
 }
 
 std::vector<std::string> SqliteReader::inputs(TaskKey key) {
-  return parts_.readers.borrow()->queries.inputs(key);
+  return about(key, [&](TaskQueries& queries) { return queries.inputs(key); });
 }
 
 std::vector<Task> SqliteReader::doubtful(size_t limit) {

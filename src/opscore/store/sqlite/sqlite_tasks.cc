@@ -8,16 +8,6 @@ namespace {
 
 using Kind = Committer::Kind;
 
-Loss loss_of(const LostSession& lost, const Lease& lease) {
-  if (lost.cause == LostSession::Cause::drained) return Loss::not_entered;
-  bool blamed = lost.blamed == lease;
-  bool entered =
-      !lost.entered_known || blamed || std::ranges::find(lost.entered, lease) != lost.entered.end();
-  if (!entered) return Loss::not_entered;
-  if (lost.cause == LostSession::Cause::gone) return Loss::host;
-  return blamed || !lost.blamed ? Loss::crash : Loss::bystander;
-}
-
 void end_session(WriteSide& side, const LostSession& lost, TimePoint now) {
   if (!side.alive(lost.session)) return;
   Statement end(side.db, "UPDATE sessions SET ended = ?, last_words = ? WHERE id = ?");
@@ -26,6 +16,15 @@ void end_session(WriteSide& side, const LostSession& lost, TimePoint now) {
   forget.run(lost.session.value);
   side.session_ended(lost.session);
   side.note_session(lost.session);
+}
+
+// Giving a task back must not depend on what its submitter asked for.
+TaskOptions options_of(WriteSide& side, TaskKey key) {
+  std::string problem;
+  TaskOptions options = usable_options(side.queries.options(key), problem);
+  if (!problem.empty())
+    side.log.error("task {} in '{}' is damaged: {}", key.value, side.db.path(), problem);
+  return options;
 }
 
 // A few are read where they were just written, which is sooner than on a connection that has to
@@ -158,7 +157,7 @@ size_t SqliteTasks::expire(size_t limit) {
     for (TaskKey key : keys) {
       auto row = side.queries.live(key);
       if (!row || !row->deadline || successors(row->live.state, Event::expire).empty()) continue;
-      TaskOptions options = decode_options(side.queries.options(key));
+      TaskOptions options = options_of(side, key);
       Plan plan = decide_expire(key, row->live, options, now);
       if (side.apply(plan) == Applied::applied) ++expired;
     }
@@ -175,9 +174,8 @@ size_t SqliteTasks::rescue(const LostSession& lost) {
     if (!lost.session) held.clear();  // what nobody here holds, somebody outside runs
     for (const auto& [key, running] : held) {
       Live live = side.queries.live(key).value().live;
-      TaskOptions options = decode_options(side.queries.options(key));
-      Loss loss = loss_of(lost, {key, live.attempt});
-      side.apply(decide_loss(key, live, options, loss, lost.words, now, side.random));
+      TaskOptions options = options_of(side, key);
+      side.apply(decide_rescue(key, live, options, lost, now, side.random));
     }
     ended = held.size();
   });
@@ -188,13 +186,6 @@ void SqliteTasks::record_progress(std::vector<ProgressUpdate> updates) {
   parts_.write("record progress", updates.size(), Kind::ends_work, [&](WriteSide& side) {
     for (const ProgressUpdate& update : updates)
       if (side.edits.set_progress(update.lease, update.progress)) side.note_task(update.lease.key);
-  });
-}
-
-void SqliteTasks::extend(std::span<const Lease> leases, TimePoint until) {
-  if (leases.empty()) return;
-  parts_.write("extend", leases.size(), Kind::ends_work, [&](WriteSide& side) {
-    for (const Lease& lease : leases) side.edits.extend_external(lease, until);
   });
 }
 

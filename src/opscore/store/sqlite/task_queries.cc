@@ -213,7 +213,7 @@ std::optional<ClaimedTask> TaskQueries::claimed(TaskKey key, SessionId session) 
   task.priority = row.priority;
   task.live = row.live;
   task.input = current_input(key, row.live.edits, rows.text(19));
-  if (!rows.is_null(20)) task.options = decode_options(rows.text(20));
+  if (!rows.is_null(20)) task.options = usable_options(rows.text(20), task.problem);
   return task;
 }
 

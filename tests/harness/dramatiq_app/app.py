@@ -32,6 +32,11 @@ def fail(*args, **kwargs):
     raise AssertionError("opscore runs this")
 
 
+@dramatiq.actor(actor_name="opscore.echo")
+def echo(*args, **kwargs):
+    raise AssertionError("opscore runs this")
+
+
 @dramatiq.actor
 def execute_agent_task_actor(task_id, goal, input_data):
     raise AssertionError("opscore runs this")

@@ -1,0 +1,49 @@
+"""Applications in Python for servers to host."""
+
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+
+from harness.server import ROOT
+
+
+def host(server, source, settings="", modules=("app",)):
+    """Writes app.py into the server's folder and has the server host it, in this interpreter."""
+    (server.folder / "app.py").write_text(textwrap.dedent(source))
+    named = ", ".join(f'"{module}"' for module in modules)
+    server.configure(
+        f'[python]\nmodules = [{named}]\ninterpreter = "{sys.executable}"\n'
+        + textwrap.dedent(settings)
+    )
+    return server
+
+
+def children_of(server):
+    """The process ids of its interpreters."""
+    found = []
+    for line in subprocess.run(
+        ["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+    ).stdout.splitlines():
+        pid, parent, *words = line.split(None, 2)
+        if int(parent) == server.worker_pid() and "report_imports_ms" in " ".join(words):
+            found.append(int(pid))
+    return sorted(found)
+
+
+def environment_with(version):
+    """The interpreter of a virtual environment with that Dramatiq; kept for the next run."""
+    folder = ROOT / "build" / f"dramatiq-{version}"
+    if not (folder / "complete").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        subprocess.run(
+            [sys.executable, "-m", "venv", "--system-site-packages", folder], check=True
+        )
+        subprocess.run(
+            [folder / "bin/pip", "install", "--quiet", f"dramatiq=={version}"],
+            check=True,
+            env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+        )
+        (folder / "complete").touch()
+    return folder

@@ -17,12 +17,13 @@ CASES = pathlib.Path(__file__).parent / "with_dramatiq"
 PYTEST = pathlib.Path(pytest.__file__).parents[1]  # not installed beside Dramatiq
 
 
+@pytest.mark.parametrize("cases", ["broker_cases.py", "middleware_cases.py"])
 @pytest.mark.parametrize("version", VERSIONS)
-def test_producers_of(version):
+def test_with(version, cases):
     surroundings = {**os.environ, "PYTHONPATH": os.pathsep.join((str(SDK), str(PYTEST)))}
     command = (installed(version), "-m", "pytest", "-q", "-p", "opscore.testing.plugin")
     done = subprocess.run(
-        (*command, "broker_cases.py"),
+        (*command, cases),
         cwd=CASES,
         env=surroundings,
         capture_output=True,

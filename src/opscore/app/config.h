@@ -59,6 +59,7 @@ struct ActorConfig {
   std::string description;
   std::vector<std::string> aliases;
   SchemaText input_schema;
+  SchemaText options;  // of Dramatiq's messages
   std::optional<Duration> timeout;
   std::optional<int> max_attempts;  // 0: unlimited
   RetryPolicy backoff;
@@ -136,6 +137,7 @@ struct Config {
   } store;
   struct Broker {
     std::string url;
+    std::string management_url;
     struct RabbitMq {
       std::vector<std::string> adopt;  // queues of Dramatiq
       std::optional<int> max_priority;

@@ -138,6 +138,7 @@ Service::Service(Store& store, const Clock& clock, Log& log, Metrics& metrics,
       options_(std::move(options)),
       catalogue_(store, clock, options_.declared),
       bulk_(store, clock, log, options_.bulk),
+      mirror_(store, clock, metrics),
       counters_(std::make_unique<Counters>(metrics)) {}
 
 Service::~Service() = default;
@@ -172,6 +173,7 @@ InsertItem Service::prepare(SubmitRequest request, std::vector<std::string>& war
     }
   }
   InsertItem item = to_item(std::move(request), &known->entry, now);
+  if (item.spec.options.is_external()) return item;  // whether somebody runs it, Python knows
   // A worker that has just come up need not be in an older view.
   if (!catalogue->is_served(item.spec.type, item.spec.queue) &&
       !catalogue_.fresh_view()->is_served(item.spec.type, item.spec.queue))

@@ -1,7 +1,8 @@
 #pragma once
-// Publishes what is due on Dramatiq's queues: callbacks, next stages and dead messages of adopted
-// tasks, parked messages. A row stays until the broker has confirmed all that it stands for, so a
-// crash costs repeated messages at most, with the same ids.
+// Publishes what is due on Dramatiq's queues: tasks that Python runs, callbacks, next stages and
+// dead messages of adopted tasks, parked messages. A row stays until the broker has confirmed all
+// that it stands for, so a crash costs repeated messages at most, with the same ids. A paused queue
+// gets no tasks.
 
 #include "opscore/base/log.h"
 #include "opscore/base/metrics.h"
@@ -9,6 +10,7 @@
 #include "opscore/broker/foreign_broker.h"
 #include "opscore/engine/adoption.h"
 #include "opscore/engine/service.h"
+#include "opscore/model/handover.h"
 
 namespace opscore {
 
@@ -30,7 +32,10 @@ class ForeignRelay {
  private:
   struct Sending;
   std::vector<OutboxRow> due();
+  void look_at_pauses();
   Sending compose(OutboxRow row);
+  void compose_handover(const Handover& handover, Sending& sending);
+  void compose_ends(Sending& sending);
   bool publish(std::vector<Sending>& sendings);
   void settle(const std::vector<Sending>& sendings);
 
@@ -43,6 +48,8 @@ class ForeignRelay {
   bool complained_ = false;
   std::vector<std::string> refused_;  // queues that the broker refuses, until then:
   SteadyPoint ask_refused_at_{};
+  std::vector<std::string> paused_;  // destinations, as of the last look
+  SteadyPoint look_at_{};
   Loop loop_;
 };
 

@@ -16,6 +16,8 @@
 #include "opscore/base/random.h"
 #include "opscore/model/adoption.h"
 #include "opscore/model/decide.h"
+#include "opscore/model/handover.h"
+#include "opscore/model/report.h"
 #include "opscore/model/webhook.h"
 #include "opscore/store/store.h"
 
@@ -112,6 +114,15 @@ class StoreWebhook : public StoreConformance {
   std::vector<TaskEnd> ends();    // what they are about
   std::vector<std::string> event_kinds(TaskKey key);
 };
+class StoreExternal : public StoreConformance {
+ protected:
+  StoreExternal();
+  // Of type "t" in queue "q", for somebody outside.
+  static TaskSpec external_spec();
+  // What somebody outside says of an attempt is written; whether it was news.
+  bool report(TaskKey key, Report::Kind kind, int attempt = 1);
+  std::vector<Handover> handovers();  // that are due
+};
 class StoreAdoption : public StoreConformance {
  protected:
   std::vector<OutboxRow> rows();   // due messages
@@ -146,6 +157,7 @@ class StoreModel : public testing::TestWithParam<StoreFactory> {};
   OPSCORE_INSTANTIATE_ONE(name, StoreOutbox, factory);   \
   OPSCORE_INSTANTIATE_ONE(name, StoreJobs, factory);     \
   OPSCORE_INSTANTIATE_ONE(name, StoreWebhook, factory);  \
+  OPSCORE_INSTANTIATE_ONE(name, StoreExternal, factory); \
   OPSCORE_INSTANTIATE_ONE(name, StoreAdoption, factory); \
   OPSCORE_INSTANTIATE_ONE(name, StoreRace, factory);     \
   OPSCORE_INSTANTIATE_ONE(name, StoreReopen, factory);   \

@@ -56,8 +56,11 @@ constexpr Statement kOrigin{"origin",
 
 constexpr Statement kLiveCounts{
     "count_live",
-    "SELECT lane, state, count(*), min(CASE WHEN state = 2 OR (state = 0 AND run_at <= "
-    "$1::bigint) THEN run_at END) FROM live GROUP BY lane, state"};
+    "SELECT lane, state, count(*), min(CASE WHEN external IS NULL AND (state = 2 OR (state = 0 AND "
+    "run_at <= $1::bigint)) THEN run_at END) FROM live GROUP BY lane, state"};
+constexpr Statement kDoubtful{"doubtful",
+                              "SELECT key FROM live WHERE external <= $1::bigint "
+                              "ORDER BY external LIMIT $2::bigint"};
 constexpr Statement kFinishedCounts{
     "count_finished",
     "SELECT queue, sum(completed)::bigint, sum(failed)::bigint, sum(cancelled)::bigint "
@@ -234,6 +237,21 @@ std::vector<std::string> PostgresReader::inputs(TaskKey key) {
     std::vector<std::string> inputs;
     for (int i = 0; i < rows.size(); ++i) inputs.emplace_back(rows.text(i, 1));
     return inputs;
+  });
+}
+
+std::vector<Task> PostgresReader::doubtful(size_t limit) {
+  TimePoint now = parts_.clock.now();
+  return parts_.readers.run("read what is run outside", [&](Connection& connection) {
+    Rows rows = connection.query(kDoubtful, Parameters::of(now, static_cast<int64_t>(limit)));
+    std::vector<TaskKey> keys;
+    for (int i = 0; i < rows.size(); ++i) keys.push_back(TaskKey{rows.integer(i, 0)});
+    TaskPage page;  // what cannot be read is left to those who list it
+    if (!keys.empty()) read_tasks(parts_, connection, keys, page);
+    std::vector<Task>& tasks = page.tasks;
+    std::erase_if(tasks, [](const Task& task) { return task.live.claimable(); });  // it ended since
+    std::ranges::sort(tasks, {}, [](const Task& task) { return *task.live.external_until; });
+    return std::move(tasks);
   });
 }
 

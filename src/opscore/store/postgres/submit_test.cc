@@ -5,6 +5,7 @@
 #include <set>
 
 #include "opscore/model/decide.h"
+#include "opscore/model/handover.h"
 #include "opscore/model/limits.h"
 #include "opscore/store/postgres/test_database.h"
 
@@ -258,6 +259,29 @@ TEST_F(PostgresSubmit, TokensAreWrittenWhereABrokerAnnounces) {
   auto rows = store_->outbox().due(OutboxRow::Kind::token, 10);
   ASSERT_EQ(rows.size(), 1u);
   EXPECT_EQ(rows[0].destination, "mail");
+}
+
+TEST_F(PostgresSubmit, APythonActorGetsAMessage) {
+  CatalogueEntry python;
+  python.type = "resize";
+  python.kind = "dramatiq";
+  python.queue = "images";
+  python.dramatiq = R"({"notify_shutdown":true})";
+  store_->fleet().announce_actors({python});
+  const std::string id = submit("resize", R"({"path": "a.png"})",
+                                R"({"max_attempts": 3, "timeout": 5, "priority": 4})");
+  const Task handed = task(id);
+  EXPECT_FALSE(handed.live.claimable());
+  EXPECT_EQ(handed.queue, "images");
+  EXPECT_EQ(handed.max_attempts, 3);
+  EXPECT_EQ(handed.options.dramatiq,
+            R"({"notify_shutdown":true,"max_retries":2,"time_limit":5000,"broker_priority":4})");
+  auto rows = store_->outbox().due(OutboxRow::Kind::amqp, 10);
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(decode_handover(rows[0]), (Handover{handed.key, 0}));
+  EXPECT_EQ(rows[0].destination, handover_destination("images"));
+  EXPECT_EQ(task(submit("resize", "[1]", R"({"task_id": "own"})")).live.claimable(), false);
+  EXPECT_THAT(refusal("{}", "nobody"), HasSubstr("no actor"));
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <tuple>
 
 #include "opscore/model/decide.h"
+#include "opscore/model/handover.h"
 #include "opscore/store/sqlite/sqlite_parts.h"
 
 namespace opscore::sqlite {
@@ -128,9 +129,10 @@ class Inserting {
     if (lane_ == nullptr || lane_->queue != spec.queue || lane_->type != spec.type)
       lane_ = &side_.lanes.intern(spec.queue, spec.type);
     side_.edits.insert_task(key, lane_->id, spec);
-    LiveRow row{key, lane_->id, spec.priority, decide_submit(spec, now_), spec.options.deadline,
+    LiveRow row{key, lane_->id, spec.priority, decide_submit(spec, now_), expiry_of(spec.options),
                 {}};
     side_.edits.insert_live(row);
+    if (!row.live.claimable()) side_.post(handover_row(key, spec.queue, row.live.attempt, now_));
     for (const UniqueKey& unique : item.keys)
       side_.edits.insert_unique_key(static_cast<int>(unique.kind), unique.scope, unique.key, key,
                                     item.request_hash);

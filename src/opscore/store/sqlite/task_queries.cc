@@ -67,6 +67,7 @@ LiveRow TaskQueries::decode_live(TaskKey key, const Statement::Rows& rows, int f
   live.edits = to_int(rows.integer(column++));
   row.deadline = rows.optional_time(column++);
   row.progress = rows.text(column++);
+  live.external_until = rows.optional_time(column++);
   return row;
 }
 
@@ -211,8 +212,8 @@ std::optional<ClaimedTask> TaskQueries::claimed(TaskKey key, SessionId session) 
   task.queue = lane.queue;
   task.priority = row.priority;
   task.live = row.live;
-  task.input = current_input(key, row.live.edits, rows.text(18));
-  if (!rows.is_null(19)) task.options = usable_options(rows.text(19), task.problem);
+  task.input = current_input(key, row.live.edits, rows.text(19));
+  if (!rows.is_null(20)) task.options = usable_options(rows.text(20), task.problem);
   return task;
 }
 

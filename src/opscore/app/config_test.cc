@@ -131,6 +131,7 @@ TEST_F(ConfigTest, AdoptingTakesABroker) {
 }
 
 // Each setting can be set from each place that its row names, and its origin says so.
+// layout: table
 TEST_F(ConfigTest, EverySettingHasItsOrigin) {
   const std::map<std::string, std::string> values = {{"server.address", "127.0.0.9"},
                                                      {"server.port", "81"},

@@ -185,6 +185,7 @@ const std::map<std::string, std::string> kValues = {{"server.address", "127.0.0.
                                                     {"client.url", "http://h:1"}};
 
 // Each setting can be set from each place that its row names, and its origin says so.
+// layout: table
 TEST_F(ConfigTest, EverySettingHasItsOrigin) {
   write("token", "file-token-1\n");
   for (const auto& field : config_fields()) {

@@ -115,6 +115,24 @@ def functions(module, title):
             yield words(value)
 
 
+def actor_section(actors, context):
+    yield "## Actors"
+    yield words(actors)
+    yield f"### {signature('actor', actors._declare).replace('function, ', '')}"
+    yield words(actors.actor)
+    own = [
+        value
+        for value in vars(actors).values()
+        if (inspect.isclass(value) or inspect.isfunction(value))
+        and value.__module__ == actors.__name__
+        and not value.__name__.startswith("_")
+    ]
+    yield table(("name", "what it is"), [(f"`{each.__name__}`", one_line(each)) for each in own])
+    yield "### Context"
+    yield words(context.Context)
+    yield table(("member", "what it does"), methods(context.Context))
+
+
 def page():
     from opscore import actors, aio, client, context, errors, testing, types
 
@@ -126,6 +144,7 @@ def page():
     parts += error_classes(errors)
     parts += functions(actors, "opscore.actors")
     parts += class_section(context.Context, "Context")
+    parts += actor_section(actors, context)
     parts += functions(testing, "opscore.testing")
     parts += [
         "### opscore.testing.Server",

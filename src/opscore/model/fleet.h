@@ -70,7 +70,7 @@ struct RenewReply {
 // One actor that workers of this installation can run.
 struct CatalogueEntry {
   std::string type;
-  std::string kind;               // native, exec, http, agent, dramatiq
+  std::string kind;               // native, exec, http, python, agent, dramatiq
   std::string queue = "default";  // where its tasks go unless the submitter says otherwise
   std::string version;
   std::string description;

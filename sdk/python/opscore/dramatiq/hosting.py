@@ -87,7 +87,7 @@ def _broker_of(name: str) -> Broker:
         found = reduce(getattr, path.split(".") if path else [], found)
     except AttributeError as error:
         raise ImportError(f"there is no {path!r} in the module {module!r}") from error
-    if isinstance(found, ModuleType):
+    if isinstance(found, ModuleType) and not path:
         return dramatiq.get_broker()
     if callable(found) and not isinstance(found, Broker):
         found()

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 
 import pytest
 
@@ -35,7 +36,7 @@ queue = "nowhere"
 """
 
 APP = """
-import os, time
+import os
 import dramatiq
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 broker = RabbitmqBroker(url=os.environ["RABBITMQ_URL"])
@@ -58,9 +59,8 @@ def flaky(path):
 
 @dramatiq.actor
 def patient(path):
-    while not os.path.exists(path):
-        time.sleep(0.05)
-    return "it is there"
+    with open(path) as pipe:
+        return pipe.read()
 
 @dramatiq.actor
 def boom(words="boom"):
@@ -189,15 +189,16 @@ def test_a_restart_hands_nothing_over_twice(at, new_worker):
 
 def test_reports_wait_while_opscore_is_away(at, new_worker, tmp_path):
     worker = new_worker().start()
-    mark = tmp_path / "go on"
-    task = at.rest.submit("patient", {"path": str(mark)})["task_id"]
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    task = at.rest.submit("patient", {"path": str(pipe)})["task_id"]
     wait_for(lambda: at.rest.get(f"tasks/{task}")["status"] == "running", lambda: "it runs", 30)
     at.stop()
-    mark.touch()
+    pipe.write_text("at last")
     worker.wait_for_words("Reports do not reach opscore")
     at.start()
     done = at.rest.wait(task, timeout=60)
-    assert done["result"] == "it is there"
+    assert done["result"] == "at last"
     assert done["attempts"] == 1
     worker.wait_for_words("Reports reach opscore again")
     assert worker.stop() == 0

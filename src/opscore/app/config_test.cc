@@ -149,6 +149,7 @@ const std::map<std::string, std::string> kValues = {{"server.address", "127.0.0.
                                                     {"store.schema", "tasks"},
                                                     {"store.exports", "exports"},
                                                     {"broker.url", "amqp://localhost"},
+                                                    {"broker.management_url", "http://localhost"},
                                                     {"broker.management_url", "http://h:15672"},
                                                     {"broker.rabbitmq.adopt", "mail"},
                                                     {"broker.rabbitmq.max_priority", "9"},

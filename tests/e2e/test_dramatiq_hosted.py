@@ -9,9 +9,7 @@ import pytest
 
 from harness.dramatiq import NEWEST, VERSIONS, installed
 from harness.processes import is_alive
-from harness.rabbitmq import RabbitMq
 from harness.server import BINARY
-from harness.services import provide
 from harness.waiting import wait_for
 
 BROKER = """
@@ -268,14 +266,6 @@ def add(a, b):
 def boom(why):
     raise ValueError(why)
 """
-
-
-@pytest.fixture
-def rabbitmq(services):
-    provide(services, "rabbitmq")
-    found = RabbitMq(services)
-    yield found
-    found.close()
 
 
 def test_what_producers_send_through_rabbitmq_runs_in_the_hosted_application(new_server, rabbitmq):

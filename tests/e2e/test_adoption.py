@@ -34,6 +34,10 @@ queue = "python"
 AT_ONCE = "min_backoff=1, max_backoff=1"
 
 
+def interop(feature, **how):
+    return pytest.mark.interop(feature, direction="adopted", **how)
+
+
 def write_programs(folder):
     for name, text in (("add.py", ADD), ("fail.py", FAIL)):
         program = folder / name
@@ -168,6 +172,7 @@ def bodies_that_nobody_could_run(message):
     yield json.dumps({**other, "options": {"store_results": True}})
 
 
+@interop("messages that nobody could run", note="on `.XQ`, with `x-opscore-reason`")
 def test_bad_messages_are_dead_with_a_reason_and_hold_up_no_other(up, python, rabbitmq):
     message = python.send("add.send(0)")
     task_of(up.rest, message)
@@ -204,7 +209,15 @@ def test_strange_messages_that_python_runs_run_here(up, python):
     assert task["input_data"]["kwargs"] == {"y": 41, "lossy": None, "text": "\\ud800"}
 
 
-def test_what_opscore_does_not_declare_comes_back_to_python(up, python):
+@interop(
+    "an actor that is not declared here",
+    outcome="differs",
+    note="it goes back to the queue after 1, 5, 30, 60 ... s, for who has the actor; "
+    "`.XQ` only when in 10 min nobody else was there",
+)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_opscore_does_not_declare_comes_back_to_python(up, new_python, version):
+    python = new_python(version)
     python.worker("default")
     # RabbitMQ gives consumers their turns, so one of two comes here first, and goes back.
     python.run("theirs.send(1)\ntheirs.send(2)")

@@ -93,6 +93,10 @@ def endless():
 """
 
 
+def interop(feature, **how):
+    return pytest.mark.interop(feature, direction="hosted", **how)
+
+
 def application(server, version):
     (server.folder / "app").mkdir()
     (server.folder / "app/__init__.py").touch()
@@ -108,6 +112,7 @@ def run(server, *arguments):
     return server.rest
 
 
+@interop("middleware: `before_process_message`, `after_process_message`, `after_nack`")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_actors_run_with_their_options_and_middleware(new_server, version):
     server = application(new_server(), version)
@@ -135,6 +140,7 @@ def test_actors_run_with_their_options_and_middleware(new_server, version):
     assert f"{broken['task_id']} #1 broken: nack" not in server.output()
 
 
+@interop("command: broker as `module`, `module:path.to.broker`, `module:function`")
 @pytest.mark.parametrize("broker", ["app.broker", "app.broker:holder.inner", "app.broker:setup"])
 def test_the_broker_is_named_as_dramatiq_has_it(new_server, broker):
     server = application(new_server(), NEWEST)
@@ -150,6 +156,7 @@ def test_a_broker_that_is_none_is_exit_code_2(new_server, broker):
     assert "import the actors" in server.output()
 
 
+@interop("command: `--queues`")
 def test_queues_can_be_chosen(new_server):
     server = application(new_server(), NEWEST)
     rest = run(server, "-Q", "emails")
@@ -158,6 +165,11 @@ def test_queues_can_be_chosen(new_server):
     assert rest.task(waiting)["status"] == "pending"
 
 
+@interop(
+    "`notify_shutdown`, `Shutdown`",
+    outcome="differs",
+    note="every actor is told of a shutdown, wanted or not, and it costs no retry",
+)
 def test_a_stop_is_raised_as_shutdown_and_costs_no_attempt(new_server):
     server = application(new_server(), NEWEST)
     rest = run(server, "--worker-shutdown-timeout", "100")
@@ -171,6 +183,7 @@ def test_a_stop_is_raised_as_shutdown_and_costs_no_attempt(new_server):
     assert (task["result"], task["attempts"]) == ("ended", 1)
 
 
+@interop("command: a second SIGTERM ends it at once")
 def test_a_second_signal_ends_it_at_once_with_code_1(new_server):
     server = application(new_server(), NEWEST)
     rest = run(server)
@@ -188,6 +201,11 @@ def test_a_second_signal_ends_it_at_once_with_code_1(new_server):
     assert server.process.returncode == 1
 
 
+@interop(
+    "command: SIGHUP",
+    outcome="differs",
+    note="the application is loaded anew beside what runs; Dramatiq ends and starts again",
+)
 def test_sighup_loads_the_application_anew(new_server):
     server = application(new_server(), NEWEST)
     rest = run(server)
@@ -201,6 +219,7 @@ def test_sighup_loads_the_application_anew(new_server):
     assert rest.wait(running)["attempt"] == 1
 
 
+@interop("command: `--pid-file`")
 def test_the_pid_file_is_held_while_it_runs(new_server):
     server = application(new_server(), NEWEST)
     pid_file = server.folder / "worker.pid"
@@ -218,6 +237,7 @@ def test_the_pid_file_is_held_while_it_runs(new_server):
     assert other.process.wait(20) == 4 and "holds no process id" in other.output()
 
 
+@interop("command: `--log-file`, `-v`")
 def test_logs_go_where_they_are_told(new_server):
     server = application(new_server(), NEWEST)
     rest = run(server, "--log-file", "worker.log", "-v")
@@ -226,6 +246,11 @@ def test_logs_go_where_they_are_told(new_server):
     wait_for(lambda: f"{task['task_id']} #1 add: completed" in log.read_text(), "a debug line")
 
 
+@interop(
+    "command: `--fork-function`, `--watch-use-polling`, `--use-spawn`",
+    outcome="refused",
+    note="by name, with exit code 2",
+)
 @pytest.mark.parametrize(
     "arguments, words",
     [

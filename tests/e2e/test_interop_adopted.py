@@ -55,6 +55,9 @@ print(json.dumps({name: message.asdict() for name, message in sent.items()}))
 """
 
 
+JITTER = "Dramatiq 2's jitter for senders of 1.17, too: once to twice the wait, not half of it to all"
+
+
 def interop(feature, **how):
     return pytest.mark.interop(feature, direction="adopted", **how)
 
@@ -78,10 +81,7 @@ def adopting(new_server, rabbitmq):
 @interop("options that nobody knows", note="no actor sees them; callbacks have them")
 @interop("`max_retries`")
 @interop("`retries` that were made before")
-@interop(
-    "`min_backoff`, `max_backoff`",
-    note="Dramatiq 2's jitter for senders of 1.17, too",
-)
+@interop("`min_backoff`, `max_backoff`", differs_in=["1.17.1"], note=JITTER)
 @interop("`time_limit`")
 @interop("`max_age`")
 @interop("`broker_priority`", outcome="differs", note="0 to 100; what is beyond is 0 or 100")
@@ -156,3 +156,17 @@ def test_what_follows(adopting, new_python, version):
     assert exhausted == {"retries": 1, "max_retries": 1}
     wanted = {3, 16, 100}
     assert {each["x"] for each in python.records("double")} == wanted
+
+
+@interop("`store_results`", outcome="refused", note="no results backend is configured: `.XQ`")
+@interop("groups with callbacks", outcome="refused", note="nothing counts their members: `.XQ`")
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_needs_a_backend(adopting, new_python, rabbitmq, version):
+    new_python(version).run(
+        "add.send_with_options(args=(1,), store_results=True)\n"
+        "add.send_with_options(args=(1,), group_completion_uuid='1', group_completion_callbacks=[])"
+    )
+    dead = DramatiqQueue(rabbitmq, "default.XQ").wait_messages(2)
+    reasons = sorted(each["properties"]["headers"]["x-opscore-reason"] for each in dead)
+    assert "completion callbacks" in reasons[0] and "store_results" in reasons[1]
+    assert adopting.rest.get("tasks")["tasks"] == []

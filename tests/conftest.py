@@ -16,9 +16,7 @@ from harness.services import Services, provide
 
 
 def pytest_addoption(parser):
-    parser.addoption(
-        "--write-interop", metavar="FILE", help="write the table of docs/reference/dramatiq-interop.md"
-    )
+    parser.addoption("--write-interop", metavar="FILE", help="write the table; harness/interop.py")
 
 
 def pytest_configure(config):

@@ -156,6 +156,31 @@ def test_a_broker_that_is_none_is_exit_code_2(new_server, broker):
     assert "import the actors" in server.output()
 
 
+def test_what_is_missing_is_said_with_the_interpreter(new_server):
+    server = application(new_server(), NEWEST)
+    python = server.environment["VIRTUAL_ENV"]
+    (server.folder / "app/wrong.py").write_text("import surely_missing\n")
+    assert server.launch("app.broker", "app.wrong", role="dramatiq").wait(20) == 2
+    assert "No module named 'surely_missing'" in server.output()
+    assert f"{python}/bin/python3 does not find it: install it there" in server.output()
+
+
+def test_messages_that_are_not_taken_are_said(new_server):
+    server = new_server()
+    server.environment["VIRTUAL_ENV"] = str(installed(NEWEST).parents[1])
+    (server.folder / "shop.py").write_text(RABBITMQ_APP.replace('os.environ["RABBITMQ_URL"]', "'x'"))
+    server.launch("shop", role="dramatiq")
+    server.wait_ready()
+    assert "RABBITMQ_URL is not set: messages are not taken" in server.output()
+
+
+@pytest.mark.parametrize("flag", ["-p", "-t"])
+def test_a_wrong_value_is_said_by_its_flag(tmp_path, flag):
+    command = [BINARY, "dramatiq", "app.broker", flag, "0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2 and f"  {flag},--" in done.stderr
+
+
 @interop("command: `--queues`")
 def test_queues_can_be_chosen(new_server):
     server = application(new_server(), NEWEST)

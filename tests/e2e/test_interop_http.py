@@ -72,7 +72,7 @@ print(json.dumps({
 BY_RABBITMQ = "that needs RabbitMQ; the sender is told, and nothing is sent"
 
 
-JITTER = "Dramatiq 2's jitter for senders of 1.17, too: once to twice the wait, not half of it to all"
+JITTER = "Dramatiq 2's jitter for senders of 1.17, too: once to twice the wait, not half to all"
 
 
 def interop(feature, **how):
@@ -83,7 +83,8 @@ def interop(feature, **how):
 @interop(
     "numbers and texts that are not JSON",
     outcome="differs",
-    note="`null` for NaN and infinities, an escape for a lone surrogate; `metadata.dramatiq_lossy` says where",
+    note="`null` for NaN and infinities, an escape for a lone surrogate; `metadata.dramatiq_lossy` "
+    "says where",
 )
 @interop("`delay`, `eta`")
 @interop("options that nobody knows", note="they are in `metadata.dramatiq_options`")
@@ -98,7 +99,7 @@ def interop(feature, **how):
 @interop("`on_success`, `on_failure`, `on_retry_exhausted`", outcome="refused", note=BY_RABBITMQ)
 @interop("pipelines", outcome="refused", note=BY_RABBITMQ)
 @interop("groups with callbacks", outcome="refused", note=BY_RABBITMQ)
-@interop("an actor that nobody runs", outcome="refused", note="when it is sent, with the nearest names")
+@interop("an actor that nobody runs", outcome="refused", note="the sender is told")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_features(new_server, tmp_path, version):
     server = new_server()

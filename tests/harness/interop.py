@@ -1,6 +1,6 @@
 """The table of docs/reference/dramatiq-interop.md, made of the tests that prove it.
 
-A test says what it shows with `@pytest.mark.interop(feature, direction=..., ...)`; for which version
+A test says what it shows: `@pytest.mark.interop(feature, direction=..., ...)`; of which version
 of Dramatiq, its parameter `version` says. `--write-interop FILE` writes the table after a run in
 which all of them have passed; with `--collect-only` it is the table that such a run would write.
 """
@@ -23,12 +23,14 @@ DIRECTIONS = {
 OUTCOMES = ("works", "differs", "refused")
 HEAD = """# Dramatiq's features, one by one
 
-Each row was run with the real Dramatiq of PyPI, in each of its versions; the tests write this page
-(`python3 -m pytest tests/e2e -m interop --write-interop docs/reference/dramatiq-interop.md`), and fail
-when it says anything else. *works*: as between two programs of Dramatiq. *differs*: it works, in the way that is
-said. *refused*: with that reason, before anything runs.
+Each row was run with the real Dramatiq of PyPI, in these versions. The tests write this page, and
+fail when it says anything else:
 
-How to use it: [beside Dramatiq](../howto/dramatiq.md), [hosted](../howto/python-actors.md#applications-of-dramatiq),
+    python3 -m pytest tests/e2e -m interop --write-interop docs/reference/dramatiq-interop.md
+
+*works*: as between two programs of Dramatiq. *differs*: it works, in the way that is said.
+*refused*: with that reason, before anything runs. How to use it: [beside Dramatiq](../howto/dramatiq.md),
+[hosted](../howto/python-actors.md#applications-of-dramatiq),
 [tasks for Dramatiq's workers](../howto/dramatiq-workers.md).
 """
 

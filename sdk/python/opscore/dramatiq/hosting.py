@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import time
 from functools import reduce
 from types import ModuleType, SimpleNamespace
@@ -64,6 +65,7 @@ def load(modules: list[str]) -> dict[str, Hosted]:
     broker = _broker_of(modules[0])
     for module in modules[1:]:
         importlib.import_module(module)
+    _tell_what_is_not_taken(broker)
     worker = SimpleNamespace(broker=broker, logger=logger, queues=None)
     hooks = [each for each in broker.middleware if not isinstance(each, DONE_BY_THE_STORE)]
     broker.emit_after("process_boot")
@@ -93,6 +95,21 @@ def _broker_of(name: str) -> Broker:
     if not isinstance(found, Broker):
         raise ImportError(f"{name!r} is not a Broker but {type(found).__name__}")
     return found
+
+
+def _tell_what_is_not_taken(broker: Broker) -> None:
+    """Messages come from the RabbitMQ that opscore knows, never from elsewhere."""
+    kind = type(broker).__name__
+    if kind == "RabbitmqBroker" and not os.environ.get("RABBITMQ_URL"):
+        logger.warning(
+            "The broker is a RabbitmqBroker, and RABBITMQ_URL is not set: messages are not taken "
+            "from RabbitMQ. Set it, or send with opscore.dramatiq.OpscoreBroker."
+        )
+    elif kind == "RedisBroker":
+        logger.warning(
+            "The broker is a RedisBroker: messages are not taken from Redis. Send with a "
+            "RabbitmqBroker, or with opscore.dramatiq.OpscoreBroker."
+        )
 
 
 def _emit(hooks: list[Middleware], signal: str, broker: Broker, *args: Any, **kwargs: Any) -> None:

@@ -181,7 +181,7 @@ def test_options(hosted, rabbitmq, version):
     server, python = hosted
     (sent,) = python.run(SENT)
     tasks = {name: task_of(server.rest, message) for name, message in sent.items()}
-    results = {name: task["result"] for name, task in tasks.items() if "result" in task}
+    results = {name: task["result"] for name, task in tasks.items() if task["result"] is not None}
     assert (results["arguments"], results["asynchronous"]) == (42, "slept")
     assert (results["generic"], results["delay"]) == ("Hello, Ada!", 7)
     assert tasks["generic"]["queue"] == "greetings"

@@ -69,6 +69,7 @@ RetryPolicy retry_of(const PythonMembers& options, const CatalogueEntry& actor) 
     policy.jitter_high = 1;
   }
   if (auto most = backoff_option(options, "max_backoff")) policy.max = *most;
+  policy.min = std::min(policy.min, policy.max);
   return policy;
 }
 

@@ -168,7 +168,8 @@ def test_what_is_missing_is_said_with_the_interpreter(new_server):
 def test_messages_that_are_not_taken_are_said(new_server):
     server = new_server()
     server.environment["VIRTUAL_ENV"] = str(installed(NEWEST).parents[1])
-    (server.folder / "shop.py").write_text(RABBITMQ_APP.replace('os.environ["RABBITMQ_URL"]', "'x'"))
+    application_of_its_own = RABBITMQ_APP.replace('os.environ["RABBITMQ_URL"]', "'amqp://x'")
+    (server.folder / "shop.py").write_text(application_of_its_own)
     server.launch("shop", role="dramatiq")
     server.wait_ready()
     assert "RABBITMQ_URL is not set: messages are not taken" in server.output()

@@ -92,7 +92,7 @@ def interop(feature, **how):
 @interop("groups, their results")
 @interop("`on_success`, `on_failure`, `on_retry_exhausted`", outcome="refused", note=BY_RABBITMQ)
 @interop("pipelines", outcome="refused", note=BY_RABBITMQ)
-@interop("groups with callbacks", outcome="refused", note="by Dramatiq, for want of `GroupCallbacks`")
+@interop("groups with callbacks", outcome="refused", note="Dramatiq wants `GroupCallbacks`")
 @interop("an actor that nobody runs", outcome="refused", note="the sender is told")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_features(new_server, tmp_path, version):

@@ -29,7 +29,8 @@ fail when it says anything else:
     python3 -m pytest tests/e2e -m interop --write-interop docs/reference/dramatiq-interop.md
 
 *works*: as between two programs of Dramatiq. *differs*: it works, in the way that is said.
-*refused*: with that reason, before anything runs. How to use it: [beside Dramatiq](../howto/dramatiq.md),
+*refused*: with that reason, before anything runs. How to use it:
+[beside Dramatiq](../howto/dramatiq.md),
 [hosted](../howto/python-actors.md#applications-of-dramatiq),
 [tasks for Dramatiq's workers](../howto/dramatiq-workers.md).
 """

@@ -7,9 +7,21 @@ import uuid
 
 import pytest
 
+from harness import interop
 from harness.cluster import Cluster, psql
+from harness.dramatiq import NEWEST, Dramatiq
+from harness.rabbitmq import RabbitMq
 from harness.server import BINARY, Server
 from harness.services import Services, provide
+
+
+def pytest_addoption(parser):
+    parser.addoption("--write-interop", metavar="FILE", help="write the table; harness/interop.py")
+
+
+def pytest_configure(config):
+    if path := config.getoption("--write-interop"):
+        config.pluginmanager.register(interop.Writer(path))
 
 
 def pytest_sessionstart(session):
@@ -96,3 +108,31 @@ def new_cluster(tmp_path, postgres, request):
             return cluster
 
         yield make
+
+
+@pytest.fixture
+def rabbitmq(services):
+    """A virtual host of RabbitMQ for this test."""
+    provide(services, "rabbitmq")
+    found = RabbitMq(services)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def new_python(tmp_path, rabbitmq):
+    """Makes what stands for an application with that version; see tests/harness/dramatiq.py."""
+    made = []
+
+    def make(version=NEWEST):
+        made.append(Dramatiq(tmp_path / f"python-{version}", rabbitmq.url, version))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def python(new_python):
+    return new_python()

@@ -9,9 +9,7 @@ import pytest
 
 from harness.dramatiq import NEWEST, VERSIONS, installed
 from harness.processes import is_alive
-from harness.rabbitmq import RabbitMq
 from harness.server import BINARY
-from harness.services import provide
 from harness.waiting import wait_for
 
 BROKER = """
@@ -95,6 +93,10 @@ def endless():
 """
 
 
+def interop(feature, **how):
+    return pytest.mark.interop(feature, direction="hosted", **how)
+
+
 def application(server, version):
     (server.folder / "app").mkdir()
     (server.folder / "app/__init__.py").touch()
@@ -110,6 +112,7 @@ def run(server, *arguments):
     return server.rest
 
 
+@interop("middleware: `before_process_message`, `after_process_message`, `after_nack`")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_actors_run_with_their_options_and_middleware(new_server, version):
     server = application(new_server(), version)
@@ -137,6 +140,7 @@ def test_actors_run_with_their_options_and_middleware(new_server, version):
     assert f"{broken['task_id']} #1 broken: nack" not in server.output()
 
 
+@interop("command: broker as `module`, `module:path.to.broker`, `module:function`")
 @pytest.mark.parametrize("broker", ["app.broker", "app.broker:holder.inner", "app.broker:setup"])
 def test_the_broker_is_named_as_dramatiq_has_it(new_server, broker):
     server = application(new_server(), NEWEST)
@@ -152,6 +156,33 @@ def test_a_broker_that_is_none_is_exit_code_2(new_server, broker):
     assert "import the actors" in server.output()
 
 
+def test_what_is_missing_is_said_with_the_interpreter(new_server):
+    server = application(new_server(), NEWEST)
+    python = server.environment["VIRTUAL_ENV"]
+    (server.folder / "app/wrong.py").write_text("import surely_missing\n")
+    assert server.launch("app.broker", "app.wrong", role="dramatiq").wait(20) == 2
+    assert "No module named 'surely_missing'" in server.output()
+    assert f"{python}/bin/python3 does not find it: install it there" in server.output()
+
+
+def test_messages_that_are_not_taken_are_said(new_server):
+    server = new_server()
+    server.environment["VIRTUAL_ENV"] = str(installed(NEWEST).parents[1])
+    application_of_its_own = RABBITMQ_APP.replace('os.environ["RABBITMQ_URL"]', "'amqp://x'")
+    (server.folder / "shop.py").write_text(application_of_its_own)
+    server.launch("shop", role="dramatiq")
+    server.wait_ready()
+    assert "RABBITMQ_URL is not set: messages are not taken" in server.output()
+
+
+@pytest.mark.parametrize("flag", ["-p", "-t"])
+def test_a_wrong_value_is_said_by_its_flag(tmp_path, flag):
+    command = [BINARY, "dramatiq", "app.broker", flag, "0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2 and f"  {flag},--" in done.stderr
+
+
+@interop("command: `--queues`")
 def test_queues_can_be_chosen(new_server):
     server = application(new_server(), NEWEST)
     rest = run(server, "-Q", "emails")
@@ -160,6 +191,11 @@ def test_queues_can_be_chosen(new_server):
     assert rest.task(waiting)["status"] == "pending"
 
 
+@interop(
+    "`notify_shutdown`, `Shutdown`",
+    outcome="differs",
+    note="every actor is told of a shutdown, wanted or not, and it costs no retry",
+)
 def test_a_stop_is_raised_as_shutdown_and_costs_no_attempt(new_server):
     server = application(new_server(), NEWEST)
     rest = run(server, "--worker-shutdown-timeout", "100")
@@ -173,6 +209,7 @@ def test_a_stop_is_raised_as_shutdown_and_costs_no_attempt(new_server):
     assert (task["result"], task["attempts"]) == ("ended", 1)
 
 
+@interop("command: a second SIGTERM ends it at once")
 def test_a_second_signal_ends_it_at_once_with_code_1(new_server):
     server = application(new_server(), NEWEST)
     rest = run(server)
@@ -190,6 +227,11 @@ def test_a_second_signal_ends_it_at_once_with_code_1(new_server):
     assert server.process.returncode == 1
 
 
+@interop(
+    "command: SIGHUP",
+    outcome="differs",
+    note="the application is loaded anew beside what runs; Dramatiq ends and starts again",
+)
 def test_sighup_loads_the_application_anew(new_server):
     server = application(new_server(), NEWEST)
     rest = run(server)
@@ -203,6 +245,7 @@ def test_sighup_loads_the_application_anew(new_server):
     assert rest.wait(running)["attempt"] == 1
 
 
+@interop("command: `--pid-file`")
 def test_the_pid_file_is_held_while_it_runs(new_server):
     server = application(new_server(), NEWEST)
     pid_file = server.folder / "worker.pid"
@@ -220,6 +263,7 @@ def test_the_pid_file_is_held_while_it_runs(new_server):
     assert other.process.wait(20) == 4 and "holds no process id" in other.output()
 
 
+@interop("command: `--log-file`, `-v`")
 def test_logs_go_where_they_are_told(new_server):
     server = application(new_server(), NEWEST)
     rest = run(server, "--log-file", "worker.log", "-v")
@@ -228,6 +272,11 @@ def test_logs_go_where_they_are_told(new_server):
     wait_for(lambda: f"{task['task_id']} #1 add: completed" in log.read_text(), "a debug line")
 
 
+@interop(
+    "command: `--fork-function`, `--watch-use-polling`, `--use-spawn`",
+    outcome="refused",
+    note="by name, with exit code 2",
+)
 @pytest.mark.parametrize(
     "arguments, words",
     [
@@ -268,14 +317,6 @@ def add(a, b):
 def boom(why):
     raise ValueError(why)
 """
-
-
-@pytest.fixture
-def rabbitmq(services):
-    provide(services, "rabbitmq")
-    found = RabbitMq(services)
-    yield found
-    found.close()
 
 
 def test_what_producers_send_through_rabbitmq_runs_in_the_hosted_application(new_server, rabbitmq):

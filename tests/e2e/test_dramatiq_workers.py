@@ -8,8 +8,6 @@ import pytest
 
 from harness.dramatiq import NEWEST, VERSIONS
 from harness.dramatiq_worker import DramatiqWorker
-from harness.rabbitmq import RabbitMq
-from harness.services import provide
 from harness.waiting import wait_for
 
 ACTORS = """
@@ -66,14 +64,6 @@ def patient(path):
 def boom(words="boom"):
     raise RuntimeError(words)
 """
-
-
-@pytest.fixture
-def rabbitmq(services):
-    provide(services, "rabbitmq")
-    found = RabbitMq(services)
-    yield found
-    found.close()
 
 
 @pytest.fixture

@@ -43,6 +43,7 @@ MESSAGES = {
     "unlimited": "add.message_with_options(args=(1,), max_retries=None)",
     "tried_before": "add.message_with_options(args=(1,), max_retries=5, retries=2)",
     "backoff": "add.message_with_options(args=(1,), min_backoff=100, max_backoff=5000)",
+    "narrow_backoff": "add.message_with_options(args=(1,), min_backoff=5, max_backoff=5)",
     "short_backoff": "add.message_with_options(args=(1,), min_backoff=7)",
     "long_backoff": "add.message_with_options(args=(1,), max_backoff=10**12)",
     "time_limit": "add.message_with_options(args=(1,), time_limit=1500)",

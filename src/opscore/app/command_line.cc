@@ -176,6 +176,7 @@ ConfigSources config_sources(const CommandLine& line,
   ConfigSources sources;
   sources.role = role_of(line.command);
   sources.flags = line.flags;
+  sources.flag_names = line.flag_names;
   sources.environment = environment;
   sources.config_file = line.config_file;
   sources.use_dotenv = !line.no_dotenv;

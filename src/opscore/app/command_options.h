@@ -57,8 +57,9 @@ struct DramatiqOptions {
 };
 
 struct CommandLine {
-  std::string command;                       // "up", "tasks list"
-  std::map<std::string, std::string> flags;  // key of a setting -> what a flag says
+  std::string command;                            // "up", "tasks list"
+  std::map<std::string, std::string> flags;       // key of a setting -> what a flag says
+  std::map<std::string, std::string> flag_names;  // where it is not the setting's own flag
   std::string config_file;
   bool no_dotenv = false;
   bool json = false;

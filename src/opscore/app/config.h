@@ -213,7 +213,8 @@ enum class Role : uint8_t { client, inspect, up, api, worker, maintenance, migra
 
 struct ConfigSources {
   Role role = Role::client;
-  std::map<std::string, std::string> flags;  // key of the setting -> text
+  std::map<std::string, std::string> flags;       // key of the setting -> text
+  std::map<std::string, std::string> flag_names;  // where a command has another name for one
   std::map<std::string, std::string> environment;
   std::string directory = ".";  // the working directory
   std::string config_file;      // --config; it must exist

@@ -304,7 +304,13 @@ class Checker {
 
   void check_python() {
     PythonConfig& python = config_.python;
-    if (!runs_tasks(role_) || python.modules.empty()) return;
+    if (!runs_tasks(role_)) return;
+    if (python.modules.empty()) {
+      if (!python.watch.empty())
+        report(config_.origin_of("python.watch"),
+               "python.watch: there are no modules to load anew: name one with --python");
+      return;
+    }
     const bool is_set = !python.interpreter.empty();
     if (auto found = find_interpreter(config_))
       python.program = *found;

@@ -394,6 +394,20 @@ TEST_F(ConfigTest, BindingBeyondLoopbackNeedsAToken) {
   EXPECT_THAT(failure(), HasSubstr("must be an IP address"));
 }
 
+TEST_F(ConfigTest, AFolderIsWatchedForModules) {
+  sources_.role = Role::up;
+  sources_.flags["python.watch"] = ".";
+  EXPECT_THAT(failure(), HasSubstr("--watch: python.watch: there are no modules"));
+  sources_.flags["python.modules"] = "app";
+  EXPECT_EQ(failure(), "");
+}
+
+TEST_F(ConfigTest, AFlagMayHaveAnotherName) {
+  sources_.flags["python.processes"] = "0";
+  sources_.flag_names["python.processes"] = "-p,--processes";
+  EXPECT_THAT(failure(), HasSubstr("-p,--processes: python.processes must be"));
+}
+
 TEST_F(ConfigTest, RolesAndStores) {
   sources_.environment["DATABASE_URL"] =
       "postgresql+asyncpg://u:hunter22@db/x?prepared=1&sslmode=allow";

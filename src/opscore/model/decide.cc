@@ -200,6 +200,16 @@ Plan decide_finish(const ClaimedTask& task, const Outcome& outcome, TimePoint st
   return checked(std::move(plan), event_of(outcome.kind));
 }
 
+Loss loss_of(const LostSession& lost, const Lease& lease) {
+  if (lost.cause == LostSession::Cause::drained) return Loss::not_entered;
+  bool blamed = lost.blamed == lease;
+  bool entered =
+      !lost.entered_known || blamed || std::ranges::find(lost.entered, lease) != lost.entered.end();
+  if (!entered) return Loss::not_entered;
+  if (lost.cause == LostSession::Cause::gone) return Loss::host;
+  return blamed || !lost.blamed ? Loss::crash : Loss::bystander;
+}
+
 Plan decide_loss(TaskKey key, const Live& live, const TaskOptions& options, Loss loss,
                  const std::string& words, TimePoint now, Random& random) {
   Plan plan = plan_for(key, live, now);

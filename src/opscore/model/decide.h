@@ -6,6 +6,7 @@
 
 #include "opscore/base/error.h"
 #include "opscore/base/random.h"
+#include "opscore/model/fleet.h"
 #include "opscore/model/outcome.h"
 #include "opscore/model/plan.h"
 #include "opscore/model/task.h"
@@ -36,6 +37,7 @@ enum class Loss : uint8_t {
   crash,        // it died of a signal or of memory while this task ran, perhaps because of it
   bystander,    // it died so, and another task is known to have been the one that crashed
 };
+Loss loss_of(const LostSession& lost, const Lease& lease);
 Plan decide_loss(TaskKey key, const Live& live, const TaskOptions& options, Loss loss,
                  const std::string& words, TimePoint now, Random& random);
 

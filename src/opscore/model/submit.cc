@@ -11,6 +11,16 @@ std::string derived_task_id(std::string_view message_id) {
   return "message:" + to_hex(sha256(message_id)).substr(0, 32);
 }
 
+InsertResult replay_of(const TakenKey& taken) {
+  return {InsertResult::Kind::replayed, taken.by, taken.state, {}};
+}
+
+InsertResult answer_taken(const InsertItem& item, const UniqueKey& key, const TakenKey& taken) {
+  if (item.on_conflict != InsertItem::OnConflict::refuse && taken.hash == item.request_hash)
+    return replay_of(taken);
+  return {InsertResult::Kind::conflict, taken.by, taken.state, key};
+}
+
 std::optional<InsertResult> refuse_by_limits(const LayeredLimits& limits, int64_t waiting,
                                              size_t input_bytes) {
   InsertResult refusal;

@@ -45,11 +45,22 @@ struct InsertResult {
   } kind = Kind::inserted;
   TaskKey key;  // of the new task, or of the one in the way
   State state = State::pending;
-  UniqueKey conflicting;  // when conflict
-  int64_t limit = 0;      // that forbids it, when it is one of the queue's
+  UniqueKey conflicting;       // when conflict
+  int64_t limit = 0;           // that forbids it, when it is one of the queue's
 
   bool refused() const { return kind != Kind::inserted && kind != Kind::replayed; }
 };
+
+// Who has a unique name.
+struct TakenKey {
+  TaskKey by;
+  std::string hash;  // of that task's request
+  State state = State::pending;
+};
+InsertResult replay_of(const TakenKey& taken);
+// What an item is told whose `key` is taken: its task was submitted before, or the key is
+// another's.
+InsertResult answer_taken(const InsertItem& item, const UniqueKey& key, const TakenKey& taken);
 
 // Whether a queue takes one more task, when `waiting` wait to be started in it: the refusal, else
 // nothing. Pure.

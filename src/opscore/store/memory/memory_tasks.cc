@@ -77,16 +77,6 @@ void claim_from(TaskTable& table, const ClaimRequest::FromQueue& from, Claiming&
   }
 }
 
-Loss loss_of(const LostSession& lost, const Lease& lease) {
-  if (lost.cause == LostSession::Cause::drained) return Loss::not_entered;
-  bool blamed = lost.blamed == lease;
-  bool entered = !lost.entered_known || blamed ||
-                 std::find(lost.entered.begin(), lost.entered.end(), lease) != lost.entered.end();
-  if (!entered) return Loss::not_entered;
-  if (lost.cause == LostSession::Cause::gone) return Loss::host;
-  return blamed || !lost.blamed ? Loss::crash : Loss::bystander;
-}
-
 }  // namespace
 
 std::vector<InsertResult> MemoryTasks::insert(std::vector<InsertItem> items, InsertMode mode) {

@@ -49,12 +49,6 @@ struct Request {
   std::vector<InsertResult> results;
 };
 
-struct Taken {
-  TaskKey by;
-  std::string hash;
-  State state = State::pending;
-};
-
 using KeyName = std::tuple<UniqueKey::Kind, std::string, std::string>;
 
 KeyName name_of(const UniqueKey& key) {
@@ -171,7 +165,7 @@ class Inserting {
     }
     for (const UniqueKey& key : task.keys)
       if (auto found = taken_.find(name_of(key)); found != taken_.end())
-        return answer(item, key, found->second);
+        return answer_taken(item, key, found->second);
     int64_t& waiting = waiting_[item.spec.queue];
     if (auto refused =
             refuse_by_limits(limits_of(item.spec.queue), waiting, item.spec.input.size()))
@@ -183,16 +177,6 @@ class Inserting {
       taken_[name_of(key)] = {task.key, item.request_hash, task.live.state};
     new_.push_back(std::move(task));
     return {InsertResult::Kind::inserted, new_.back().key, new_.back().live.state, {}};
-  }
-
-  static InsertResult replay_of(const Taken& taken) {
-    return {InsertResult::Kind::replayed, taken.by, taken.state, {}};
-  }
-
-  static InsertResult answer(const InsertItem& item, const UniqueKey& key, const Taken& taken) {
-    if (item.on_conflict != InsertItem::OnConflict::refuse && taken.hash == item.request_hash)
-      return replay_of(taken);
-    return {InsertResult::Kind::conflict, taken.by, taken.state, key};
   }
 
   void write() {
@@ -265,7 +249,7 @@ class Inserting {
   std::map<std::string, int64_t> waiting_;  // of queues with a limit, with this batch
   std::vector<TaskKey> fresh_keys_;
   size_t used_ = 0;
-  std::map<KeyName, Taken> taken_;  // also by tasks of this batch
+  std::map<KeyName, TakenKey> taken_;  // also by tasks of this batch
   std::vector<New> new_;
 };
 

@@ -1,7 +1,5 @@
 // What maintenance, operators and running attempts ask for, each in a transaction of its own.
 
-#include <algorithm>
-
 #include "opscore/model/decide.h"
 #include "opscore/store/postgres/settings_rows.h"
 #include "opscore/store/postgres/task_images.h"
@@ -51,16 +49,6 @@ constexpr Statement kLiveSessions{"live_sessions", "SELECT id FROM sessions WHER
 constexpr Statement kDueCount{"due_of_queue",
                               "SELECT count(*) FROM live WHERE lane = ANY($1::bigint[]) AND "
                               "(state + 0 = 2 OR (state + 0 = 0 AND run_at <= $2::bigint))"};
-
-Loss loss_of(const LostSession& lost, const Lease& lease) {
-  if (lost.cause == LostSession::Cause::drained) return Loss::not_entered;
-  bool blamed = lost.blamed == lease;
-  bool entered =
-      !lost.entered_known || blamed || std::ranges::find(lost.entered, lease) != lost.entered.end();
-  if (!entered) return Loss::not_entered;
-  if (lost.cause == LostSession::Cause::gone) return Loss::host;
-  return blamed || !lost.blamed ? Loss::crash : Loss::bystander;
-}
 
 std::vector<TaskKey> keys_in(const Rows& rows) {
   std::vector<TaskKey> keys;

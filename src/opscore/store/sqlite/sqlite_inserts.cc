@@ -26,12 +26,6 @@ int64_t bytes_on_disk(const std::vector<InsertItem>& items) {
   return static_cast<int64_t>(2 * bytes);
 }
 
-struct Taken {
-  TaskKey by;
-  std::string hash;
-  State state;
-};
-
 class Inserting {
  public:
   Inserting(WriteSide& side, std::vector<InsertItem>& items) : side_(side), items_(items) {}
@@ -69,7 +63,7 @@ class Inserting {
       derive_id_if_taken(item);
     }
     for (const UniqueKey& key : item.keys)
-      if (auto taken = find_taken(key)) return answer(item, key, *taken);
+      if (auto taken = find_taken(key)) return answer_taken(item, key, *taken);
     if (auto refused = refuse(item.spec)) return *refused;
     InsertResult result;
     result.key = side_.keys.next(now_);
@@ -92,17 +86,7 @@ class Inserting {
     return refused;
   }
 
-  static InsertResult replay_of(const Taken& taken) {
-    return {InsertResult::Kind::replayed, taken.by, taken.state, {}};
-  }
-
-  static InsertResult answer(const InsertItem& item, const UniqueKey& key, const Taken& taken) {
-    if (item.on_conflict != InsertItem::OnConflict::refuse && taken.hash == item.request_hash)
-      return replay_of(taken);
-    return {InsertResult::Kind::conflict, taken.by, taken.state, key};
-  }
-
-  std::optional<Taken> find_taken(const UniqueKey& key) {
+  std::optional<TakenKey> find_taken(const UniqueKey& key) {
     auto fresh = fresh_.find({key.kind, key.scope, key.key});
     if (fresh != fresh_.end()) return fresh->second;
     auto row = side_.queries.unique_key(static_cast<int>(key.kind), key.scope, key.key);
@@ -111,7 +95,7 @@ class Inserting {
     if (!state)
       throw Error(Errc::corrupt,
                   fmt::format("key '{}' belongs to no task in '{}'", key.key, side_.db.path()));
-    return Taken{row->task, std::move(row->hash), *state};
+    return TakenKey{row->task, std::move(row->hash), *state};
   }
 
   void derive_id_if_taken(InsertItem& item) {
@@ -141,7 +125,7 @@ class Inserting {
   TimePoint now_{};
   TaskKey first_{};
   const Lane* lane_ = nullptr;  // of the last item; most batches are of one kind
-  std::map<KeyName, Taken> fresh_;
+  std::map<KeyName, TakenKey> fresh_;
   std::map<QueueId, int64_t>
       accepted_;  // by this batch and not counted yet, of queues with settings
 };

@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include "opscore/model/decide.h"
 #include "opscore/store/sqlite/sqlite_parts.h"
 
@@ -7,16 +5,6 @@ namespace opscore::sqlite {
 namespace {
 
 using Kind = Committer::Kind;
-
-Loss loss_of(const LostSession& lost, const Lease& lease) {
-  if (lost.cause == LostSession::Cause::drained) return Loss::not_entered;
-  bool blamed = lost.blamed == lease;
-  bool entered =
-      !lost.entered_known || blamed || std::ranges::find(lost.entered, lease) != lost.entered.end();
-  if (!entered) return Loss::not_entered;
-  if (lost.cause == LostSession::Cause::gone) return Loss::host;
-  return blamed || !lost.blamed ? Loss::crash : Loss::bystander;
-}
 
 void end_session(WriteSide& side, const LostSession& lost, TimePoint now) {
   if (!side.alive(lost.session)) return;

@@ -12,6 +12,20 @@ from harness.server import BINARY, Server
 from harness.services import Services, provide
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--only-with-services",
+        action="store_true",
+        help="only the tests that use PostgreSQL or RabbitMQ",
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("only_with_services"):
+        config.hook.pytest_deselected(items=[i for i in items if "services" not in i.fixturenames])
+        items[:] = [item for item in items if "services" in item.fixturenames]
+
+
 def pytest_sessionstart(session):
     if not session.config.option.collectonly and not BINARY.exists():
         pytest.exit(f"{BINARY} is not built: ./dev build", returncode=2)

@@ -43,7 +43,7 @@ Judged judge(const std::string& state) {
   // Connection trouble, an operator's stop, a server that starts, or a standby after a failover.
   if (group == "08" || group == "57" || group == "58" || state == "25006" || state == "25P03")
     return {state == "57014" ? Kind::refused : Kind::lost, Errc::unavailable};
-  if (group == "53" || state == "55P03") return {Kind::refused, Errc::unavailable};
+  if (group == "53" || state == kLockTimeout) return {Kind::refused, Errc::unavailable};
   if (group == "XX") return {Kind::refused, Errc::corrupt};
   return {Kind::refused, Errc::internal};
 }

@@ -24,6 +24,8 @@ struct Statement {
   const char* sql;
 };
 
+inline constexpr const char* kLockTimeout = "55P03";  // a state of Failure
+
 // What the database refused, or that it went away.
 class Failure : public Error {
  public:

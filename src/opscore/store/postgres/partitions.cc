@@ -10,7 +10,6 @@ namespace {
 constexpr int64_t kDayMs = 24LL * 3600 * 1000;
 // A day without a partition cannot be given one while the default partition holds rows of it.
 constexpr const char* kDefaultHasRows = "23514";
-constexpr const char* kLockTimeout = "55P03";
 constexpr const char* kTooMany = "OS001";
 
 constexpr Statement kList{"partitions",

@@ -57,12 +57,25 @@ constexpr Statement kSetUp{
     "set_config('enable_sort', 'off', $2::bigint <> 0), "
     "set_config('enable_bitmapscan', 'off', $2::bigint <> 0), "
     "set_config('statement_timeout', $3::text, $2::bigint <> 0), "
+    "set_config('lock_timeout', $4::text, $2::bigint <> 0), "
     "set_config('idle_in_transaction_session_timeout', $3::text, $2::bigint <> 0)"};
 constexpr Statement kBegin{"begin_one", "BEGIN"};
 constexpr Statement kCommit{"commit_one", "COMMIT"};
 constexpr Statement kRollback{"rollback", "ROLLBACK"};
 
 }  // namespace
+
+bool may_concern_one(const Error& error) {
+  const auto* failure = dynamic_cast<const Failure*>(&error);
+  if (failure == nullptr) return !error.retryable();
+  return failure->kind() != Kind::lost && failure->code() != Errc::disk_low;
+}
+
+Error no_time_to_try(const Error& together) {
+  return Error(
+      Errc::unavailable,
+      fmt::format("no time was left to try it alone; together with others: {}", together.what()));
+}
 
 Rows::Rows(pg_result* result) : result_(result, PQclear), size_(PQntuples(result)) {}
 
@@ -138,7 +151,8 @@ void Connection::set_up_transaction() {
 }
 
 Parameters Connection::set_up_parameters(bool local) const {
-  return Parameters::of(options_.schema, int64_t{local}, std::to_string(options_.timeout.count()));
+  return Parameters::of(options_.schema, int64_t{local}, std::to_string(options_.timeout.count()),
+                        std::to_string(options_.lock_timeout.count()));
 }
 
 bool Connection::usable() const {

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "opscore/model/decide.h"
+#include "opscore/store/insert_one_by_one.h"
 #include "opscore/store/postgres/parts.h"
 #include "opscore/store/postgres/settings_rows.h"
 #include "opscore/store/postgres/task_rows.h"
@@ -44,7 +45,7 @@ constexpr Statement kWaiting{"waiting_in_queue",
 
 // What one caller wants inserted, and what became of it.
 struct Request {
-  const std::vector<InsertItem>& items;
+  std::span<const InsertItem> items;
   InsertMode mode;
   std::vector<InsertResult> results;
 };
@@ -271,11 +272,23 @@ std::unique_ptr<Writers::Shared> make_inserting(Parts& parts) {
 }
 
 std::vector<InsertResult> PostgresTasks::insert(std::vector<InsertItem> items, InsertMode mode) {
-  Request request{items, mode, {}};
   if (items.empty()) return {};
-  parts_.home.ensure(Deadline::after(parts_.timeout));
-  parts_.writers.run_shared("insert", *inserting_, &request, items.size());
-  return std::move(request.results);
+  Deadline deadline = Deadline::after(parts_.timeout);
+  parts_.home.ensure(deadline);
+  auto insert_some = [&](std::span<const InsertItem> some) {
+    Request request{some, mode, {}};
+    parts_.writers.run_shared("insert", *inserting_, &request, some.size());
+    return std::move(request.results);
+  };
+  try {
+    return insert_some(items);
+  } catch (const Error& error) {
+    if (mode == InsertMode::all_or_nothing || items.size() == 1 || !may_concern_one(error)) throw;
+    return insert_one_by_one(items, [&](const InsertItem& item) {
+      if (deadline.passed()) throw no_time_to_try(error);
+      return std::move(insert_some({&item, 1})[0]);
+    });
+  }
 }
 
 }  // namespace opscore::postgres

@@ -28,7 +28,8 @@ StoreFactory postgres_factory(const std::string& name, size_t connections) {
   auto reopen = [connections](const Clock& clock, Random& random) {
     return open(clock, random, connections, false);
   };
-  return {name, open_new(false), open_new(true), reopen};
+  auto refuse = [](const std::string& input) { TestDatabase::shared()->refuse(input); };
+  return {name, open_new(false), open_new(true), reopen, refuse};
 }
 
 // One write connection shows what shared transactions do, sixteen what they do to each other. Asked
@@ -66,6 +67,7 @@ OPSCORE_ON_POSTGRES(StoreLimits);
 OPSCORE_ON_POSTGRES(StoreJobs);
 OPSCORE_ON_POSTGRES(StoreRace);
 OPSCORE_ON_POSTGRES(StoreReopen);
+OPSCORE_ON_POSTGRES(StoreRefusal);
 OPSCORE_ON_POSTGRES(StoreModel);
 
 }  // namespace

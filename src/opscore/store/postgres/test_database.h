@@ -67,7 +67,19 @@ class TestDatabase {
         PERFORM setval(c.oid::regclass, 1, false) FROM pg_class c
           WHERE c.relnamespace = current_schema::regnamespace AND c.relkind = 'S';
         DELETE FROM meta WHERE name NOT IN ('identity', 'id_secret');
+        DROP FUNCTION IF EXISTS refuse CASCADE;
       END $$)sql");
+  }
+
+  // New tasks with this input; until empty().
+  void refuse(const std::string& input) {
+    connection_->execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "IF NEW.input = '" +
+        input +
+        "' THEN RAISE EXCEPTION 'not this one'; END "
+        "IF; RETURN NEW; END $$; CREATE TRIGGER refuse BEFORE INSERT ON tasks FOR "
+        "EACH ROW EXECUTE FUNCTION refuse()");
   }
 
   // More patient than in operation, and without surprises from what runs by itself.

@@ -173,6 +173,32 @@ TEST_F(PostgresTrouble, ALockThatOthersHoldIsUnavailableInTime) {
   EXPECT_THAT(store->tasks().apply(finishes(claimed)), testing::Each(Applied::applied));
 }
 
+// As an application holds it that has submitted with it and goes on with its transaction.
+TEST_F(PostgresTrouble, AKeyThatSomebodyHoldsFailsOnlyWhoWantsIt) {
+  options_.timeout = 4s;
+  auto store = open();
+  insert(*store);
+  database_->connection().execute("BEGIN; INSERT INTO keys VALUES(0, '', 'held', 1, '')");
+  auto three = items(3);
+  three[1].keys = {{UniqueKey::Kind::task_id, "", three[1].spec.options.id = "held"}};
+  auto results = store->tasks().insert(three, InsertMode::per_item);
+  EXPECT_EQ(results.at(0).kind, InsertResult::Kind::inserted);
+  EXPECT_EQ(results.at(1).error.value().code(), Errc::unavailable);
+  EXPECT_EQ(results.at(2).kind, InsertResult::Kind::inserted);
+  database_->connection().execute("ROLLBACK");
+  EXPECT_FALSE(store->tasks().insert({three[1]}, InsertMode::per_item).at(0).refused());
+}
+
+TEST_F(PostgresTrouble, ANumberThatNoColumnTakesFailsItsTaskOnly) {
+  auto store = open();
+  auto three = items(3);
+  three[2].spec.priority = 100'000;
+  auto results = store->tasks().insert(three, InsertMode::per_item);
+  EXPECT_FALSE(results.at(0).refused());
+  EXPECT_THAT(results.at(2).error.value().message(), HasSubstr("smallint"));
+  EXPECT_EQ(store->reader().list({}, {}, 10).tasks.size(), 2u);
+}
+
 TEST_F(PostgresTrouble, ConnectionsCutAtRandomLoseAndDoubleNothing) {
   constexpr size_t kTasks = 1500, kCuts = 15;
   options_.write_connections = 4;
@@ -345,6 +371,20 @@ TEST_F(PostgresDays, DroppingADayKeepsWhatIsStillNeeded) {
               testing::ElementsAre(Applied::applied));
   EXPECT_EQ(store->tasks().prune(retention, 1000), 1u) << "what was moved has a retention, too";
   EXPECT_EQ(store->reader().find(scheduled).value().state(), State::completed);
+}
+
+// Making a partition needs the tables for itself.
+TEST_F(PostgresDays, WhoReadsForLongKeepsNobodyFromInsertingOnANewDay) {
+  options_.timeout = 4s;
+  auto store = open();
+  insert(*store);
+  int64_t day = day_of(TaskKey::first_at(clock_.now())) + 5;
+  database_->connection().execute("BEGIN; SELECT FROM tasks");
+  clock_.advance(24h * 5);
+  TaskKey key = insert(*store);
+  EXPECT_EQ(store->reader().find(key).value().state(), State::pending);
+  database_->connection().execute("ROLLBACK");
+  EXPECT_THAT(Partitions::list(database_->connection()), testing::Not(Contains(day)));
 }
 
 TEST_F(PostgresTrouble, TextOfAnyBytesIsStored) {

@@ -10,6 +10,7 @@
 #include <tuple>
 
 #include "opscore/model/decide.h"
+#include "opscore/store/insert_one_by_one.h"
 #include "opscore/store/sqlite/sqlite_parts.h"
 
 namespace opscore::sqlite {
@@ -28,7 +29,7 @@ int64_t bytes_on_disk(const std::vector<InsertItem>& items) {
 
 class Inserting {
  public:
-  Inserting(WriteSide& side, std::vector<InsertItem>& items) : side_(side), items_(items) {}
+  Inserting(WriteSide& side, std::span<InsertItem> items) : side_(side), items_(items) {}
 
   std::vector<InsertResult> run(InsertMode mode) {
     now_ = side_.clock.now();
@@ -121,7 +122,7 @@ class Inserting {
   }
 
   WriteSide& side_;
-  std::vector<InsertItem>& items_;
+  std::span<InsertItem> items_;
   TimePoint now_{};
   TaskKey first_{};
   const Lane* lane_ = nullptr;  // of the last item; most batches are of one kind
@@ -134,10 +135,19 @@ class Inserting {
 
 std::vector<InsertResult> SqliteTasks::insert(std::vector<InsertItem> items, InsertMode mode) {
   check_disk(items);
-  std::vector<InsertResult> results;
-  parts_.write("insert", items.size(), Committer::Kind::adds_work,
-               [&](WriteSide& side) { results = Inserting(side, items).run(mode); });
-  return results;
+  auto insert_some = [&](std::span<InsertItem> some) {
+    std::vector<InsertResult> results;
+    parts_.write("insert", some.size(), Committer::Kind::adds_work,
+                 [&](WriteSide& side) { results = Inserting(side, some).run(mode); });
+    return results;
+  };
+  try {
+    return insert_some(items);
+  } catch (const Error& error) {
+    if (mode == InsertMode::all_or_nothing || items.size() == 1 || error.retryable()) throw;
+    return insert_one_by_one(
+        items, [&](InsertItem& item) { return std::move(insert_some({&item, 1})[0]); });
+  }
 }
 
 // What is in the log needs its space a second time, in the file.

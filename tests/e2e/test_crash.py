@@ -62,6 +62,12 @@ def test_a_crashing_task_is_quarantined_and_harms_nobody(new_server):
     task = rest.task(crash)
     assert task["error"]["kind"] == "poison", task
     assert "SIGSEGV" in str(task["error"]), task
+    attempts = rest.get(f"tasks/{crash}/attempts")["attempts"]
+    assert [attempt["outcome"] for attempt in attempts] == ["crashed"] * 3
+    for attempt in attempts:
+        assert attempt["started_at"] <= attempt["ended_at"], attempt
+        assert attempt["worker"], attempt
+    assert task["started_at"] == attempts[-1]["started_at"]
     # On a quiet machine 0.2 s; how fast is not for a test to say, that it is soon again is.
     assert watch.longest < 10, f"the API was away for {watch.longest:.2f} s"
     for task_id in neighbours + others:

@@ -2,7 +2,12 @@
 
 import contextlib
 import os
+import pathlib
+import re
 import signal
+import subprocess
+import tempfile
+import time
 
 import pytest
 
@@ -20,6 +25,26 @@ def rabbitmq(services, postgres):
     found = RabbitMq(services)
     yield found
     found.close()
+
+
+@pytest.fixture
+def secure(rabbitmq):
+    """A port of RabbitMQ with TLS, and the certificate that it has made itself."""
+    with tempfile.TemporaryDirectory(prefix="opscore-amqps-") as name:
+        folder, port = pathlib.Path(name), free_port()
+        subprocess.run(
+            ["openssl", "req", "-x509", "-nodes", "-newkey", "rsa:2048", "-days", "2", "-subj",
+             "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem",
+             "-out", "cert.pem"],
+            cwd=folder, check=True, capture_output=True,
+        )  # fmt: skip
+        for path, mode in ((folder, 0o755), (folder / "key.pem", 0o644)):  # of another user
+            path.chmod(mode)
+        files = f'[{{certfile,"{folder}/cert.pem"}},{{keyfile,"{folder}/key.pem"}}]'
+        listener = f'{{"127.0.0.1",{port}}}'
+        rabbitmq.ctl("eval", f"rabbit_networking:start_ssl_listener({listener}, {files}, 1).")
+        yield port, folder / "cert.pem"
+        rabbitmq.ctl("eval", f"rabbit_networking:stop_tcp_listener({listener}).")
 
 
 @pytest.fixture
@@ -152,6 +177,24 @@ def test_a_queue_that_exists_with_other_arguments_is_explained_and_done_without(
     wait_for(lambda: not refused(rest), "the worker reports that, too", 60)
 
 
+def test_a_queue_that_does_not_answer_holds_up_no_other(at, rabbitmq):
+    keeper = at.maintenance()
+    at.worker("--slots", 4)
+    rest = at.api().rest
+    for queue in ("default", "silent"):
+        rest.run("opscore.noop", queue=queue)
+    with rabbitmq.silent("silent"):
+        stuck = submit_many(rest, 5, queue="silent")
+        began = time.monotonic()
+        for _ in range(30):
+            rest.run("opscore.noop")
+        assert time.monotonic() - began < 30, "each was held up for as long as a call may take"
+        keeper.wait_for_words("queue 'opscore.silent' does not answer")
+        wait_all(rest, stuck)
+    wait_all(rest, submit_many(rest, 5, queue="silent", first=100))
+    answered(rabbitmq)
+
+
 def test_a_memory_alarm_stops_neither_submits_nor_workers(running, rabbitmq):
     running.run("opscore.noop")
     rabbitmq.set_alarm(True)
@@ -206,6 +249,22 @@ def test_on_sqlite_a_broker_is_named_as_unused(new_server):
     server.start()
     assert "RabbitMQ is not used" in server.output()
     assert "secret" not in server.output()
+
+
+def test_over_tls_to_the_second_server_of_a_list(at, rabbitmq, secure):
+    port, certificate = secure
+    there = re.sub(r"^amqp://(.*)@[^/]*", rf"amqps://\1@localhost:{port}", rabbitmq.url)
+    trusted = {"RABBITMQ_URL": f"amqp://u:p@127.0.0.1:1/v,{there}?cacertfile={certificate}"}
+    keeper = at.maintenance(environment=trusted)
+    worker = at.worker("--slots", 2, environment=trusted)
+    rest = at.api().rest
+    wait_all(rest, submit_many(rest, 20))
+    answered(rabbitmq)
+    for process in (keeper, worker):
+        process.wait_for_words("connected to RabbitMQ at amqps://")
+    # One that has no reason to believe the server goes on without it, and says why.
+    wary = at.worker("--slots", 2, environment={"RABBITMQ_URL": there})
+    wary.wait_for_words("its certificate is not signed by any in")
 
 
 @pytest.mark.parametrize("url", ["http://localhost", "amqp://h:notaport"])

@@ -267,8 +267,16 @@ def test_a_full_disk_refuses_work_and_loses_none(new_server, small_disk):
 
     wait_for(full, "the disk is full", 60)
     assert accepted
+    # Less than the reserve is free: now the smallest task would be refused, too.
+    filler = small_disk / "filler"
+    filler.write_bytes(b"\0" * 1_000_000)
+    wait_for(lambda: not server.is_ready(), "it is not ready for submits")
+    assert "MiB are free" in str(rest.expect(503, "GET", "/ready")["reasons"])
+    assert rest.send("POST", "tasks", {"task_type": "opscore.noop"}).status == 507
     for task_id in accepted:  # finishes still fit
         assert rest.wait(task_id, timeout=60)["status"] == "completed"
+    filler.unlink()
+    server.wait_ready()
 
 
 def test_a_disk_that_is_really_full(new_server, small_disk):

@@ -1,6 +1,7 @@
 """A virtual host of RabbitMQ for one installation, and what tests do to its queues."""
 
 import base64
+import contextlib
 import json
 import re
 import urllib.error
@@ -94,6 +95,16 @@ class RabbitMq:
         )  # fmt: skip
         counts = [line.split() for line in rows.splitlines() if line.strip()]
         return tuple(sum(int(row[i]) for row in counts) for i in (0, 1))
+
+    @contextlib.contextmanager
+    def silent(self, queue="default"):
+        """A quorum queue that answers nobody, as one does that has lost its leader."""
+        process = f"'{self.vhost}_opscore.{queue}'"
+        self.ctl("eval", f"sys:suspend({process}).")
+        try:
+            yield
+        finally:
+            self.ctl("eval", f"sys:resume({process}).")
 
     def set_alarm(self, on):
         self.ctl("set_vm_memory_high_watermark", "0.00001" if on else "0.6")

@@ -1,6 +1,7 @@
 """The services of `./dev services` that tests need; see tools/services.sh."""
 
 import os
+import pathlib
 import subprocess
 
 import pytest
@@ -13,8 +14,13 @@ SCRIPT = ROOT / "tools" / "services.sh"
 class Services:
     """Those of a folder. Stopped, a service keeps its data and its port until the end."""
 
-    def __init__(self, folder):
-        self.environment = {**os.environ, "OPSCORE_SERVICES": str(folder)}
+    def __init__(self, folder, environment=None):
+        self.folder = pathlib.Path(folder)
+        self.environment = {
+            **os.environ,
+            "OPSCORE_SERVICES": str(folder),
+            **(environment or {}),
+        }
 
     def call(self, *arguments):
         return subprocess.run(

@@ -112,7 +112,7 @@ class World {
   void kill(size_t index) {
     ++report_.deaths;
     SessionId session = workers_[index]->intake.session();
-    std::vector<Lease> entered = workers_[index]->runner.entered();
+    std::map<Lease, TimePoint> entered = workers_[index]->runner.entered();
     workers_[index] = make_worker();
     if (!session || random_.below(2) == 0) return;  // maintenance must notice by itself
     tell({session, LostSession::Cause::gone, true, entered, {}, "killed"});

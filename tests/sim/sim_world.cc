@@ -66,7 +66,8 @@ void SimRunner::stop(const Lease& lease, StopReason reason) {
 }
 
 void SimRunner::stop_all(StopReason reason) {
-  std::vector<Lease> leases = entered();
+  std::vector<Lease> leases;
+  for (const Running& running : running_) leases.push_back(running.task.lease());
   for (const Waiting& waiting : waiting_) leases.push_back(waiting.task.lease());
   for (const Lease& lease : leases) stop(lease, reason);
 }
@@ -102,10 +103,10 @@ size_t SimRunner::suspects() const {
   return count;
 }
 
-std::vector<Lease> SimRunner::entered() const {
-  std::vector<Lease> leases;
-  for (const Running& running : running_) leases.push_back(running.task.lease());
-  return leases;
+std::map<Lease, TimePoint> SimRunner::entered() const {
+  std::map<Lease, TimePoint> entered;
+  for (const Running& running : running_) entered[running.task.lease()] = running.started_at;
+  return entered;
 }
 
 std::optional<Lease> SimRunner::crashing() const {

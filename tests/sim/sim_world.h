@@ -40,7 +40,7 @@ class SimRunner final : public Runner {
   // Enters what has a slot and ends what is over. Outcomes are to be fetched from `done`.
   void step();
   size_t suspects() const;
-  std::vector<Lease> entered() const;
+  std::map<Lease, TimePoint> entered() const;
   // A task of type "crasher" wants the worker dead now.
   std::optional<Lease> crashing() const;
 

@@ -50,6 +50,17 @@ TEST(Contract, HasEveryRouteAndNoOther) {
   EXPECT_EQ(coded, written);
 }
 
+TEST(Contract, NamesTheBoundsThatAreCheckedFor) {
+  const Json& schemas = document()["components"]["schemas"];
+  const Json& submit = schemas["TaskSubmit"]["properties"];
+  EXPECT_EQ(submit["max_attempts"]["maximum"], limits::kAttemptsMax);
+  EXPECT_EQ(submit["priority"]["maximum"], limits::kPriorityMax);
+  EXPECT_EQ(submit["priority"]["minimum"], -limits::kPriorityMax);
+  const Json& backoff = schemas["Backoff"]["properties"];
+  EXPECT_EQ(backoff["factor"]["maximum"], limits::kBackoffFactorMax);
+  EXPECT_EQ(backoff["jitter"]["oneOf"][1]["items"]["maximum"], limits::kBackoffJitterMax);
+}
+
 void check_references(const Json& node) {
   if (node.is_object() && node.contains("$ref")) {
     std::string reference = node["$ref"];

@@ -38,7 +38,10 @@ std::pair<std::string, std::string> label_of(const std::string& text, const std:
   return {text.substr(0, sign), text.substr(sign + 1)};
 }
 
-TimePoint time_of(const std::string& text, const std::string& field) {
+// In a query a + stands for a space: "2026-01-31T12:00:00+01:00" comes without it.
+TimePoint time_of(std::string text, const std::string& field) {
+  constexpr size_t kTime = 11;
+  if (size_t sign = text.find(' ', kTime); sign != std::string::npos) text[sign] = '+';
   auto time = parse_rfc3339(text);
   if (!time) refuse(field, time.error().message());
   return *time;
@@ -65,7 +68,11 @@ void read_filter_member(JsonReader& in, std::string_view name, JobRequest& reque
   if (name == "status") {
     each_text(in, [&](const std::string& text) { add_states(filter.states, text, field); });
   } else if (name == "task_type" || name == "type") {
-    filter.type = name_or_null(in);
+    std::string type = name_or_null(in);
+    if (!filter.type.empty() && type != filter.type)
+      in.fail(Errc::invalid,
+              "there are both type and task_type, and they differ; give one of them");
+    filter.type = std::move(type);
   } else if (name == "queue") {
     filter.queue = name_or_null(in);
   } else if (name == "label") {
@@ -98,8 +105,10 @@ JobAction read_action(JsonReader& in) {
 TaskFilter read_filter(const Query& query) {
   TaskFilter filter;
   for (const std::string& text : query.all("status")) add_states(filter.states, text, "status");
-  auto type = query.one("task_type");
-  filter.type = (type ? type : query.one("type")).value_or("");
+  auto type = query.one("task_type"), short_type = query.one("type");
+  if (type && short_type && *type != *short_type)
+    refuse("type", "is given together with task_type, and they differ; give one of them");
+  filter.type = (type ? type : short_type).value_or("");
   filter.queue = query.one("queue").value_or("");
   for (const std::string& text : query.all("label"))
     filter.labels.push_back(label_of(text, "label"));

@@ -71,15 +71,18 @@ Reply Routes::list_queues(const Call& call) {
   return list_response("queues", service_.queues(), append_queue, &warnings);
 }
 
+// After a change, which may have taken away all that there was of a queue without tasks.
 Response Routes::queue_response(const std::string& name) {
   Response response;
-  append_queue(response.body, service_.queue(name));
+  append_queue(response.body, service_.queue_or_empty(name));
   return response;
 }
 
 Reply Routes::get_queue(const Call& call) {
   Query query(call.request.query, {});
-  return queue_response(call.args[0]);
+  Response response;
+  append_queue(response.body, service_.queue(call.args[0]));
+  return response;
 }
 
 Reply Routes::change_queue(const Call& call) {

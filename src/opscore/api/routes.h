@@ -94,6 +94,7 @@ class Routes {
   Reply get_job(const Call& call);
   Reply stop_job(const Call& call);
   Reply job_export(const Call& call);
+  Reply hear_reports(const Call& call);
   Reply list_workers(const Call& call);
   Reply list_actors(const Call& call);
   Reply get_actor(const Call& call);
@@ -115,6 +116,7 @@ class Routes {
   Response actor_response(const std::string& type);
   int accepted() const { return options_.ops_core ? 201 : 202; }
   TaskView view_of(const Task& task);
+  void append_corrupt(std::string& out, const TaskPage& page);
   void append_total(std::string& out, const TaskFilter& filter, const TaskPage& page,
                     bool first_page);
   void set_queue_gauges();

@@ -249,6 +249,12 @@ TEST_F(RoutesTest, ListsArePagedAndFiltered) {
   EXPECT_EQ(count("type=none"), 0u);
   EXPECT_EQ(count("created_before=2001-01-01T00:00:00Z"), 0u);
   EXPECT_EQ(count("created_after=2001-01-01T00:00:00Z"), 6u);
+  EXPECT_EQ(count("created_after=2001-01-01T00:00:00+01:00"), 6u) << "a + that was not encoded";
+  EXPECT_EQ(count("created_after=2001-01-01T00:00:00%2B01:00"), 6u);
+  EXPECT_EQ(count("type=mail.send&task_type=mail.send"), 6u);
+  EXPECT_EQ(answer("GET", "/api/v1/tasks?type=a&task_type=b").status, 422);
+  const std::string both = R"({"action": "cancel", "filter": {"type": "a", "task_type": "b"}})";
+  EXPECT_EQ(answer("POST", "/api/v1/jobs", both).status, 422);
   for (const char* field : {"limit", "status", "label", "created_after", "cursor"})
     expect_invalid(answer("GET", std::string("/api/v1/tasks?") + field + "=!"), field);
   expect_invalid(answer("GET", "/api/v1/tasks?limit=1001"), "limit");
@@ -317,6 +323,17 @@ TEST_F(RoutesTest, QueuesArePausedResumedAndPurged) {
   EXPECT_EQ(json(answer("POST", "/api/v1/queues/default/purge"))["purged"], 1);
   EXPECT_EQ(answer("GET", "/api/v1/queues/none").status, 404);
   EXPECT_EQ(answer("POST", "/api/v1/queues/none/resume").status, 404);
+  // What a change leaves of a queue that had nothing but settings.
+  EXPECT_EQ(answer("POST", "/api/v1/queues/new/pause").status, 200);
+  Response resumed = answer("POST", "/api/v1/queues/new/resume");
+  EXPECT_EQ(resumed.status, 200);
+  EXPECT_EQ(json(resumed)["paused"], false);
+  EXPECT_EQ(answer("PATCH", "/api/v1/queues/new", R"({"max_pending": 3})").status, 200);
+  Response reset = answer("PATCH", "/api/v1/queues/new", R"({"max_pending": "default"})");
+  EXPECT_EQ(reset.status, 200);
+  EXPECT_EQ(json(reset)["name"], "new");
+  EXPECT_EQ(json(reset)["limits"]["max_pending"], nullptr);
+  EXPECT_EQ(answer("GET", "/api/v1/queues/new").status, 404);
   EXPECT_EQ(answer("POST", "/api/v1/queues/bad%20name/pause").status, 422);
 }
 
@@ -369,6 +386,63 @@ TEST(RouteTable, PathsAreFoundWithAndWithoutASlash) {
   EXPECT_EQ(allowed_methods("/api/v1/tasks"), "POST, GET, HEAD");
   EXPECT_EQ(allowed_methods("/api/v1/tasks/x"), "GET, HEAD, DELETE");
   EXPECT_EQ(allowed_methods("/nowhere"), "");
+}
+
+TEST_F(RoutesTest, ReportsOfPythonsWorkersAreHeard) {
+  CatalogueEntry python;
+  python.type = "resize";
+  python.kind = "dramatiq";
+  python.dramatiq = "{}";
+  service->declare({python});
+  auto submitted = answer("POST", "/api/v1/tasks",
+                          R"({"task_type": "resize", "task_id": "r1", "input_data": [1]})");
+  ASSERT_EQ(submitted.status, 202) << submitted.body;
+  auto heard = answer("POST", "/api/v1/dramatiq/reports", R"({"reports": [
+      {"message_id": "r1", "kind": "progress", "progress": {"n":  1}, "worker": "web:1"},
+      {"message_id": "r2", "kind": "running"}]})");
+  EXPECT_EQ(heard.status, 200);
+  EXPECT_EQ(heard.body, R"({"results":["applied","unknown"]})");
+  EXPECT_EQ(get("r1")["status"], "running");
+  EXPECT_EQ(get("r1")["progress"], Json({{"n", 1}}));
+  answer("POST", "/api/v1/dramatiq/reports", R"({"reports": [{"message_id": "r1",
+      "kind": "failed", "error": {"type": "ValueError", "message": "no", "traceback": "T"}}]})");
+  EXPECT_EQ(get("r1")["status"], "failed");
+  EXPECT_EQ(get("r1")["error"]["kind"], "ValueError");
+  auto cancelled = answer("POST", "/api/v1/tasks/r1/cancel");
+  EXPECT_EQ(cancelled.status, 409);
+}
+
+TEST_F(RoutesTest, WhatPythonRunsIsNotCancelled) {
+  CatalogueEntry python;
+  python.type = "resize";
+  python.kind = "dramatiq";
+  python.dramatiq = "{}";
+  service->declare({python});
+  answer("POST", "/api/v1/tasks", R"({"task_type": "resize", "task_id": "r1"})");
+  for (auto refused :
+       {answer("POST", "/api/v1/tasks/r1/cancel"), answer("DELETE", "/api/v1/tasks/r1")}) {
+    EXPECT_EQ(refused.status, 409);
+    EXPECT_EQ(json(refused)["type"], "urn:opscore:error:handed-to-dramatiq");
+    EXPECT_NE(refused.body.find("handed_to_dramatiq"), std::string::npos);
+  }
+}
+
+TEST_F(RoutesTest, ReportsThatAreNoneAreRefused) {
+  auto report = [&](const std::string& body) {
+    return answer("POST", "/api/v1/dramatiq/reports", body);
+  };
+  EXPECT_EQ(report(R"({"reports": [{"message_id": "a"}]})").status, 422);
+  EXPECT_EQ(report(R"({"reports": [{"kind": "running"}]})").status, 422);
+  EXPECT_EQ(report(R"({"reports": [{"message_id": "a", "kind": "well"}]})").status, 422);
+  EXPECT_EQ(
+      report(R"({"reports": [{"message_id": "a", "kind": "running", "retries": -1}]})").status,
+      422);
+  EXPECT_EQ(report(R"({"reports": 7})").status, 422);
+  EXPECT_EQ(report("{").status, 400);
+  std::string many = R"({"reports": [)";
+  for (int i = 0; i < 1001; ++i)
+    many += std::string(i ? "," : "") + R"({"message_id": "a", "kind": "running"})";
+  EXPECT_EQ(report(many + "]}").status, 413);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include "opscore/api/server.h"
 
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -111,6 +112,34 @@ TEST_F(ServerTest, BytesThatAreNotHttpAreRefused) {
     client.close_sending();
     EXPECT_TRUE(client.closed_by_server());
   }
+}
+
+TEST_F(ServerTest, FieldsThatContradictThemselvesAreRefused) {
+  uint16_t port = serve();
+  auto ask = [&](const std::string& fields) {
+    return RawClient(port).ask("POST", "/api/v1/tasks", kTask, fields);
+  };
+  const std::pair<const char*, const char*> differ[] = {
+      {"Idempotency-Key", "Idempotency-Key: a\r\nidempotency-key: b\r\n"},
+      {"Idempotency-Key", "Idempotency-Key:\r\nIdempotency-Key: b\r\n"},
+      {"Content-Type", "Content-Type: text/csv\r\nContent-Type: application/json\r\n"},
+      {"Authorization", "Authorization: Bearer a\r\nAuthorization: Bearer b\r\n"},
+      {"Origin", "Origin: http://evil.example\r\nOrigin: http://localhost\r\n"},
+      {"Last-Event-ID", "Last-Event-ID: 1\r\nLast-Event-ID: 2\r\n"},
+  };
+  for (const auto& [name, fields] : differ) {
+    auto answer = ask(fields);
+    EXPECT_EQ(answer.status, 400) << fields;
+    EXPECT_THAT(answer.body, testing::HasSubstr(fmt::format("several {} fields", name)));
+  }
+  EXPECT_THAT(service->list({}, "", 10).tasks, testing::IsEmpty());
+  EXPECT_EQ(ask("Content-Encoding: gzip\r\nContent-Encoding: identity\r\n").status, 415);
+  EXPECT_EQ(ask("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n").status, 400);
+  EXPECT_EQ(ask("Sec-Fetch-Site: cross-site\r\nSec-Fetch-Site: none\r\n"
+                "Content-Type: application/json\r\n")
+                .status,
+            403);
+  EXPECT_EQ(ask("Idempotency-Key: a\r\nIdempotency-Key: a\r\n").status, 202);
 }
 
 TEST_F(ServerTest, HeadAndBodyAreBounded) {

@@ -83,6 +83,18 @@ void Routes::append_total(std::string& out, const TaskFilter& filter, const Task
   out += fmt::format(",\"total\":{},\"total_exact\":{}", total, counted || all_here);
 }
 
+// A list without them would look complete.
+void Routes::append_corrupt(std::string& out, const TaskPage& page) {
+  if (page.corrupt.empty()) return;
+  out += ",\"warnings\":";
+  append_array(out, page.corrupt, [this](std::string& to, const auto& found) {
+    const auto& [key, problem] = found;
+    const std::string id = service_.store().ids().encode(key);
+    log_.error("list: task {} cannot be read: {}", id, problem);
+    append_quoted(to, fmt::format("task {} cannot be read: {}", id, problem));
+  });
+}
+
 Reply Routes::list_tasks(const Call& call) {
   Query query(call.request.query, {"status", "type", "task_type", "queue", "label", "limit",
                                    "cursor", "created_after", "created_before"});
@@ -107,6 +119,7 @@ Reply Routes::list_tasks(const Call& call) {
   else
     out += "null";
   out += page.partial ? ",\"partial\":true" : ",\"partial\":false";
+  append_corrupt(out, page);
   if (options_.ops_core) append_total(out, filter, page, cursor.empty());
   out += '}';
   return response;

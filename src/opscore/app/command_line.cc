@@ -9,6 +9,7 @@
 #include "opscore/actor.h"
 #include "opscore/app/cli/client_commands.h"
 #include "opscore/app/config_show.h"
+#include "opscore/app/dramatiq_arguments.h"
 #include "opscore/app/open_files.h"
 #include "opscore/app/version.h"
 
@@ -24,7 +25,9 @@ CommandExit run_client(ClientCommand command, const CommandLine& line, const Con
   SystemClock clock;
   Screen screen = look_at_terminal(config.environment);
   auto api = make_http_api_client(config);
-  ClientContext context{line, config, screen, clock, *api, std::cin, std::cout, std::cerr};
+  auto rabbitmq = make_rabbitmq_access(config);
+  ClientContext context{line,      config,   screen,    clock,    *api,
+                        *rabbitmq, std::cin, std::cout, std::cerr};
   try {
     return command(context);
   } catch (const Error& error) {
@@ -36,7 +39,8 @@ CommandExit run_client(ClientCommand command, const CommandLine& line, const Con
   std::cerr << fmt::format("no server answers at {}: reading {} itself\n", config.server_url(),
                            config.store_words());
   auto offline = make_offline_api_client(config);
-  ClientContext from_file{line, config, screen, clock, *offline, std::cin, std::cout, std::cerr};
+  ClientContext from_file{line,      config,   screen,    clock,    *offline,
+                          *rabbitmq, std::cin, std::cout, std::cerr};
   return command(from_file);
 }
 
@@ -62,11 +66,31 @@ int run_config(const CommandLine& line, const Config& config) {
   return 0;
 }
 
+// The drop-in for the dramatiq command: with PostgreSQL a worker, else everything on one file.
+int run_dramatiq(const CommandLine& line, ConfigSources sources, const AddActors& add_actors) {
+  Config config = load_config(sources);
+  if (!config.store.url.empty()) {
+    sources.role = Role::worker;
+    config = load_config(sources);
+  }
+  std::optional<PidFile> pid_file;
+  try {
+    pid_file.emplace(line.dramatiq.pid_file);
+  } catch (const Error& error) {
+    std::cerr << error_text(line.command, error.message());
+    return kDramatiqPidFile;
+  }
+  RunOptions options = line.run;
+  options.impatient_exit = kDramatiqKilled;
+  return run_role(sources.role, config, sources, options, add_actors);
+}
+
 int run_server(const CommandLine& line, const Config& config, const ConfigSources& sources,
                const AddActors& add_actors) {
   const std::string& command = line.command;
   if (command == "up" || command == "api" || command == "worker" || command == "maintenance")
     return run_role(sources.role, config, sources, line.run, add_actors);
+  if (command == "dramatiq") return run_dramatiq(line, sources, add_actors);
   if (command == "migrate") return run_migrate(config, line.migrate);
   if (command == "backup") return run_backup(config, line.file, line.json);
   if (command == "restore") return run_restore(config, line.file, line.json);
@@ -80,7 +104,8 @@ int run_server(const CommandLine& line, const Config& config, const ConfigSource
 }
 
 bool serves(const std::string& command) {
-  return command == "up" || command == "api" || command == "worker" || command == "maintenance";
+  return command == "up" || command == "api" || command == "worker" || command == "maintenance" ||
+         command == "dramatiq";
 }
 
 // The exit status: an answer that nobody could read was not given.
@@ -136,7 +161,7 @@ int run_command(const CommandLine& line, const AddActors& add_actors) {
 
 // layout: table
 Role role_of(const std::string& command) {
-  if (command == "up") return Role::up;
+  if (command == "up" || command == "dramatiq") return Role::up;
   if (command == "api") return Role::api;
   if (command == "worker") return Role::worker;
   if (command == "maintenance") return Role::maintenance;

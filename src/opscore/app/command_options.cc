@@ -9,6 +9,7 @@
 #include "opscore/app/cli/exit_codes.h"
 #include "opscore/app/command_tree.h"
 #include "opscore/app/config_fields.h"
+#include "opscore/app/dramatiq_arguments.h"
 #include "opscore/app/version.h"
 
 namespace opscore {
@@ -29,11 +30,17 @@ class CommandTree {
         "Example:\n  opscore up\n  opscore submit opscore.echo --input '{\"hello\": 1}' "
         "--wait\n\nopscore COMMAND --help says more.");
     add_roles();
+    add_dramatiq_arguments(*add(root_, "dramatiq",
+                                "Run an application of Dramatiq in place of its own worker: takes "
+                                "the arguments of the dramatiq command",
+                                "opscore dramatiq app.broker:broker app.tasks -p 4 -t 8"),
+                           line_);
     add_submit();
     add_tasks();
     add_queues();
     add_jobs();
     add_fleet();
+    add_broker();
     add_config();
     add_others();
   }
@@ -68,6 +75,17 @@ class CommandTree {
     std::erase(words, '`');
     if (std::holds_alternative<bool*>(field.slot(config)))
       command->add_flag_callback(field.flag, [this, key] { line_.flags[key] = "true"; }, words);
+    else if (std::holds_alternative<std::vector<std::string>*>(field.slot(config)))
+      command
+          ->add_option_function<std::vector<std::string>>(
+              field.flag,
+              [this, key](const std::vector<std::string>& texts) {
+                line_.flags[key] = fmt::format("{}", fmt::join(texts, ","));
+              },
+              words + " May be repeated")
+          ->type_size(1)
+          ->allow_extra_args(false)
+          ->expected(1, 1000);
     else
       command->add_option_function<std::string>(
           field.flag, [this, key](const std::string& text) { line_.flags[key] = text; }, words);
@@ -98,7 +116,7 @@ class CommandTree {
     const Role roles[] = {{"up",
                            "Run everything in one process, on a SQLite file or PostgreSQL",
                            "opscore up --port 8080",
-                           {"server.", "store.", "worker.", "log."}},
+                           {"server.", "store.", "worker.", "python.", "broker.rabbitmq.", "log."}},
                           {"api",
                            "Run the API only, on PostgreSQL",
                            "DATABASE_URL=postgresql://localhost/opscore opscore api",
@@ -106,7 +124,7 @@ class CommandTree {
                           {"worker",
                            "Run a worker only, on PostgreSQL",
                            "DATABASE_URL=postgresql://localhost/opscore opscore worker --slots 16",
-                           {"worker.", "probes.", "log."}},
+                           {"worker.", "python.", "broker.rabbitmq.", "probes.", "log."}},
                           {"maintenance",
                            "Run the maintenance loops only, on PostgreSQL",
                            "DATABASE_URL=postgresql://localhost/opscore opscore maintenance",
@@ -324,6 +342,7 @@ class CommandTree {
     list->add_option("--ended-within", line_.ended_within, "Also those that ended in this time");
     CLI::App* actors = add_client(root_, "actors", "List what workers can run", "opscore actors");
     actors->require_subcommand(0, 1);
+    add_client(*actors, "list", "List what workers can run", "opscore actors list");
     CLI::App* set = add_client(*actors, "set", "Change a limit of an actor while everything runs",
                                "opscore actors set report.build --concurrency 2");
     set->add_option("type", line_.type, "The type of its tasks")->required();
@@ -336,6 +355,59 @@ class CommandTree {
                        "when no server answers",
                        "opscore explain task_0190b5a0"),
             1);
+  }
+
+  void add_broker() {
+    CLI::App* broker = add(root_, "broker", "Look into the queues of Dramatiq on RabbitMQ",
+                           "opscore broker inspect default.XQ");
+    broker->require_subcommand(1);
+    struct Verb {
+      const char *name, *description, *example, *queue;
+    };
+    for (const Verb& verb :
+         {Verb{"inspect", "Show what is on a queue without consuming it, and why messages died",
+               "opscore broker inspect default.XQ --actor send_email --json",
+               "The queue: Q with its Q.DQ and Q.XQ, or one of these alone"},
+          Verb{"redrive", "Send dead messages back to their queue, each confirmed first",
+               "opscore broker redrive default --actor send_email --older-than 1h --dry-run",
+               "The queue; what is sent back is on its Q.XQ"},
+          Verb{"purge", "Delete messages of a queue for good",
+               "opscore broker purge default.XQ --reason 'not a Dramatiq message' --yes",
+               "The queue, exactly: Q, Q.DQ or Q.XQ"}}) {
+      CLI::App* command = add(*broker, verb.name, verb.description, verb.example);
+      add_sources(command);
+      command->add_flag("--json", line_.json, "Print JSON");
+      command->add_option("queue", line_.queue, verb.queue)->required();
+      add_message_filter(command);
+      if (std::string_view(verb.name) == "inspect") continue;
+      command->add_flag("--dry-run", line_.dry_run, "Only say how many there are");
+      command->add_flag("--yes", line_.yes, "Do not ask, on a terminal");
+    }
+    CLI::App* test =
+        add_client(root_, "send-test", "Send one real message and follow it to its end, hop by hop",
+                   "opscore send-test --queue default --actor opscore.echo");
+    test->add_option("--queue", line_.queue, "The queue; else default, or the actor's own");
+    test->add_option("--actor", line_.test.actor,
+                     "Who is to run it. One of kind dramatiq gets a task that opscore hands over; "
+                     "any other a message as a Python producer sends it, to a queue that opscore "
+                     "adopts")
+        ->capture_default_str();
+    test->add_option("--input", line_.input,
+                     std::string(kInputHelp) +
+                         ". An object is keyword arguments, an array "
+                         "arguments");
+    test->add_option("--wait", line_.test.wait, "How long to follow it")->capture_default_str();
+  }
+
+  void add_message_filter(CLI::App* command) {
+    BrokerOptions& broker = line_.broker;
+    command->add_option("--actor", broker.actor, "For this actor only");
+    command->add_option("--reason", broker.reason, "Dead for a reason that has this in it");
+    command->add_option("--older-than", broker.older_than,
+                        "Dead, or made, for longer than this: 90s, 10m, 2h");
+    command->add_option("--limit", broker.limit, "How many that match")
+        ->check(CLI::Range(1, 1'000'000))
+        ->capture_default_str();
   }
 
   void add_config() {
@@ -396,8 +468,8 @@ class CommandTree {
     CLI::App* command = add(root_, "bench", "Measure this machine, or a running server",
                             "opscore bench --suite all --tasks 100000 --json");
     command->add_option("--suite", bench.suite, "One suite, or all of them but growth")
-        ->check(CLI::IsMember({"drain", "echo", "bulk", "submit", "latency", "waiting", "idle",
-                               "start", "growth", "all"}))
+        ->check(CLI::IsMember({"drain", "echo", "python", "bulk", "submit", "latency", "waiting",
+                               "idle", "start", "growth", "all"}))
         ->capture_default_str();
     command->add_option("--tasks", bench.tasks, "How many tasks a run has")
         ->check(CLI::Range(int64_t{1}, int64_t{100'000'000}))
@@ -466,7 +538,7 @@ std::expected<CommandLine, EarlyExit> parse_command_line(std::vector<std::string
   std::reverse(args.begin(), args.end());
   try {
     tree.root().parse(args);
-    for (const char* family : {"tasks", "queues", "jobs", "workers"})
+    for (const char* family : {"tasks", "queues", "jobs", "workers", "actors"})
       if (line.command == family) line.command += " list";
   } catch (const CLI::ParseError& error) {
     std::ostringstream out, err;

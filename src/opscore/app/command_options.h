@@ -33,10 +33,27 @@ struct LimitOptions {
   std::string max_pending, concurrency, max_input;
 };
 
+// Which messages of a queue of Dramatiq.
+struct BrokerOptions {
+  std::string actor, reason, older_than;
+  int limit = 1000;
+};
+
+struct SendTestOptions {
+  std::string actor = "opscore.noop";
+  std::string wait = "30s";
+};
+
 // Of the live views.
 struct WatchOptions {
   std::string interval = "1s";
   bool once = false;
+};
+
+// Of `opscore dramatiq`, beside the settings that its arguments are.
+struct DramatiqOptions {
+  std::string pid_file;
+  int fork_timeout = 0;
 };
 
 struct CommandLine {
@@ -51,13 +68,16 @@ struct CommandLine {
   BenchOptions bench;
   SubmitOptions submit;
   ListOptions list;
+  BrokerOptions broker;
+  SendTestOptions test;
   WatchOptions watch;
+  DramatiqOptions dramatiq;
   std::vector<std::string> ids;  // of tasks, or of a job
   bool all = false;              // an empty filter is meant
   bool dry_run = false;
   std::string output = "-";          // of an export: a file, or - for stdout
   std::string file;                  // of a backup
-  std::optional<std::string> input;  // of a retry
+  std::optional<std::string> input;  // of a retry or test
   std::string queue;
   std::string type;  // of an actor
   LimitOptions limits;

@@ -16,6 +16,7 @@ class Registry;
 struct RunOptions {
   bool supervise = true;       // false: --no-supervise
   bool require_store = false;  // end when PostgreSQL does not answer at the start
+  int impatient_exit = 130;    // the exit code after a second request to stop
 };
 
 struct MigrateOptions {

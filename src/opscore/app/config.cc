@@ -324,6 +324,7 @@ Config read_config(const ConfigSources& sources, const std::optional<std::string
   Config config;
   ConfigReader reader(config_fields(), config, "", sources.directory, problems);
   config.worker.slots = std::max(8, 4 * sources.cpus);
+  config.python.processes = sources.cpus;
   reader.read_defaults();
   if (toml_text) reader.read_table(parse_toml(*toml_text, toml_name(sources), problems));
   if (dotenv_text) {

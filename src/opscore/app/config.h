@@ -16,6 +16,8 @@
 #include <string_view>
 #include <vector>
 
+#include "opscore/app/config_types.h"
+#include "opscore/app/python_config.h"
 #include "opscore/base/error.h"
 #include "opscore/model/limits.h"
 #include "opscore/model/task.h"
@@ -35,32 +37,6 @@ struct Origin {
   std::string words() const;
 };
 using Origins = std::map<std::string, Origin>;  // by key; what is absent has its default
-
-struct QueueWeight {
-  std::string queue;
-  int weight = 1;
-  bool operator==(const QueueWeight&) const = default;
-};
-
-// What an exit code of a program means for its task.
-struct ExitCode {
-  enum class Meaning : uint8_t { retry, fatal, snooze } meaning = Meaning::retry;
-  Duration delay{0};  // when snooze
-  bool operator==(const ExitCode&) const = default;
-};
-
-// A JSON Schema, inline or from a file.
-struct SchemaText {
-  std::string json;  // the schema; filled from `file` by the check
-  std::string file;
-  bool operator==(const SchemaText&) const = default;
-};
-
-// A size such as 64MiB.
-struct Bytes {
-  int64_t value = 0;
-  bool operator==(const Bytes&) const = default;
-};
 
 // [actors.NAME]
 struct ActorConfig {
@@ -83,6 +59,7 @@ struct ActorConfig {
   std::string description;
   std::vector<std::string> aliases;
   SchemaText input_schema;
+  SchemaText options;  // of Dramatiq's messages
   std::optional<Duration> timeout;
   std::optional<int> max_attempts;  // 0: unlimited
   RetryPolicy backoff;
@@ -160,12 +137,19 @@ struct Config {
   } store;
   struct Broker {
     std::string url;
+    std::string management_url;
+    struct RabbitMq {
+      std::vector<std::string> adopt;  // queues of Dramatiq
+      std::optional<int> max_priority;
+      Duration dead_message_ttl{0};
+    } rabbitmq;
   } broker;
   struct Worker {
     int slots = 0;
     std::vector<QueueWeight> queues;  // "*" stands for all that are not named
     Duration drain_grace{0};
   } worker;
+  PythonConfig python;
   struct Retention {
     Duration completed{0};
     Duration failed{0};

@@ -125,6 +125,11 @@ TEST_F(ActorConfigTest, ProblemsNameTheirLine) {
       {"env = {OPSCORE_ATTEMPT = \"1\"}", "toml:3: actors.a.env: OPSCORE_ATTEMPT is set by"},
       {"timeout = \"0s\"", "toml:3: actors.a.timeout must be from 1ms to"},
       {"max_attempts = -1", "toml:3: actors.a.max_attempts must be"},
+      {"max_attempts = 1000001", "actors.a.max_attempts must be a whole number from 0 to 1000000"},
+      {"timeout = \"31d\"", "toml:3: actors.a.timeout must be from 1ms to 30d"},
+      {"backoff = {factor = 1000.5}", "actors.a.backoff.factor must be a number from 1 to 1000"},
+      {"backoff = {max = \"40000d\"}", "toml:3: actors.a.backoff.max must be a duration"},
+      {"backoff = {jitter_high = 10.5}", "backoff.jitter_high must be a number from 0 to 10"},
       {"backoff = {min = \"2s\", max = \"1s\"}", "actors.a.backoff: min is more than max"},
       {"backoff = {mim = \"2s\"}", "toml:3: actors.a.backoff.mim is not a setting; did you mean"},
       {"backoff = 3", "toml:3: actors.a.backoff must be a table"},
@@ -147,6 +152,19 @@ TEST_F(ActorConfigTest, ProblemsNameTheirLine) {
     EXPECT_THAT(failure(std::string("[actors.a]\ncommand = [\"true\"]\n") + line + "\n"),
                 HasSubstr(expected))
         << line;
+}
+
+TEST_F(ActorConfigTest, WhatASubmitMayAskForAnActorMayHave) {
+  ActorConfig actor = load(
+                          "[actors.a]\ncommand = [\"true\"]\nmax_attempts = 1000000\n"
+                          "timeout = \"30d\"\nbackoff = {min = \"31d\", max = \"37000d\", "
+                          "factor = 1000, jitter_low = 10, jitter_high = 10}\n")
+                          .actors[0];
+  EXPECT_EQ(actor.max_attempts, limits::kAttemptsMax);
+  EXPECT_EQ(actor.timeout, limits::kTimeoutMax);
+  EXPECT_EQ(actor.backoff.factor, limits::kBackoffFactorMax);
+  EXPECT_EQ(actor.backoff.jitter_high, limits::kBackoffJitterMax);
+  EXPECT_GT(actor.backoff.min, limits::kTimeoutMax);
 }
 
 TEST_F(ActorConfigTest, ProgramsAreLookedUp) {
@@ -193,6 +211,13 @@ TEST_F(ActorConfigTest, Providers) {
               HasSubstr("needs a script"));
   EXPECT_THAT(failure("[agent.providers.local]\nkind = \"scripted\"\nscript = \"no.json\"\n"),
               HasSubstr("toml:3: agent.providers.local.script"));
+  const std::string scripted = "[agent.providers.local]\nkind = \"scripted\"\nscript = ";
+  write("turns.json", R"({"turns": [{"txt": "hi"}]})");
+  EXPECT_THAT(failure(scripted + "\"turns.json\"\n"),
+              HasSubstr("toml:3: agent.providers.local.script: " + folder_ +
+                        "/turns.json: script: turns[0].txt: unknown member"));
+  write("turns.json", R"({"turns": [{"text": "hi"}]})");
+  EXPECT_EQ(failure(scripted + "\"turns.json\"\n"), "");
   EXPECT_THAT(failure("[agent.providers.openai]\nkind = \"scripted\"\n"), HasSubstr("built in"));
   EXPECT_THAT(failure("[agent.providers.x]\nbase_url=\"http://h\"\napi_key_env = \"sk-123\"\n"),
               HasSubstr("must be the name of an environment variable"));

@@ -3,7 +3,9 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -11,8 +13,10 @@
 
 #include "opscore/app/config_fields.h"
 #include "opscore/app/config_sandbox.h"
+#include "opscore/app/python_hosting.h"
 #include "opscore/base/json.h"
 #include "opscore/engine/input_schema.h"
+#include "opscore/llm/scripted/scripted_client.h"
 #include "opscore/model/names.h"
 #include "opscore/process/find_program.h"
 
@@ -53,6 +57,20 @@ std::expected<std::string, std::string> read_text(const std::string& path) {
   return std::string(std::istreambuf_iterator<char>(in), {});
 }
 
+// Why a log could not be appended to this file; nothing when it can. Makes nothing.
+std::optional<std::string> log_problem(const std::string& path) {
+  std::error_code unknown;
+  if (fs::is_directory(path, unknown)) return path + " is a directory";
+  if (fs::exists(path, unknown)) {
+    if (::access(path.c_str(), W_OK) == 0) return std::nullopt;
+    return fmt::format("{} cannot be written: {}", path, std::generic_category().message(errno));
+  }
+  const std::string folder = fs::absolute(path).parent_path().string();
+  if (::access(folder.c_str(), W_OK | X_OK) == 0) return std::nullopt;
+  return fmt::format("{} cannot be made in {}: {}", path, folder,
+                     std::generic_category().message(errno));
+}
+
 class Checker {
  public:
   Checker(Config& config, Role role, Problems& problems)
@@ -65,12 +83,14 @@ class Checker {
     if (serves(role_)) check_bind("server.address", config_.server.address);
     if (config_.probes.port && (role_ == Role::worker || role_ == Role::maintenance))
       check_bind("probes.address", config_.probes.address);
+    check_log();
     check_store();
     name_data_file();
     check_role();
     check_providers();
     check_actors();
     check_queues();
+    check_python();
     check_sandbox(config_, role_, problems_);
   }
 
@@ -113,6 +133,13 @@ class Checker {
                     "127.0.0.1; or say --allow-unauthenticated, and whoever reaches the port may "
                     "run every actor",
                     key, address));
+  }
+
+  void check_log() {
+    const bool has_log = role_ != Role::client && role_ != Role::migrate;
+    if (!has_log || config_.log.file.empty()) return;
+    if (auto problem = log_problem(config_.log.file))
+      report(config_.origin_of("log.file"), "log.file: " + *problem);
   }
 
   void check_store() {
@@ -192,7 +219,16 @@ class Checker {
           fmt::format("{}: limits of queues are set by `opscore maintenance`, from its own "
                       "configuration: here they have no effect",
                       config_.queues.front().origin.words()));
-    if (role_ == Role::up && !postgresql && !config_.broker.url.empty())
+    const bool hands_over = std::ranges::any_of(
+        config_.actors, [](const ActorConfig& actor) { return actor.kind == "dramatiq"; });
+    const std::vector<std::string>& adopt = config_.broker.rabbitmq.adopt;
+    if (runs_tasks(role_) && !adopt.empty() && config_.broker.url.empty())
+      report(config_.origin_of("broker.rabbitmq.adopt"),
+             "broker.rabbitmq.adopt names queues of RabbitMQ, and nothing says where RabbitMQ is: "
+             "set broker.url, or RABBITMQ_URL");
+    const bool hosts = config_.python.kind == "dramatiq" && !config_.python.modules.empty();
+    if (role_ == Role::up && !postgresql && !config_.broker.url.empty() && adopt.empty() &&
+        !hosts && !hands_over)
       config_.notes.push_back(
           fmt::format("{}: RabbitMQ is not used: on SQLite queues are kept in the store; it takes "
                       "a DATABASE_URL, too",
@@ -226,8 +262,18 @@ class Checker {
     } else if (provider.kind != "scripted" && provider.base_url.empty()) {
       report(provider.origin, place + " needs a base_url");
     }
-    if (!provider.script.empty())
-      check_json_file(provider.script, provider.origins.at("script"), place + ".script");
+    if (!provider.script.empty()) check_script(provider, place + ".script");
+  }
+
+  void check_script(const AgentProviderConfig& provider, const std::string& place) {
+    const Origin& origin = provider.origins.at("script");
+    auto text = check_json_file(provider.script, origin, place);
+    if (!text) return;
+    try {
+      make_scripted_client(parse_json(*text));
+    } catch (const Error& error) {
+      report(origin, fmt::format("{}: {}: {}", place, provider.script, error.message()));
+    }
   }
 
   std::optional<std::string> check_json_file(const std::string& path, const Origin& origin,
@@ -256,6 +302,17 @@ class Checker {
     }
   }
 
+  void check_python() {
+    PythonConfig& python = config_.python;
+    if (!runs_tasks(role_) || python.modules.empty()) return;
+    const bool is_set = !python.interpreter.empty();
+    if (auto found = find_interpreter(config_))
+      python.program = *found;
+    else
+      report(config_.origin_of(is_set ? "python.interpreter" : "python.modules"),
+             found.error().message());
+  }
+
   void check_queues() {
     for (const auto& queue : config_.queues)
       if (auto problem = queue_name_problem(queue.name))
@@ -272,14 +329,19 @@ class Checker {
              fmt::format("{}: the name '{}' is taken: {}", place, name, other->second));
   }
 
-  void check_actor(const ActorConfig& actor, const std::string& place) {
+  void check_actor(ActorConfig& actor, const std::string& place) {
     for (const auto& field : actor_fields())
       if (*field.only_of != '\0' && actor.kind != field.only_of &&
           actor.origins.contains(field.key))
         report(actor.origins.at(field.key),
                fmt::format("{}.{} is for kind = \"{}\"; this actor is of kind \"{}\"", place,
                            field.key, field.only_of, actor.kind));
-    actor.kind == "http" ? check_http(actor, place) : check_exec(actor, place);
+    if (actor.kind == "http")
+      check_http(actor, place);
+    else if (actor.kind == "dramatiq")
+      check_dramatiq(actor, place);
+    else
+      check_exec(actor, place);
     if (actor.backoff.min > actor.backoff.max)
       report(actor.origin, fmt::format("{}.backoff: min is more than max", place));
     if (actor.backoff.jitter_low > actor.backoff.jitter_high)
@@ -292,6 +354,28 @@ class Checker {
     if (!actor.secret.empty() && !actor.secret_env.empty())
       report(actor.origins.at("secret"),
              fmt::format("{}: there are secret and secret_env: keep one", place));
+  }
+
+  // What is Python's to decide, or is made for each message.
+  void check_dramatiq(ActorConfig& actor, const std::string& place) {
+    for (const char* key : {"concurrency", "result_max", "output", "backoff.factor",
+                            "backoff.jitter_low", "backoff.jitter_high"})
+      if (actor.origins.contains(key))
+        report(actor.origins.at(key),
+               fmt::format("{}.{} has no meaning for an actor that Python runs", place, key));
+    if (config_.broker.url.empty() && (role_ == Role::up || role_ == Role::maintenance))
+      report(actor.origin,
+             fmt::format("{}: its tasks are sent to RabbitMQ, and broker.url (RABBITMQ_URL) does "
+                         "not say where that is",
+                         place));
+    if (!load_object(actor.options, actor, "options", place)) return;
+    const Json options =
+        actor.options.json.empty() ? Json::object() : Json::parse(actor.options.json);
+    actor.options.json = options.dump();
+    for (const char* name : {"eta", "retries", "traceback", "requeue_timestamp"})
+      if (options.contains(name))
+        report(actor.origins.at("options"),
+               fmt::format("{}.options: {} is not for declarations", place, name));
   }
 
   void check_exec(const ActorConfig& actor, const std::string& place) {
@@ -309,7 +393,8 @@ class Checker {
   }
 
   void check_machine(ActorConfig& actor, const std::string& place) {
-    actor.kind == "http" ? fill_secrets(actor, place) : check_program(actor, place);
+    if (actor.kind == "http") fill_secrets(actor, place);
+    if (actor.kind == "exec") check_program(actor, place);
     check_schema(actor, place);
   }
 
@@ -370,23 +455,31 @@ class Checker {
   }
 
   void check_schema(ActorConfig& actor, const std::string& place) {
-    auto& schema = actor.input_schema;
-    if (schema.json.empty() && schema.file.empty()) return;
-    const Origin& origin = actor.origins.at("input_schema");
-    if (!schema.file.empty()) {
-      auto path = (fs::path(origin.file).parent_path() / schema.file).lexically_normal().string();
-      auto text = check_json_file(path, origin, place + ".input_schema");
-      if (!text) return;
-      schema.json = *text;
-    }
-    size_t first = schema.json.find_first_not_of(" \t\r\n");
-    if (first == std::string::npos || schema.json[first] != '{')
-      return report(origin, fmt::format("{}.input_schema must be a JSON object", place));
+    if (!load_object(actor.input_schema, actor, "input_schema", place)) return;
+    if (actor.input_schema.json.empty()) return;
     try {
-      InputSchema compiled(schema.json);
+      InputSchema compiled(actor.input_schema.json);
     } catch (const Error& error) {
-      report(origin, fmt::format("{}.input_schema is {}", place, error.message()));
+      report(actor.origins.at("input_schema"),
+             fmt::format("{}.input_schema is {}", place, error.message()));
     }
+  }
+
+  // False when it is not one, which is reported then.
+  bool load_object(SchemaText& object, const ActorConfig& actor, const std::string& key,
+                   const std::string& place) {
+    if (object.json.empty() && object.file.empty()) return true;
+    const Origin& origin = actor.origins.at(key);
+    if (!object.file.empty()) {
+      auto path = (fs::path(origin.file).parent_path() / object.file).lexically_normal().string();
+      auto text = check_json_file(path, origin, fmt::format("{}.{}", place, key));
+      if (!text) return false;
+      object.json = *text;
+    }
+    size_t first = object.json.find_first_not_of(" \t\r\n");
+    if (first != std::string::npos && object.json[first] == '{') return true;
+    report(origin, fmt::format("{}.{} must be a JSON object", place, key));
+    return false;
   }
 
   Config& config_;

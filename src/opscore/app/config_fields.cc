@@ -40,6 +40,15 @@ std::optional<std::string> amqp_url_problem(std::string_view text) {
   return urls ? std::nullopt : std::optional(urls.error().message());
 }
 
+std::optional<std::string> module_problem(std::string_view text) {
+  bool fine = !text.empty() && !text.starts_with('.') && !text.ends_with('.');
+  for (char c : text)
+    fine = fine && (static_cast<unsigned char>(c) >= 0x80 || std::isalnum(c) || c == '_' ||
+                    c == '.' || c == ':');
+  if (fine) return std::nullopt;
+  return "must be the name of a module as `import` takes it, such as app.tasks, not a file";
+}
+
 // PostgreSQL cuts longer names, and takes those that start with pg_ for itself.
 std::optional<std::string> schema_problem(std::string_view text) {
   bool fine = !text.empty() && text.size() <= 63 && !text.starts_with("pg_");
@@ -205,10 +214,44 @@ const std::vector<Field<Config>>& config_table() {
            "RabbitMQ, as `amqp://user:password@host:port/vhost` or `amqps://...`; several "
            "separated by commas are tried in their order. For workers and maintenance on "
            "PostgreSQL: it "
-           "tells workers of work. On SQLite it is not used, and `up` says so.",
+           "tells workers of work. On SQLite it is used for Dramatiq only, and `up` says so.",
        .variables = {"OPSCORE_BROKER_URL", "RABBITMQ_URL"},
        .problem = amqp_url_problem,
        .secret = Secret::url},
+      {.key = "broker.management_url",
+       .slot = SLOT(broker.management_url),
+       .fallback = "",
+       .description = "The management API of the same RabbitMQ, as "
+                      "`http://user:password@host:15672`. It tells what consumers hold: only so "
+                      "can opscore see that a message of Dramatiq is gone while its queue has "
+                      "consumers.",
+       .variables = {"OPSCORE_BROKER_MANAGEMENT_URL", "RABBITMQ_MANAGEMENT_URL"},
+       .problem = http_url_problem,
+       .secret = Secret::url},
+      {.key = "broker.rabbitmq.adopt",
+       .slot = SLOT(broker.rabbitmq.adopt),
+       .fallback = "",
+       .description = "Queues of Dramatiq whose messages this worker makes tasks of: it consumes "
+                      "each and its `.DQ`. See docs/howto/dramatiq.md.",
+       .variables = {"OPSCORE_ADOPT"},
+       .flag = "--adopt",
+       .problem = queue_name_problem},
+      {.key = "broker.rabbitmq.max_priority",
+       .slot = SLOT(broker.rabbitmq.max_priority),
+       .fallback = "",
+       .description = "`x-max-priority` of queues of Dramatiq that are not there yet, as the "
+                      "`max_priority` of Dramatiq's RabbitmqBroker has it. Unset: none.",
+       .variables = {"OPSCORE_BROKER_MAX_PRIORITY"},
+       .min = 1,
+       .max = 255},
+      {.key = "broker.rabbitmq.dead_message_ttl",
+       .slot = SLOT(broker.rabbitmq.dead_message_ttl),
+       .fallback = "7d",
+       .description = "How long RabbitMQ keeps what is dead, on `.XQ` queues that are not there "
+                      "yet: as `dramatiq_dead_message_ttl` of Dramatiq has it.",
+       .variables = {"OPSCORE_BROKER_DEAD_MESSAGE_TTL"},
+       .min = 1,
+       .max = 24 * kDayMs},
       {.key = "worker.slots",
        .slot = SLOT(worker.slots),
        .fallback = "",
@@ -237,6 +280,90 @@ const std::vector<Field<Config>>& config_table() {
        .variables = {"OPSCORE_WORKER_DRAIN_GRACE"},
        .flag = "--drain-grace",
        .max = kDayMs},
+      {.key = "python.modules",
+       .slot = SLOT(python.modules),
+       .fallback = "",
+       .description = "Python modules whose actors the worker runs in interpreters of its own: "
+                      "functions decorated with `@opscore.actor`, see "
+                      "[the guide](../howto/python-actors.md).",
+       .variables = {"OPSCORE_PYTHON_MODULES"},
+       .flag = "--python",
+       .problem = module_problem},
+      {.key = "python.kind",
+       .slot = SLOT(python.kind),
+       .fallback = "opscore",
+       .description = "What the modules have: `opscore`, functions decorated with "
+                      "`@opscore.actor`; or `dramatiq`, actors of Dramatiq, where the first module "
+                      "names the broker as the `dramatiq` command has it.",
+       .variables = {"OPSCORE_PYTHON_KIND"},
+       .choices = {"opscore", "dramatiq"}},
+      {.key = "python.path",
+       .slot = SLOT(python.path),
+       .fallback = ".",
+       .description = "Folders that come first where Python looks for modules.",
+       .variables = {"OPSCORE_PYTHON_PATH"},
+       .flag = "-P,--path",
+       .is_path = true},
+      {.key = "python.interpreter",
+       .slot = SLOT(python.interpreter),
+       .fallback = "",
+       .description = "The interpreter. Unset: that of the active virtual environment, else the "
+                      "`python3` of PATH.",
+       .variables = {"OPSCORE_PYTHON_INTERPRETER"}},
+      {.key = "python.processes",
+       .slot = SLOT(python.processes),
+       .fallback = "",
+       .description = "How many interpreters. Unset: one for each CPU.",
+       .variables = {"OPSCORE_PYTHON_PROCESSES"},
+       .flag = "--python-processes",
+       .min = 1,
+       .max = 1024},
+      {.key = "python.threads",
+       .slot = SLOT(python.threads),
+       .fallback = "8",
+       .description = "How many tasks an interpreter runs at the same time. `async` actors take "
+                      "none of its threads.",
+       .variables = {"OPSCORE_PYTHON_THREADS"},
+       .flag = "--python-threads",
+       .min = 1,
+       .max = 10'000},
+      {.key = "python.max_memory",
+       .slot = SLOT(python.max_memory),
+       .fallback = "0",
+       .description = "An interpreter whose resident memory is larger is replaced, once what it "
+                      "runs has ended; 0: never.",
+       .variables = {"OPSCORE_PYTHON_MAX_MEMORY"}},
+      {.key = "python.max_tasks",
+       .slot = SLOT(python.max_tasks),
+       .fallback = "0",
+       .description = "An interpreter that has run as many tasks is replaced in the same way; 0: "
+                      "never.",
+       .variables = {"OPSCORE_PYTHON_MAX_TASKS"}},
+      {.key = "python.take_logging",
+       .slot = SLOT(python.take_logging),
+       .fallback = "true",
+       .description = "Whether what actors log with `logging` goes to this process' log, named by "
+                      "task; `false` leaves the root logger to the application.",
+       .variables = {"OPSCORE_PYTHON_TAKE_LOGGING"}},
+      {.key = "python.watch",
+       .slot = SLOT(python.watch),
+       .fallback = "",
+       .description = "A folder: when a file in it changes, all interpreters are replaced by new "
+                      "ones, and what runs ends where it is. For development.",
+       .variables = {"OPSCORE_PYTHON_WATCH"},
+       .flag = "--watch",
+       .is_path = true},
+      {.key = "python.watch_include",
+       .slot = SLOT(python.watch_include),
+       .fallback = "**.py",
+       .description = "Patterns of the files that count; `*` stands for any characters, slashes "
+                      "too.",
+       .variables = {"OPSCORE_PYTHON_WATCH_INCLUDE"}},
+      {.key = "python.watch_exclude",
+       .slot = SLOT(python.watch_exclude),
+       .fallback = "",
+       .description = "Patterns of files that do not count although they are included.",
+       .variables = {"OPSCORE_PYTHON_WATCH_EXCLUDE"}},
       {.key = "retention.completed",
        .slot = SLOT(retention.completed),
        .fallback = "7d",

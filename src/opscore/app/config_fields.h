@@ -39,6 +39,7 @@ struct Field {
 
 inline constexpr int64_t kDayMs = 86'400'000;
 inline constexpr int64_t kYearsMs = 3650 * kDayMs;
+inline constexpr int64_t kCenturyMs = 37'000 * kDayMs;  // no duration is longer
 
 // What is wrong with a URL that is a setting.
 std::optional<std::string> http_url_problem(std::string_view text);

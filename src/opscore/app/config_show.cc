@@ -81,8 +81,9 @@ A value comes from the first of these that has it; an empty one counts as unset:
 `opscore config show` prints every value with its origin and masks secrets; `opscore config check`
 only checks. Whatever is wrong is refused as a whole, all problems together, each with file and
 line: unknown keys in `opscore.toml`, unknown `OPSCORE_*` names in `.env`, wrong types, values out
-of range, programs and files that are not there. Unknown `OPSCORE_*` variables of the environment
-are reported and ignored, for they may be meant for another program.
+of range, programs, scripts and files that are not there, a log that cannot be written. Unknown
+`OPSCORE_*` variables of the environment are reported and ignored, for they may be meant for another
+program.
 
 Durations are texts such as `250ms`, `30s`, `10m`, `1h`, `7d`, or a number of seconds; sizes are
 numbers of bytes or texts such as `512KiB`, `64MiB`, `1GB`. Relative paths in `opscore.toml` start

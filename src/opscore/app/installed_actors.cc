@@ -29,6 +29,7 @@ ActorOptions actor_options(const Config& all, const ActorConfig& config) {
   options.aliases = config.aliases;
   options.sandbox = config.sandbox;
   options.unsandboxed = unsandboxed(all, config);
+  if (config.kind == "dramatiq") options.dramatiq = config.options.json;
   return options;
 }
 
@@ -168,6 +169,7 @@ void add_agent(InstalledActors& installed, const Config& config, bool demo_agent
 }  // namespace
 
 std::unique_ptr<InstalledActors> install_actors(const Config& config, const AddActors& add_actors,
+                                                const std::vector<CatalogueEntry>& hosted,
                                                 bool runs, bool demo_agent, Reaper& reaper,
                                                 Cgroups* groups, HttpClient& http,
                                                 const AddressGuard& guard, const Clock& clock,
@@ -176,12 +178,14 @@ std::unique_ptr<InstalledActors> install_actors(const Config& config, const AddA
   add_builtin_actors(installed->registry);
   for (const ActorConfig& actor : config.actors) {
     auto make = [&]() -> std::unique_ptr<Actor> {
+      if (actor.kind == "dramatiq") return nullptr;
       if (!runs) return std::make_unique<DeclaredActor>();
       if (actor.kind == "http") return make_http_actor(http, http_options(actor));
       return make_exec_actor(reaper, exec_options(config, actor, groups));
     };
     installed->registry.add(actor.name, actor.kind, make(), actor_options(config, actor));
   }
+  for (const CatalogueEntry& entry : hosted) installed->registry.add_hosted(entry);
   if (add_actors) add_actors(installed->registry);
   add_agent(*installed, config, demo_agent, http, guard, clock, random);
   return installed;

@@ -21,10 +21,12 @@ struct InstalledActors {
 
 // `runs`: whether this process runs tasks; when it does not, it needs none of the programs.
 // `demo_agent`: when nothing names a provider, agent tasks replay the demo script (only `up` may).
+// `hosted`: what child processes can run.
 // `groups`: for programs in sandboxes, null when there are none.
 // The references and `groups` must outlive the result. Throws Error{invalid} for a name given
 // twice.
 std::unique_ptr<InstalledActors> install_actors(const Config& config, const AddActors& add_actors,
+                                                const std::vector<CatalogueEntry>& hosted,
                                                 bool runs, bool demo_agent, Reaper& reaper,
                                                 Cgroups* groups, HttpClient& http,
                                                 const AddressGuard& guard, const Clock& clock,

@@ -26,7 +26,6 @@ namespace opscore {
 namespace {
 
 constexpr int kExitRestart = 70;  // EX_SOFTWARE: the supervisor starts a fresh worker
-constexpr int kExitImpatient = 130;
 // Who stops a service often signals every process of it, and the supervisor passes its own on: that
 // is one request.
 constexpr Duration kSameRequest{500};
@@ -61,7 +60,7 @@ SandboxGroups open_groups(const Config& config) {
   return {std::move(*opened), std::move(words)};
 }
 
-void print_banner(const Config& config, Role role, const Server& server, const std::string& sandbox,
+void print_banner(const Config& config, Role role, Server& server, const std::string& sandbox,
                   int port) {
   const Duties duties = Duties::of(role);
   std::vector<std::string> types;
@@ -75,9 +74,15 @@ void print_banner(const Config& config, Role role, const Server& server, const s
   if (!duties.api && port > 0)
     fmt::print("  probes  {}:{}: /health, /ready, /metrics\n", config.probes.address, port);
   fmt::print("  data    {}\n", config.store_words());
+  if (const auto adopt = server.adopted_queues(); !adopt.empty())
+    fmt::print("  adopts  {}: messages of Dramatiq, also those on .DQ\n", fmt::join(adopt, ", "));
   if (duties.worker) {
     fmt::print("  actors  {}\n", fmt::join(types, ", "));
     fmt::print("  agent   {}\n", server.actors->agent_words);
+    if (server.python)
+      fmt::print("  python  {}\n          {}: {} processes, each with {} tasks at once\n",
+                 server.python->words(), fmt::join(config.python.modules, ", "),
+                 config.python.processes, config.python.threads);
     if (!sandbox.empty()) fmt::print("  sandbox {}\n", sandbox);
   }
   for (const Config::File& file : config.files)
@@ -100,6 +105,13 @@ sigset_t ending_signals() {
   sigaddset(&set, SIGINT);
   sigaddset(&set, SIGHUP);
   return set;
+}
+
+// While nobody waits for them yet.
+bool is_asked_to_end() {
+  sigset_t pending;
+  ::sigpending(&pending);
+  return sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1;
 }
 
 // What other threads want of the main one.
@@ -132,6 +144,7 @@ End wait_for_end(const sigset_t& signals, Requests& requests, Server& server) {
     // The terminal that it was started on has hung up: nobody means a reload.
     if (had_terminal && !has_terminal()) return End::asked;
     server.reload_if_usable();
+    if (server.python) server.python->reload();
   }
 }
 
@@ -142,8 +155,9 @@ LostSession to_lost(const Death& death) {
       death.cause == Death::Cause::crashed ? LostSession::Cause::crashed : LostSession::Cause::gone;
   lost.entered_known = true;
   for (const CrashPage::Entered& entered : death.entered) {
-    lost.entered.push_back({TaskKey{entered.key}, entered.attempt});
-    if (death.blamed_slot == entered.slot) lost.blamed = lost.entered.back();
+    const Lease lease{TaskKey{entered.key}, entered.attempt};
+    lost.entered.emplace(lease, entered.started_at);
+    if (death.blamed_slot == entered.slot) lost.blamed = lease;
   }
   lost.words = fmt::format("worker {} {}", death.pid, death.words);
   return lost;
@@ -151,7 +165,7 @@ LostSession to_lost(const Death& death) {
 
 // Stops on another thread, so that a second signal can end the process at once.
 bool stop_server(Server& server, const std::string& words, const sigset_t& signals,
-                 WorkerLink* link) {
+                 int impatient_exit, WorkerLink* link) {
   std::atomic<int> result{-1};
   std::jthread stopping([&] { result = server.stop(words) ? 1 : 0; });
   const timespec tick{0, 20'000'000};
@@ -164,7 +178,7 @@ bool stop_server(Server& server, const std::string& words, const sigset_t& signa
           "asked to stop a second time: exiting at once; what runs is rescued by the "
           "next start");
       server.log.flush();
-      std::_Exit(kExitImpatient);
+      std::_Exit(impatient_exit);
     }
   }
   return result == 1;
@@ -200,6 +214,8 @@ WiringOptions wiring_options(const Start& start, Requests& requests, WorkerLink*
   wiring.groups = start.sandbox.groups.get();
   wiring.require_store = start.options.require_store;
   wiring.on_dying = [&](const std::string&) { requests.dying = true; };
+  wiring.on_actors = [&] { requests.reload = true; };
+  wiring.gives_up = is_asked_to_end;
   if (!link) {
     wiring.on_progress = [&start] { start.systemd.alive(); };
     return wiring;
@@ -252,12 +268,22 @@ int serve(const Start& start, WorkerLink* link) {
   if (!link) start.systemd.stopping();
   if (end == End::dying)
     server.log.error("too many slots are held by actors that do not stop: restarting");
-  bool clean =
-      stop_server(server, end == End::dying ? "abandoned slots" : "asked to stop", signals, link);
+  bool clean = stop_server(server, end == End::dying ? "abandoned slots" : "asked to stop", signals,
+                           start.options.impatient_exit, link);
   int code = end == End::dying ? kExitRestart : end == End::refused ? refusal : 0;
   // A thread still inside an actor cannot be ended, only left behind.
   if (!clean) std::_Exit(code);
   return code;
+}
+
+// Who stops it before it has begun gets what was asked for.
+int serve_unless_asked_to_end(const Start& start, WorkerLink* link) {
+  try {
+    return serve(start, link);
+  } catch (const Error& error) {
+    if (error.code() != Errc::cancelled) throw;
+    return 0;
+  }
 }
 
 }  // namespace
@@ -296,12 +322,13 @@ int run_role(Role role, const Config& loaded, const ConfigSources& sources,
   const SandboxGroups sandbox = duties.worker ? open_groups(config) : SandboxGroups{};
   Systemd systemd(sources.environment);
   const Start start{role, config, sources, options, add_actors, listener, sandbox, systemd};
-  if (!options.supervise) return serve(start, nullptr);
+  if (!options.supervise) return serve_unless_asked_to_end(start, nullptr);
   SupervisorOptions supervision;
   supervision.on_ready = [&systemd] { systemd.ready(); };
   supervision.on_alive = [&systemd] { systemd.alive(); };
   supervision.on_stopping = [&systemd] { systemd.stopping(); };
-  return supervise(supervision, [&](WorkerLink& link) { return serve(start, &link); });
+  return supervise(supervision,
+                   [&](WorkerLink& link) { return serve_unless_asked_to_end(start, &link); });
 }
 
 }  // namespace opscore

@@ -114,7 +114,8 @@ std::string describe(const std::optional<Death>& death) {
                                  death->cause == Death::Cause::crashed ? "crashed" : "gone",
                                  death->words, death->session, death->blamed_slot.value_or(-1));
   for (const auto& entered : death->entered)
-    text += fmt::format(" {}#{}@{}", entered.key, entered.attempt, entered.slot);
+    text += fmt::format(" {}#{}@{} since {}", entered.key, entered.attempt, entered.slot,
+                        to_ms(entered.started_at));
   return text;
 }
 
@@ -166,12 +167,12 @@ TEST(Supervisor, ALaterOneThatCannotStartIsTriedAgain) {
 
 TEST(Supervisor, TellsHowAWorkerCrashedAndWhatItRan) {
   EXPECT_EQ(death_by([](WorkerLink& link, Supervised&) {
-              link.page.enter(3, 1001, 2);
-              link.page.enter(8, 1002, 1);
+              link.page.enter({.key = 1001, .attempt = 2, .slot = 3, .started_at = from_ms(7)});
+              link.page.enter({.key = 1002, .attempt = 1, .slot = 8, .started_at = from_ms(9)});
               set_crash_slot(3);
               ::raise(SIGSEGV);
             }),
-            "crashed died of SIGSEGV session=77 blamed=3 1001#2@3 1002#1@8");
+            "crashed died of SIGSEGV session=77 blamed=3 1001#2@3 since 7 1002#1@8 since 9");
 }
 
 TEST(Supervisor, EveryCrashSignalIsACrash) {
@@ -182,10 +183,10 @@ TEST(Supervisor, EveryCrashSignalIsACrash) {
 
 TEST(Supervisor, APlainKillIsNoCrash) {
   EXPECT_EQ(death_by([](WorkerLink& link, Supervised&) {
-              link.page.enter(0, 5, 1);
+              link.page.enter({.key = 5, .attempt = 1, .slot = 0, .started_at = {}});
               ::raise(SIGKILL);
             }),
-            "gone was killed by SIGKILL session=77 blamed=-1 5#1@0");
+            "gone was killed by SIGKILL session=77 blamed=-1 5#1@0 since 0");
   EXPECT_THAT(death_by([](WorkerLink&, Supervised&) { ::raise(SIGTERM); }),
               HasSubstr("gone was killed by SIGTERM"));
 }

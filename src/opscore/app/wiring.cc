@@ -2,14 +2,21 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <set>
+
 #include "opscore/api/views.h"
 #include "opscore/app/config_change.h"
 #include "opscore/app/config_sandbox.h"
 #include "opscore/app/host_metrics.h"
+#include "opscore/app/python_hosting.h"
+#include "opscore/app/rabbitmq_management.h"
 #include "opscore/app/session_context.h"
 #include "opscore/app/version.h"
 #include "opscore/app/webhook_caller.h"
+#include "opscore/broker/rabbitmq/amqp_url.h"
 #include "opscore/broker/rabbitmq/rabbitmq_broker.h"
+#include "opscore/broker/rabbitmq/rabbitmq_foreign_broker.h"
 #include "opscore/process/crash_handler.h"
 #include "opscore/store/intercepted_store.h"
 #include "opscore/store/postgres/postgres_store.h"
@@ -36,6 +43,21 @@ bool has_broker(const Config& config, Duties duties) {
          (duties.worker || duties.maintenance);
 }
 
+bool adopts(const Config& config, Duties duties) {
+  return duties.worker && !config.broker.rabbitmq.adopt.empty();
+}
+
+bool hands_over(const Config& config) {
+  return std::ranges::any_of(config.actors,
+                             [](const ActorConfig& actor) { return actor.kind == "dramatiq"; });
+}
+
+// On a store of its own only for what it adopts or hands over itself.
+bool has_dramatiq(const Config& config, Duties duties) {
+  const bool publishes = duties.maintenance && (!is_embedded(config) || hands_over(config));
+  return !config.broker.url.empty() && (adopts(config, duties) || publishes);
+}
+
 std::unique_ptr<Store> open_embedded(const Config& config, const Clock& clock, Random& random,
                                      Log& log) {
   SqliteOptions options;
@@ -44,9 +66,10 @@ std::unique_ptr<Store> open_embedded(const Config& config, const Clock& clock, R
   return open_sqlite_store(clock, random, log, options);
 }
 
-std::unique_ptr<Store> open_shared(const Config& config, Role role, const Clock& clock,
+std::unique_ptr<Store> open_shared(const Config& config, Role role, ServerClock& clock,
                                    Random& random, Log& log) {
   PostgresOptions options = postgres_options(config);
+  options.clock = &clock;
   options.migrate = role == Role::up;
   options.announce = has_broker(config, Duties::of(role));
   return open_postgres_store(clock, random, log, options);
@@ -59,6 +82,33 @@ std::unique_ptr<Broker> open_broker(const Config& config, Duties duties,
   options.connection_name = duties.worker ? "opscore worker" : "opscore maintenance";
   options.session = [session] { return std::to_string(session().value); };
   return open_rabbitmq_broker(options, log, random);
+}
+
+std::unique_ptr<ForeignBroker> open_dramatiq(const Config& config, Log& log, Random& random) {
+  ForeignRabbitMqOptions options;
+  options.url = config.broker.url;
+  options.connection_name = "opscore dramatiq";
+  options.max_priority = config.broker.rabbitmq.max_priority;
+  options.dead_ttl = config.broker.rabbitmq.dead_message_ttl;
+  return open_foreign_rabbitmq(options, log, random);
+}
+
+ExternalWatchOptions external_watch_options(const Config& config, const Maintenance& maintenance,
+                                            HttpClient& http) {
+  ExternalWatchOptions options;
+  options.leads = [&maintenance] { return maintenance.leads(); };
+  options.unanswered = make_unanswered_counter(http, config.broker.management_url,
+                                               parse_amqp_urls(config.broker.url)->front().vhost);
+  return options;
+}
+
+void report_dramatiq(const ForeignBroker& broker, SessionReport& report) {
+  const BrokerState state = broker.state();
+  SessionReport::Broker& shown = report.dramatiq.emplace();
+  shown.where = state.where;
+  shown.problem = state.problem;
+  shown.blocked = state.blocked;
+  for (const Refusal& refusal : state.refused) shown.refused[refusal.queue] = refusal.why;
 }
 
 // As of the last contact with it.
@@ -122,9 +172,10 @@ Retention retention_of(const Config& config) {
 }
 
 WorkerOptions worker_options(const Config& config, const WiringOptions& wiring, Broker* broker,
-                             std::function<void(SessionReport&)> complete) {
+                             Children* children, std::function<void(SessionReport&)> complete) {
   WorkerOptions options;
   options.broker = broker;
+  options.children = children;
   options.complete = std::move(complete);
   options.slots = static_cast<size_t>(config.worker.slots);
   options.queues.clear();
@@ -261,6 +312,7 @@ Server::Server(const Config& config, Role role, const AddActors& add_actors, Wir
       log(log_options(config)),
       reaper(log),
       guard(address_guard(config)),
+      python(hosted(config)),
       actors(installed(config)),
       service(store, clock, log, metrics,
               service_options(config, duties_, actors->registry, guard, store, clock.now(),
@@ -268,15 +320,47 @@ Server::Server(const Config& config, Role role, const AddActors& add_actors, Wir
                                 if (begun_ && maintenance) maintenance->wake();
                               })),
       connecting_("connecting", log, [this](std::stop_token) { return connect(); }) {
+  {
+    MutexLock lock(reload_mutex_);
+    adopt_hosted_queues();
+  }
   if (duties_.api || config.probes.port)
     api.emplace(service, metrics, log, api_options(config, duties_, options_, *this));
   add_host_metrics(metrics, log, is_embedded(config) ? config.store.path : "", options_.restarts);
   if (duties_.worker) warn_of_missing_sandboxes(config, log);
 }
 
+// Returns when the actors are known, so that whoever starts next knows them, too.
+std::unique_ptr<PythonChildren> Server::hosted(const Config& config) {
+  if (!duties_.worker || config.python.modules.empty()) return nullptr;
+  PythonOptions options = python_options(config, duties_.api ? options_.listener.port : 0);
+  options.on_actors = options_.on_actors;
+  auto children = std::make_unique<PythonChildren>(reaper, log, std::move(options));
+  children->start(options_.gives_up);
+  return children;
+}
+
+// Who runs an application of Dramatiq means its messages, too.
+void Server::adopt_hosted_queues() {
+  if (!python || config_.python.kind != "dramatiq" || config_.broker.url.empty()) return;
+  std::set<std::string> served;
+  for (const QueueWeight& queue : config_.worker.queues) served.insert(queue.queue);
+  std::vector<std::string>& adopt = config_.broker.rabbitmq.adopt;
+  for (const CatalogueEntry& actor : python->actors())
+    if ((served.contains("*") || served.contains(actor.queue)) &&
+        std::ranges::find(adopt, actor.queue) == adopt.end())
+      adopt.push_back(actor.queue);
+}
+
+std::vector<std::string> Server::adopted_queues() {
+  MutexLock lock(reload_mutex_);
+  return duties_.worker ? config_.broker.rabbitmq.adopt : std::vector<std::string>{};
+}
+
 std::shared_ptr<InstalledActors> Server::installed(const Config& config) {
-  return install_actors(config, add_actors_, duties_.worker, role_ == Role::up, reaper,
-                        options_.groups, http, guard, clock, random);
+  return install_actors(config, add_actors_,
+                        python ? python->actors() : std::vector<CatalogueEntry>{}, duties_.worker,
+                        role_ == Role::up, reaper, options_.groups, http, guard, clock, random);
 }
 
 void Server::start() {
@@ -311,12 +395,16 @@ void Server::begin() {
         random);
     add_broker_metrics(metrics, *broker);
   }
+  if (has_dramatiq(config_, duties_) && !dramatiq) dramatiq = open_dramatiq(config_, log, random);
   auto complete = [this](SessionReport& report) {
     if (maintenance) maintenance->report(report);
+    // Who does not lead has no contact with it.
+    if (dramatiq && maintenance && maintenance->leads()) report_dramatiq(*dramatiq, report);
+    if (adopter) adopter->report(report);
   };
   if (duties_.worker && !worker)
     worker.emplace(registry_of(actors), store, clock, random, log, metrics,
-                   worker_options(config_, options_, broker.get(), complete));
+                   worker_options(config_, options_, broker.get(), python.get(), complete));
   if (duties_.maintenance && !duties_.worker && !presence)
     presence.emplace(store, clock, log, presence_options(options_, complete));
   if (duties_.maintenance && !maintenance)
@@ -328,10 +416,22 @@ void Server::begin() {
   if (duties_.maintenance && !relay)
     relay.emplace(store, clock, random, log, metrics,
                   relay_options(config_, *maintenance, http, guard, service));
+  if (adopts(config_, duties_) && !adopter)
+    adopter.emplace(service, *dramatiq, clock, random, log, metrics,
+                    AdopterOptions{.queues = config_.broker.rabbitmq.adopt});
+  if (duties_.maintenance && dramatiq && !foreign_relay)
+    foreign_relay.emplace(service, *dramatiq, clock, log, metrics,
+                          ForeignRelayOptions{.leads = [this] { return maintenance->leads(); }});
+  if (duties_.maintenance && dramatiq && !external_watch)
+    external_watch.emplace(store, *dramatiq, clock, log, metrics,
+                           external_watch_options(config_, *maintenance, http));
   if (worker) worker->start();
   if (maintenance) maintenance->start();
+  if (adopter) adopter->start();
+  if (foreign_relay) foreign_relay->start();
   if (hint_relay) hint_relay->start();
   if (relay) relay->start();
+  if (external_watch) external_watch->start();
   begun_ = true;
 }
 
@@ -438,10 +538,14 @@ ReloadReport Server::reload_from(Config next) {
 bool Server::stop(const std::string& last_words) {
   connecting_.stop();
   if (api) api->stop(Deadline::after(limits::kStopGrace));
+  if (adopter) adopter->stop();
   bool clean = !worker || worker->stop(last_words);
+  if (python) python->stop();
   if (maintenance) maintenance->stop();
   if (hint_relay) hint_relay->stop();
   if (relay) relay->stop();
+  if (foreign_relay) foreign_relay->stop();
+  if (external_watch) external_watch->stop();
   if (presence) presence->close(last_words);
   log.flush();
   return clean;

@@ -2,6 +2,7 @@
 // The composition root: how one process of opscore fits together, in one screen. Members are built
 // in this order and destroyed in reverse; each borrows from those above it.
 
+#include "opscore/actor/python/python_children.h"
 #include "opscore/api/server.h"
 #include "opscore/app/installed_actors.h"
 #include "opscore/app/listener.h"
@@ -13,6 +14,10 @@
 #include "opscore/process/crash_page.h"
 #include "opscore/store/late_store.h"
 #include "opscore/store/postgres/postgres_store.h"
+#include "opscore/store/postgres/server_clock.h"
+#include "opscore/worker/adopter.h"
+#include "opscore/worker/external_watch.h"
+#include "opscore/worker/foreign_relay.h"
 #include "opscore/worker/hint_relay.h"
 #include "opscore/worker/maintenance.h"
 #include "opscore/worker/presence.h"
@@ -36,6 +41,8 @@ struct WiringOptions {
   std::function<void()> on_progress = [] {};  // the loop that does the work of this role is alive
   std::function<void(const std::string&)> on_dying = [](const std::string&) {};
   std::function<void(const std::string&)> on_command = [](const std::string&) {};
+  std::function<bool()> gives_up = [] { return false; };  // asked while it waits for its start
+  std::function<void()> on_actors = [] {};  // the hosted ones are not what they were: reload
   // The store was reached late, and cannot be used: the process should end.
   std::function<void(const Error&)> on_refused = [](const Error&) {};
   std::optional<LostSession> previous_death;  // of the process before this one
@@ -67,10 +74,14 @@ class Server {
   ReloadReport reload();
   // The same, where nobody waits for an answer.
   void reload_if_usable();
+  // The queues of Dramatiq whose messages it makes tasks of.
+  std::vector<std::string> adopted_queues();
   // reload(), after which the other processes of the installation are told to do the same.
   ReloadReport reload_everywhere();
 
  private:
+  std::unique_ptr<PythonChildren> hosted(const Config& config);
+  void adopt_hosted_queues() OPSCORE_REQUIRES(reload_mutex_);
   std::shared_ptr<InstalledActors> installed(const Config& config);
   void begin() OPSCORE_REQUIRES(reload_mutex_);
   Duration connect();
@@ -90,22 +101,27 @@ class Server {
 
  public:
   Log log;
-  SystemClock clock;
+  ServerClock clock;  // of this machine, until PostgreSQL has told its own
   SystemRandom random;
   Metrics metrics;
   Reaper reaper;
   HttpClient http;
-  AddressGuard guard;  // of URLs that requests and models name
+  AddressGuard guard;                      // of URLs that requests and models name
+  std::unique_ptr<PythonChildren> python;  // null: none is hosted
   std::shared_ptr<InstalledActors> actors;
   LateStore store;
   Service service;
-  std::unique_ptr<Broker> broker;  // null: the store tells of work
+  std::unique_ptr<Broker> broker;           // null: the store tells of work
+  std::unique_ptr<ForeignBroker> dramatiq;  // its queues; null: nobody here uses them
   // What the role has of these; but for the API, from when the store is open.
   std::optional<Worker> worker;
   std::optional<Presence> presence;  // of maintenance without a worker
   std::optional<Maintenance> maintenance;
   std::optional<HintRelay> hint_relay;
   std::optional<Relay> relay;
+  std::optional<Adopter> adopter;
+  std::optional<ForeignRelay> foreign_relay;
+  std::optional<ExternalWatch> external_watch;
   std::optional<ApiServer> api;
 
  private:

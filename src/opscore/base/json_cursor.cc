@@ -18,39 +18,6 @@ bool is_digit(char c) {
   return c >= '0' && c <= '9';
 }
 
-// The four hex digits at `at`, or -1.
-int hex4(const char* at, const char* end) {
-  if (end - at < 4) return -1;
-  int value = 0;
-  for (int i = 0; i < 4; ++i) {
-    char c = at[i];
-    int digit = is_digit(c)            ? c - '0'
-                : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                       : -1;
-    if (digit < 0) return -1;
-    value = value << 4 | digit;
-  }
-  return value;
-}
-bool is_high_surrogate(int unit) {
-  return unit >= 0xd800 && unit <= 0xdbff;
-}
-bool is_low_surrogate(int unit) {
-  return unit >= 0xdc00 && unit <= 0xdfff;
-}
-
-void append_utf8(std::string& out, unsigned point) {
-  auto put = [&out](unsigned byte) { out += static_cast<char>(byte); };
-  if (point < 0x80) return put(point);
-  if (point < 0x800) return put(0xc0 | point >> 6), put(0x80 | (point & 0x3f));
-  if (point < 0x10000)
-    put(0xe0 | point >> 12);
-  else
-    put(0xf0 | point >> 18), put(0x80 | (point >> 12 & 0x3f));
-  put(0x80 | (point >> 6 & 0x3f)), put(0x80 | (point & 0x3f));
-}
-
 // The decimal place of the first digit that counts: 3 for 123.4, -1 for 0.05.
 int64_t magnitude(std::string_view number) {
   size_t mark = std::min(number.find_first_of("eE"), number.size());
@@ -66,6 +33,21 @@ int64_t magnitude(std::string_view number) {
 }
 
 }  // namespace
+
+int hex4(const char* at, const char* end) {
+  if (end - at < 4) return -1;
+  int value = 0;
+  for (int i = 0; i < 4; ++i) {
+    char c = at[i];
+    int digit = is_digit(c)            ? c - '0'
+                : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                       : -1;
+    if (digit < 0) return -1;
+    value = value << 4 | digit;
+  }
+  return value;
+}
 
 const char* skip_plain(const char* at, const char* end) {
   // Eight bytes at a time: each test leaves the top bit of every byte that is not plain.
@@ -294,8 +276,7 @@ std::string unescape_json(std::string_view quoted) {
         at += 4;
         auto point = static_cast<unsigned>(unit);
         if (is_high_surrogate(unit)) {
-          auto low = static_cast<unsigned>(hex4(at + 2, end));
-          point = 0x10000 + ((point - 0xd800) << 10) + (low - 0xdc00);
+          point = join_surrogates(unit, hex4(at + 2, end));
           at += 6;
         }
         append_utf8(out, point);

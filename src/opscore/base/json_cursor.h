@@ -68,6 +68,9 @@ const char* skip_plain(const char* at, const char* end);
 // check_json with another bound.
 std::expected<void, Error> check_json(std::string_view text, int depth_max);
 
+// The value of the four hexadecimal digits at `at`; -1 when they are not four or not digits.
+int hex4(const char* at, const char* end);
+
 // The value of a valid JSON number; nothing when it is beyond a double.
 std::optional<double> json_number_value(std::string_view number);
 

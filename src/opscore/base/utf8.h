@@ -38,4 +38,28 @@ inline Utf8Step step_utf8(const char* at, const char* end) {
   return {size, true};
 }
 
+// Half a pair of UTF-16, as \uXXXX writes it.
+inline bool is_high_surrogate(int unit) {
+  return unit >= 0xd800 && unit <= 0xdbff;
+}
+inline bool is_low_surrogate(int unit) {
+  return unit >= 0xdc00 && unit <= 0xdfff;
+}
+inline unsigned join_surrogates(int high, int low) {
+  return 0x10000 + ((static_cast<unsigned>(high) - 0xd800) << 10) +
+         (static_cast<unsigned>(low) - 0xdc00);
+}
+
+// Of a surrogate it makes the three bytes that its number would have.
+inline void append_utf8(std::string& out, unsigned point) {
+  auto put = [&out](unsigned byte) { out += static_cast<char>(byte); };
+  if (point < 0x80) return put(point);
+  if (point < 0x800) return put(0xc0 | point >> 6), put(0x80 | (point & 0x3f));
+  if (point < 0x10000)
+    put(0xe0 | point >> 12);
+  else
+    put(0xf0 | point >> 18), put(0x80 | (point >> 12 & 0x3f));
+  put(0x80 | (point >> 6 & 0x3f)), put(0x80 | (point & 0x3f));
+}
+
 }  // namespace opscore

@@ -216,7 +216,7 @@ TEST_F(ExplainTest, a_suspect_waits_for_its_turn) {
   crashed.session = session;
   crashed.cause = LostSession::Cause::crashed;
   crashed.entered_known = true;
-  crashed.entered = {lease};
+  crashed.entered = {{lease, clock.now()}};
   crashed.blamed = lease;
   crashed.words = "worker host:1 died of SIGSEGV";
   store->tasks().rescue(crashed);

@@ -1,9 +1,14 @@
 #include "opscore/engine/history.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
+#include "opscore/base/json.h"
+#include "opscore/model/adoption.h"
 #include "opscore/model/decide.h"
 #include "opscore/model/event.h"
+#include "opscore/model/handover.h"
 
 namespace opscore {
 namespace {
@@ -17,8 +22,14 @@ bool is_end(const TaskEvent& event) {
   return state && is_terminal(*state);
 }
 
-bool is_of_webhook(const TaskEvent& event) {
-  return event.kind.starts_with("webhook_");
+// Of what is told of an end, afterwards.
+bool is_of_telling(const TaskEvent& event) {
+  return event.kind.starts_with("webhook_") || event.kind == event_kind::kCallbackWarning;
+}
+
+// What is written while an attempt runs; everything else about one is written with its end.
+bool is_of_running(const TaskEvent& event) {
+  return event.kind == event_kind::kCancelRequested || event.kind == event_kind::kPickedUp;
 }
 
 // From the submit, or a retry, to the end that follows it.
@@ -71,10 +82,10 @@ void withhold(Round& last, const std::vector<Attempt>& attempts) {
 // Whether `implied` had happened, of the same round, when `stored` was written.
 bool precedes(const TaskEvent& implied, const TaskEvent& stored, const Round& round) {
   // A call may still be about the end of an earlier round; only its time says when it was made.
-  if (is_of_webhook(stored)) return round.first || implied.at <= stored.at;
+  if (is_of_telling(stored)) return round.first || implied.at <= stored.at;
   if (implied.attempt != stored.attempt) return implied.attempt < stored.attempt;
   if (is_end(implied)) return false;
-  return implied.kind == "started" || stored.kind != event_kind::kCancelRequested;
+  return implied.kind == "started" || !is_of_running(stored);
 }
 
 void append(std::vector<TaskEvent>& out, Round& round) {
@@ -100,6 +111,10 @@ std::vector<TaskEvent> history(const Task& task, const std::vector<Attempt>& att
     rounds.back().end = end_event(task.state(), *task.finished_at, task.live.attempt, task.error);
 
   std::vector<TaskEvent> merged{{0, task.created_at(), "submitted", 0, {}}};
+  if (task.options.adopted && !task.options.adopted->wanted_id.empty())
+    merged.push_back(
+        {0, task.created_at(), event_kind::kTaskIdTaken, 0,
+         fmt::format(R"({{"wanted":{}}})", quote_json(task.options.adopted->wanted_id))});
   for (Round& round : rounds) append(merged, round);
   for (size_t i = 0; i < merged.size(); ++i) merged[i].number = static_cast<int>(i) + 1;
   return merged;

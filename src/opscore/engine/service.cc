@@ -19,6 +19,7 @@ namespace {
 
 // A change that loses its race is decided again from what is there now.
 constexpr int kTries = 8;
+constexpr int64_t kFirstCursorMs = 1'000'000'000'000;  // of the year 2001
 constexpr Duration kPurgeWait = std::chrono::seconds(1);
 
 Error conflict_error(Store& store, const InsertItem& item, const InsertResult& result) {
@@ -71,8 +72,25 @@ Error in_item(const Error& error, size_t index, bool many) {
                                          : fmt::format("tasks[{}].{}", index, error.field()));
 }
 
+QueueView view_of(QueueStats stats, const std::vector<Session>& sessions, TimePoint now) {
+  QueueView view;
+  if (stats.oldest_pending_at)
+    view.oldest_pending_age = std::max(now - *stats.oldest_pending_at, Duration(0));
+  for (const Session& session : sessions) {
+    if (!is_live(session, now) || !serves(session, stats.name)) continue;
+    ++view.sessions;
+    view.slots += session.report.slots;
+  }
+  view.stats = std::move(stats);
+  return view;
+}
+
 // None of them keeps tasks from being run.
 void add_broker_problems(const Session& session, std::vector<std::string>& reasons) {
+  if (!session.report.adoption_problem.empty() && !session.ended_at)
+    reasons.push_back(fmt::format("{} takes no messages of Dramatiq: {}",
+                                  Service::worker_name(session.id),
+                                  session.report.adoption_problem));
   if (!session.report.broker || session.ended_at) return;
   const SessionReport::Broker& broker = *session.report.broker;
   const std::string worker = Service::worker_name(session.id);
@@ -121,6 +139,7 @@ Service::Service(Store& store, const Clock& clock, Log& log, Metrics& metrics,
       options_(std::move(options)),
       catalogue_(store, clock, options_.declared),
       bulk_(store, clock, log, options_.bulk),
+      mirror_(store, clock, metrics),
       counters_(std::make_unique<Counters>(metrics)) {}
 
 Service::~Service() = default;
@@ -155,6 +174,7 @@ InsertItem Service::prepare(SubmitRequest request, std::vector<std::string>& war
     }
   }
   InsertItem item = to_item(std::move(request), &known->entry, now);
+  if (item.spec.options.is_external()) return item;  // whether somebody runs it, Python knows
   // A worker that has just come up need not be in an older view.
   if (!catalogue->is_served(item.spec.type, item.spec.queue) &&
       !catalogue_.fresh_view()->is_served(item.spec.type, item.spec.queue))
@@ -250,9 +270,11 @@ TaskPage Service::list(const TaskFilter& filter, const std::string& cursor, size
   if (!cursor.empty()) {
     int64_t value = 0;
     auto [end, code] = std::from_chars(cursor.data(), cursor.data() + cursor.size(), value, 36);
-    if (code != std::errc() || end != cursor.data() + cursor.size() || value <= 0)
-      throw Error(Errc::invalid, "cursor: is not one that a list has returned").at("cursor");
     before = TaskKey{value};
+    // One that was cut short would be of a time before there were tasks, and the page empty.
+    if (code != std::errc() || end != cursor.data() + cursor.size() ||
+        to_ms(before->created_at()) < kFirstCursorMs)
+      throw Error(Errc::invalid, "cursor: is not one that a list has returned").at("cursor");
   }
   return store_.reader().list(filter, before, limit);
 }
@@ -303,10 +325,12 @@ void Service::check_edit(const std::string& queue, const std::string& input) {
 
 void Service::remove(std::string_view id) {
   for (int tries = 0; tries < kTries; ++tries) {
+    // Before it is read: what cannot be read can still be deleted.
+    auto key = store_.reader().resolve(id);
+    if (key && store_.tasks().remove(std::span(&*key, 1)) == 1) return;
     Task task = get(id);
     if (auto allowed = decide_remove(task); !allowed)
       throw allowed.error().with_context(fmt::format("task {}", id));
-    if (store_.tasks().remove(std::span(&task.key, 1)) == 1) return;
   }
   throw Error(Errc::conflict, fmt::format("delete task {}: it keeps changing; try again", id));
 }
@@ -339,26 +363,28 @@ std::vector<QueueView> Service::queues() {
   TimePoint now = clock_.now();
   auto sessions = store_.fleet().sessions(Duration(0));
   std::vector<QueueView> views;
-  for (QueueStats& stats : store_.reader().queues()) {
-    QueueView view;
-    if (stats.oldest_pending_at)
-      view.oldest_pending_age = std::max(now - *stats.oldest_pending_at, Duration(0));
-    for (const Session& session : sessions) {
-      if (!is_live(session, now) || !serves(session, stats.name)) continue;
-      ++view.sessions;
-      view.slots += session.report.slots;
-    }
-    view.stats = std::move(stats);
-    views.push_back(std::move(view));
-  }
+  for (QueueStats& stats : store_.reader().queues())
+    views.push_back(view_of(std::move(stats), sessions, now));
   return views;
 }
 
-QueueView Service::queue(const std::string& name) {
+std::optional<QueueView> Service::find_queue(const std::string& name) {
   for (QueueView& view : queues())
     if (view.stats.name == name) return std::move(view);
+  return std::nullopt;
+}
+
+QueueView Service::queue(const std::string& name) {
+  if (auto view = find_queue(name)) return std::move(*view);
   throw Error(Errc::not_found,
               fmt::format("no queue '{}'; a queue appears with its first task", name));
+}
+
+QueueView Service::queue_or_empty(const std::string& name) {
+  if (auto view = find_queue(name)) return std::move(*view);
+  QueueStats none;
+  none.name = name;
+  return view_of(std::move(none), store_.fleet().sessions(Duration(0)), clock_.now());
 }
 
 void Service::set_paused(const std::string& queue, bool paused) {
@@ -437,7 +463,9 @@ Readiness Service::readiness() {
     for (const Session& session : sessions) add_broker_problems(session, readiness.reasons);
     if (auto since = unled_since(store_, sessions, now))
       readiness.reasons.push_back(unled_words(*since));
+    store_.tasks().check_room();
   } catch (const Error& error) {
+    readiness.ready = false;
     readiness.reasons.push_back(fmt::format("store: {}", error.what()));
   }
   return readiness;

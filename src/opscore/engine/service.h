@@ -13,6 +13,7 @@
 #include "opscore/base/metrics.h"
 #include "opscore/engine/bulk_jobs.h"
 #include "opscore/engine/catalogue.h"
+#include "opscore/engine/mirror.h"
 #include "opscore/model/limits.h"
 #include "opscore/store/store.h"
 
@@ -75,7 +76,7 @@ struct ServiceOptions {
       [](const std::string&) { return std::nullopt; };
   // Types that are known although no worker has announced them, with their defaults.
   std::vector<CatalogueEntry> declared;
-  // Ready only while a worker takes tasks; else whenever the store answers.
+  // Ready only while a worker takes tasks; else whenever the store answers and takes submits.
   bool needs_worker = true;
   BulkJobsOptions bulk;
 };
@@ -108,6 +109,8 @@ class Service {
 
   std::vector<QueueView> queues();
   QueueView queue(const std::string& name);  // throws not_found
+  // Without tasks and limits when there is no such queue: what is left of one that had only limits.
+  QueueView queue_or_empty(const std::string& name);
   void set_paused(const std::string& queue, bool paused);
   // Both set limits while running; see TaskStore::change_settings().
   void set_limits(const std::string& queue, const QueueLimitsChange& change);
@@ -118,6 +121,8 @@ class Service {
   std::vector<Session> workers(Duration ended_within = Duration(0));
   std::vector<CatalogueEntry> actors();
   CatalogueEntry actor(const std::string& type);  // or an alias of it; throws not_found
+  // What can be run, at most a second old; fresh_view of it for what was not found.
+  Catalogue& catalogue() { return catalogue_; }
   // Replaces ServiceOptions::declared.
   void declare(std::vector<CatalogueEntry> declared) { catalogue_.declare(std::move(declared)); }
   Readiness readiness();
@@ -130,11 +135,13 @@ class Service {
   static std::string worker_name(SessionId session);  // "worker-12"
   Store& store() { return store_; }
   BulkJobs& bulk() { return bulk_; }
+  Mirror& mirror() { return mirror_; }
   const Clock& clock() const { return clock_; }
   const ServiceOptions& options() const { return options_; }
 
  private:
   struct Counters;
+  std::optional<QueueView> find_queue(const std::string& name);
   InsertItem prepare(SubmitRequest request, std::vector<std::string>& warnings);
   void check_edit(const std::string& queue, const std::string& input);
 
@@ -145,6 +152,7 @@ class Service {
   ServiceOptions options_;
   Catalogue catalogue_;
   BulkJobs bulk_;
+  Mirror mirror_;
   std::unique_ptr<Counters> counters_;
 };
 

@@ -11,6 +11,7 @@ namespace opscore {
 namespace {
 
 using namespace std::chrono_literals;
+using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -164,7 +165,10 @@ TEST_F(ServiceVerbs, a_cursor_goes_on_where_the_page_ended) {
 }
 
 TEST_F(ServiceVerbs, what_is_no_cursor_is_refused) {
-  for (const char* cursor : {"!", "-5", "0", "12 ", "zzzzzzzzzzzzzzzzzzzzzz"})
+  for (int i = 0; i < 3; ++i) submit();
+  std::string cut_short = service_->cursor_of(*service_->list({}, "", 2).next);
+  cut_short.pop_back();
+  for (std::string cursor : {"!", "-5", "0", "12 ", "zzzzzzzzzzzzzzzzzzzzzz", cut_short.c_str()})
     EXPECT_EQ(error_of([&] { service_->list({}, cursor, 2); }).field(), "cursor") << cursor;
 }
 
@@ -243,6 +247,24 @@ TEST_F(ServiceVerbs, it_is_ready_while_a_live_session_consumes) {
   EXPECT_THAT(service_->readiness().reasons, IsEmpty());
   clock_.advance(limits::kSessionTtl + 1ms);
   EXPECT_FALSE(service_->readiness().ready);
+}
+
+TEST_F(ServiceVerbs, it_is_not_ready_while_every_submit_would_be_refused) {
+  bool is_full = true;
+  auto store = intercept(open_memory_store(clock_, random_),
+                         [&](std::string_view operation, const std::function<void()>& call) {
+                           if (operation == "check_room" && is_full)
+                             throw Error(Errc::disk_low, "insert: only 3 MiB are free");
+                           call();
+                         });
+  Metrics metrics;
+  ServiceOptions options;
+  options.needs_worker = false;
+  Service service(*store, clock_, *log_, metrics, options);
+  EXPECT_FALSE(service.readiness().ready);
+  EXPECT_THAT(service.readiness().reasons, Contains(HasSubstr("only 3 MiB are free")));
+  is_full = false;
+  EXPECT_TRUE(service.readiness().ready);
 }
 
 TEST_F(ServiceVerbs, without_a_worker_of_its_own_it_is_ready_while_the_store_answers) {

@@ -6,18 +6,17 @@
 
 #include "opscore/base/hash.h"
 #include "opscore/base/json.h"
+#include "opscore/broker/dramatiq/task_message.h"
 #include "opscore/model/names.h"
 
 namespace opscore {
 namespace {
 
-constexpr int kMaxAttemptsMax = 1'000'000;
 constexpr size_t kLabelsMax = 32;
 constexpr size_t kTextMax = 256;  // name, label values, idempotency keys
 constexpr size_t kUrlMax = 2048;  // and header values
 constexpr size_t kHeadersMax = 32;
 constexpr size_t kMetadataMax = 64 << 10;
-constexpr Duration kTimeoutMax = std::chrono::hours(24 * 30);
 
 [[noreturn]] void refuse(const std::string& field, const std::string& message) {
   throw Error(Errc::invalid, field + ": " + message).at(field);
@@ -25,7 +24,10 @@ constexpr Duration kTimeoutMax = std::chrono::hours(24 * 30);
 
 void check_name(const std::string& field, const std::optional<std::string>& problem,
                 std::string_view value) {
-  if (problem) refuse(field, fmt::format("'{}' {}", value.substr(0, 140), *problem));
+  if (!problem) return;
+  std::string shown(value.substr(0, 140));
+  std::ranges::replace(shown, '\0', ' ');  // the words of an error end at it
+  refuse(field, fmt::format("'{}' {}", shown, *problem));
 }
 
 void check_text(const std::string& field, const std::string& text) {
@@ -37,9 +39,10 @@ void check_times(const SubmitRequest& request, TimePoint now) {
   if (request.run_at && request.delay)
     refuse("delay", "is given together with run_at; give one of them");
   if (request.delay && *request.delay < Duration(0)) refuse("delay", "is negative");
-  if (request.timeout && (*request.timeout <= Duration(0) || *request.timeout > kTimeoutMax))
+  if (request.timeout &&
+      (*request.timeout <= Duration(0) || *request.timeout > limits::kTimeoutMax))
     refuse("timeout", fmt::format("is {}; it must be more than 0 and at most {}",
-                                  to_text(*request.timeout), to_text(kTimeoutMax)));
+                                  to_text(*request.timeout), to_text(limits::kTimeoutMax)));
   if (request.deadline_in && request.deadline)
     refuse("deadline", "is given twice, as a time and as a duration");
   if (request.deadline && *request.deadline <= now)
@@ -51,18 +54,19 @@ void check_times(const SubmitRequest& request, TimePoint now) {
 
 void check_retry(const SubmitRequest& request) {
   if (request.max_attempts &&
-      (*request.max_attempts < 0 || *request.max_attempts > kMaxAttemptsMax))
+      (*request.max_attempts < 0 || *request.max_attempts > limits::kAttemptsMax))
     refuse("max_attempts", fmt::format("is {}; it must be 1..{}, or 0 for no limit",
-                                       *request.max_attempts, kMaxAttemptsMax));
+                                       *request.max_attempts, limits::kAttemptsMax));
   if (!request.retry) return;
   const RetryPolicy& policy = *request.retry;
   if (policy.min < Duration(0) || policy.max < policy.min)
     refuse("backoff", "needs 0 <= min <= max");
-  if (!(policy.factor >= 1 && policy.factor <= 1000))
-    refuse("backoff.factor", "must be between 1 and 1000");
+  if (!(policy.factor >= 1 && policy.factor <= limits::kBackoffFactorMax))
+    refuse("backoff.factor", fmt::format("must be between 1 and {}", limits::kBackoffFactorMax));
   if (!(policy.jitter_low >= 0 && policy.jitter_high >= policy.jitter_low &&
-        policy.jitter_high <= 10))
-    refuse("backoff.jitter", "needs 0 <= low <= high <= 10");
+        policy.jitter_high <= limits::kBackoffJitterMax))
+    refuse("backoff.jitter",
+           fmt::format("needs 0 <= low <= high <= {}", limits::kBackoffJitterMax));
 }
 
 void check_labels(const SubmitRequest& request) {
@@ -99,6 +103,16 @@ void add(std::string& bytes, std::string_view part) {
   bytes += part;
 }
 
+// Python owns its attempts: what nobody says here is for the actor's declaration there to say.
+void hand_over(InsertItem& item, const SubmitRequest& request, const CatalogueEntry& entry,
+               TimePoint now) {
+  auto arguments = arguments_of(item.spec.input);
+  if (!arguments) refuse("input_data", arguments.error().message());
+  const std::optional<int> asked = request.max_attempts ? request.max_attempts : entry.max_attempts;
+  item.spec.max_attempts = asked.value_or(kUnlimitedAttempts);
+  item.spec.options.dramatiq = message_options(entry.dramatiq, item.spec, asked, now);
+}
+
 std::string hash_of(const SubmitRequest& request, const InsertItem& item) {
   TaskOptions options = item.spec.options;
   options.deadline = request.deadline;  // a relative one moves with the clock
@@ -126,7 +140,8 @@ void check_request(const SubmitRequest& request, const ServiceOptions& options, 
                             request.input.size(), options.input_bytes_max))
         .at("input_data");
   if (request.priority < -limits::kPriorityMax || request.priority > limits::kPriorityMax)
-    refuse("priority", fmt::format("is {}; it must be -100..100", request.priority));
+    refuse("priority", fmt::format("is {}; it must be -{}..{}", request.priority,
+                                   limits::kPriorityMax, limits::kPriorityMax));
   check_times(request, now);
   check_retry(request);
   check_labels(request);
@@ -173,6 +188,7 @@ InsertItem to_item(SubmitRequest request, const CatalogueEntry* entry, TimePoint
   if (!request.idempotency_key.empty())
     item.keys.push_back({UniqueKey::Kind::idempotency, request.type, request.idempotency_key});
   if (!item.keys.empty()) item.request_hash = hash_of(request, item);
+  if (entry && !entry->dramatiq.empty()) hand_over(item, request, *entry, now);
   return item;
 }
 

@@ -14,6 +14,9 @@ using testing::IsEmpty;
 
 using SubmitTest = ServiceTest;
 
+constexpr double kFactor = limits::kBackoffFactorMax;
+constexpr double kJitter = limits::kBackoffJitterMax;
+
 struct Refusal {
   std::string what;
   std::function<void(SubmitRequest&, TimePoint)> spoil;
@@ -43,16 +46,20 @@ std::vector<Refusal> refusals() {
       {"delay and run_at", [](R& r, T now) { r.delay = 1s, r.run_at = now + 1s; }, "delay"},
       {"negative delay", [](R& r, T) { r.delay = -1s; }, "delay"},
       {"no timeout", [](R& r, T) { r.timeout = 0s; }, "timeout"},
-      {"long timeout", [](R& r, T) { r.timeout = 24h * 31; }, "timeout"},
+      {"long timeout", [](R& r, T) { r.timeout = limits::kTimeoutMax + 1ms; }, "timeout"},
       {"deadline now", [](R& r, T now) { r.deadline = now; }, "deadline"},
       {"past deadline", [](R& r, T now) { r.deadline = now - 1h; }, "deadline"},
       {"deadline in nothing", [](R& r, T) { r.deadline_in = 0s; }, "deadline"},
       {"two deadlines", [](R& r, T now) { r.deadline_in = 1s, r.deadline = now + 1s; }, "deadline"},
       {"negative attempts", [](R& r, T) { r.max_attempts = -1; }, "max_attempts"},
-      {"many attempts", [](R& r, T) { r.max_attempts = 1'000'001; }, "max_attempts"},
+      {"many attempts", [](R& r, T) { r.max_attempts = limits::kAttemptsMax + 1; }, "max_attempts"},
       {"max below min", [](R& r, T) { r.retry = RetryPolicy{.min = 2s, .max = 1s}; }, "backoff"},
+      {"growing fast", [](R& r, T) { r.retry = RetryPolicy{.factor = kFactor + 0.1}; },
+       "backoff.factor"},
       {"shrinking", [](R& r, T) { r.retry = RetryPolicy{.factor = 0.5}; }, "backoff.factor"},
       {"jitter", [](R& r, T) { r.retry = RetryPolicy{.jitter_low = 2}; }, "backoff.jitter"},
+      {"wild jitter", [](R& r, T) { r.retry = RetryPolicy{.jitter_high = kJitter + 0.1}; },
+       "backoff.jitter"},
       {"bad label", [](R& r, T) { r.labels = {{"a b", "x"}}; }, "labels"},
       {"long label", [](R& r, T) { r.labels = {{"a", std::string(257, 'x')}}; }, "labels.a"},
       {"many labels", [](R& r, T) { r.labels.assign(33, {"a", "x"}); }, "labels"},
@@ -78,6 +85,12 @@ TEST_F(SubmitTest, each_wrong_field_is_named) {
   EXPECT_THAT(service_->list({}, "", 10).tasks, IsEmpty());
 }
 
+TEST_F(SubmitTest, a_name_with_a_nul_is_refused_in_full) {
+  SubmitRequest wrong = request();
+  wrong.type = std::string("mail\0send", 9);
+  EXPECT_THAT(refusal_of(wrong).what(), HasSubstr("'mail send' may only contain letters"));
+}
+
 TEST_F(SubmitTest, the_bounds_themselves_are_fine) {
   SubmitRequest one = request();
   one.priority = 100;
@@ -92,6 +105,17 @@ TEST_F(SubmitTest, the_bounds_themselves_are_fine) {
   EXPECT_EQ(task.state(), State::pending);
   EXPECT_EQ(task.live.budget, kUnlimitedAttempts);
   EXPECT_EQ(task.priority, 100);
+}
+
+TEST_F(SubmitTest, the_largest_bounds_are_fine) {
+  SubmitRequest one = request();
+  one.max_attempts = limits::kAttemptsMax;
+  one.timeout = limits::kTimeoutMax;
+  one.retry = RetryPolicy{.factor = kFactor, .jitter_low = kJitter, .jitter_high = kJitter};
+  Task task = submit_and_get(one);
+  EXPECT_EQ(task.max_attempts, limits::kAttemptsMax);
+  EXPECT_EQ(task.options.timeout, limits::kTimeoutMax);
+  EXPECT_EQ(task.options.retry, one.retry);
 }
 
 TEST_F(SubmitTest, an_unknown_type_is_answered_with_the_nearest) {

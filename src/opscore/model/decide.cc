@@ -13,11 +13,13 @@
 namespace opscore {
 namespace {
 
-// Checks a plan against the table before anyone sees it.
-Plan checked(Plan plan, Event event) {
-  OPSCORE_ASSERT(successors(plan.expected, event).has(plan.next), "plan leaves the state table");
-  return plan;
+void leave_running(Live& live) {
+  live.session = SessionId{};
+  live.claimed_at = live.started_at = TimePoint{};
+  live.cancel_requested = false;
 }
+
+}  // namespace
 
 Plan plan_for(TaskKey key, const Live& live, TimePoint now) {
   Plan plan;
@@ -32,22 +34,46 @@ Plan plan_for(TaskKey key, const Live& live, TimePoint now) {
   return plan;
 }
 
-void leave_running(Live& live) {
-  live.session = SessionId{};
-  live.claimed_at = live.started_at = TimePoint{};
-  live.cancel_requested = false;
-}
-
 void run_again(Plan& plan, Duration delay) {
   plan.next = delay > Duration(0) ? State::scheduled : State::pending;
   plan.live.state = plan.next;
   plan.live.run_at = plan.at + delay;
+  if (plan.live.external_until)
+    plan.live.external_until = plan.live.run_at + limits::kExternalDoubt;
   leave_running(plan.live);
+}
+
+namespace {
+
+// Who is to hear of it.
+void address(Plan& plan, const TaskOptions& options) {
+  plan.receiver = receiver_of(options);
+  plan.adopted = options.adopted;
+}
+
+// Checks a plan against the table before anyone sees it.
+Plan checked(Plan plan, Event event) {
+  OPSCORE_ASSERT(successors(plan.expected, event).has(plan.next), "plan leaves the state table");
+  return plan;
 }
 
 void end_failed(Plan& plan, ErrorInfo error) {
   plan.next = State::failed;
   plan.error = std::move(error);
+}
+
+// Whoever runs it owns its attempts, too.
+void own_externally(Live& live) {
+  live.external_until = live.run_at + limits::kExternalDoubt;
+  live.budget = kUnlimitedAttempts;
+}
+
+Error handed_over_error(std::string_view verb, const Task& task) {
+  return Error(Errc::handed_over,
+               fmt::format("{}: handed_to_dramatiq: the task is {}, and Python's Dramatiq has its "
+                           "message, which cannot be called back; it ends there, and "
+                           "'opscore explain' says what is known of it",
+                           verb, to_string(task.state())));
 }
 
 void add_event(Plan& plan, std::string kind, std::string data = {}) {
@@ -105,8 +131,18 @@ Event event_of(Outcome::Kind kind) {
       return Event::hand_back;
     case Outcome::Kind::lost:
       return Event::lose;
+    case Outcome::Kind::crashed:
+      return Event::crash;
   }
   return Event::fail;
+}
+
+Loss loss_of(const LostSession& lost, const Lease& lease) {
+  if (lost.cause == LostSession::Cause::drained) return Loss::not_entered;
+  const bool is_blamed = lost.blamed == lease;
+  if (lost.entered_known && !is_blamed && !lost.entered.contains(lease)) return Loss::not_entered;
+  if (lost.cause == LostSession::Cause::gone) return Loss::host;
+  return is_blamed || !lost.blamed ? Loss::crash : Loss::bystander;
 }
 
 void lose(Plan& plan, const TaskOptions& options, ErrorInfo error, Random& random) {
@@ -115,6 +151,34 @@ void lose(Plan& plan, const TaskOptions& options, ErrorInfo error, Random& rando
     return charge_and_retry(plan, options, std::move(error), {}, random);
   plan.error = std::move(error);
   run_again(plan, Duration(0));
+}
+
+void time_out(Plan& plan, const TaskOptions& options, const ErrorInfo& error, Random& random) {
+  if (!options.deadline || plan.at < *options.deadline)
+    return charge_and_retry(plan, options, error, {}, random);
+  plan.charged = true;
+  ++plan.live.charged;
+  end_failed(plan,
+             {error_kind::kDeadline,
+              fmt::format("its deadline {} passed while it ran", to_rfc3339(*options.deadline)),
+              error.detail});
+}
+
+void crash(Plan& plan, const TaskOptions& options, ErrorInfo error, Random& random) {
+  plan.live.suspect = true;
+  plan.ended = AttemptEnd::crashed;
+  if (++plan.live.deaths < limits::kDeaths) {
+    add_event(plan, "suspect");
+    return charge_and_retry(plan, options, std::move(error), {}, random);
+  }
+  plan.charged = true;
+  ++plan.live.charged;
+  add_event(plan, "quarantined");
+  end_failed(plan, {error_kind::kPoison,
+                    fmt::format("quarantined: its worker died {} times while running it; the last "
+                                "time: {}",
+                                plan.live.deaths, error.message),
+                    std::move(error.detail)});
 }
 
 }  // namespace
@@ -126,6 +190,7 @@ Live decide_submit(const TaskSpec& spec, TimePoint now) {
   live.state = spec.waiting        ? State::waiting
                : live.run_at > now ? State::scheduled
                                    : State::pending;
+  if (spec.options.is_external()) own_externally(live);
   return live;
 }
 
@@ -145,7 +210,7 @@ Plan decide_finish(const ClaimedTask& task, const Outcome& outcome, TimePoint st
                    TimePoint now, Random& random) {
   Plan plan = plan_for(task.key, task.live, now);
   plan.started_at = started_at;
-  plan.receiver = receiver_of(task.options);
+  address(plan, task.options);
   plan.yields_to_cancel = outcome.kind != Outcome::Kind::completed;
   for (const Notice& notice : outcome.notices) add_event(plan, notice.kind, notice.data);
   switch (outcome.kind) {
@@ -168,16 +233,7 @@ Plan decide_finish(const ClaimedTask& task, const Outcome& outcome, TimePoint st
       break;
     case Outcome::Kind::timed_out:
       plan.ended = AttemptEnd::timeout;
-      if (task.options.deadline && now >= *task.options.deadline) {
-        plan.charged = true;
-        ++plan.live.charged;
-        end_failed(plan, {error_kind::kDeadline,
-                          fmt::format("its deadline {} passed while it ran",
-                                      to_rfc3339(*task.options.deadline)),
-                          outcome.error.detail});
-      } else {
-        charge_and_retry(plan, task.options, outcome.error, {}, random);
-      }
+      time_out(plan, task.options, outcome.error, random);
       break;
     case Outcome::Kind::snoozed:
       plan.ended = AttemptEnd::snoozed;
@@ -196,24 +252,17 @@ Plan decide_finish(const ClaimedTask& task, const Outcome& outcome, TimePoint st
     case Outcome::Kind::lost:
       lose(plan, task.options, outcome.error, random);
       break;
+    case Outcome::Kind::crashed:
+      crash(plan, task.options, outcome.error, random);
+      break;
   }
   return checked(std::move(plan), event_of(outcome.kind));
-}
-
-Loss loss_of(const LostSession& lost, const Lease& lease) {
-  if (lost.cause == LostSession::Cause::drained) return Loss::not_entered;
-  bool blamed = lost.blamed == lease;
-  bool entered =
-      !lost.entered_known || blamed || std::ranges::find(lost.entered, lease) != lost.entered.end();
-  if (!entered) return Loss::not_entered;
-  if (lost.cause == LostSession::Cause::gone) return Loss::host;
-  return blamed || !lost.blamed ? Loss::crash : Loss::bystander;
 }
 
 Plan decide_loss(TaskKey key, const Live& live, const TaskOptions& options, Loss loss,
                  const std::string& words, TimePoint now, Random& random) {
   Plan plan = plan_for(key, live, now);
-  plan.receiver = receiver_of(options);
+  address(plan, options);
   plan.yields_to_cancel = true;
   if (loss == Loss::not_entered) {
     plan.ended = AttemptEnd::handed_back;
@@ -226,35 +275,33 @@ Plan decide_loss(TaskKey key, const Live& live, const TaskOptions& options, Loss
     lose(plan, options, {error_kind::kWorkerLost, words, {}}, random);
     return checked(std::move(plan), Event::lose);
   }
-  plan.live.suspect = true;
   if (loss == Loss::bystander) {
+    plan.live.suspect = true;
     add_event(plan, "suspect");
     lose(plan, options, {error_kind::kWorkerLost, words, {}}, random);
     return checked(std::move(plan), Event::lose);
   }
-  plan.ended = AttemptEnd::crashed;
-  if (++plan.live.deaths >= limits::kDeaths) {
-    plan.charged = true;
-    ++plan.live.charged;
-    add_event(plan, "quarantined");
-    end_failed(plan, {error_kind::kPoison,
-                      fmt::format("quarantined: its worker died {} times while running it; the "
-                                  "last time: {}",
-                                  plan.live.deaths, words),
-                      {}});
-  } else {
-    add_event(plan, "suspect");
-    charge_and_retry(plan, options, {error_kind::kWorkerCrashed, words, {}}, {}, random);
-  }
+  crash(plan, options, {error_kind::kWorkerCrashed, words, {}}, random);
   return checked(std::move(plan), Event::crash);
+}
+
+Plan decide_rescue(TaskKey key, Live live, const TaskOptions& options, const LostSession& lost,
+                   TimePoint now, Random& random) {
+  const Lease lease{key, live.attempt};
+  // A session reports what it runs every two seconds; it may have died before that.
+  if (auto entered = lost.entered.find(lease);
+      entered != lost.entered.end() && live.started_at == TimePoint{})
+    live.started_at = entered->second;
+  return decide_loss(key, live, options, loss_of(lost, lease), lost.words, now, random);
 }
 
 std::expected<Plan, Error> decide_cancel(const Task& task, TimePoint now) {
   if (is_terminal(task.state()))
     return std::unexpected(Error(
         Errc::conflict, fmt::format("cancel: the task is already {}", to_string(task.state()))));
+  if (!task.live.claimable()) return std::unexpected(handed_over_error("cancel", task));
   Plan plan = plan_for(task.key, task.live, now);
-  plan.receiver = receiver_of(task.options);
+  address(plan, task.options);
   if (task.state() == State::running) {
     plan.next = State::running;
     if (!plan.live.cancel_requested) add_event(plan, event_kind::kCancelRequested);
@@ -285,6 +332,10 @@ std::expected<Plan, Error> decide_retry(const Task& task, std::optional<std::str
   live.snoozes = live.losses = live.deaths = 0;
   live.suspect = false;
   if (edited_input) ++live.edits;
+  if (task.options.is_external()) {
+    own_externally(live);
+    plan.hands_over = true;
+  }
   // From now on only the history knows how it had ended.
   plan.events.push_back(
       end_event(task.state(), task.finished_at.value_or(now), plan.attempt, task.error));
@@ -294,6 +345,7 @@ std::expected<Plan, Error> decide_retry(const Task& task, std::optional<std::str
 }
 
 std::expected<void, Error> decide_remove(const Task& task) {
+  if (!task.live.claimable()) return std::unexpected(handed_over_error("delete", task));
   if (successors(task.state(), Event::remove).empty())
     return std::unexpected(Error(Errc::conflict, "delete: the task is running; cancel it first"));
   return {};
@@ -307,7 +359,7 @@ Plan decide_promote(TaskKey key, const Live& live, TimePoint now) {
 
 Plan decide_expire(TaskKey key, const Live& live, const TaskOptions& options, TimePoint now) {
   Plan plan = plan_for(key, live, now);
-  plan.receiver = receiver_of(options);
+  address(plan, options);
   plan.worker = SessionId{};
   end_failed(plan,
              {error_kind::kDeadline,

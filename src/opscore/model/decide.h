@@ -37,9 +37,11 @@ enum class Loss : uint8_t {
   crash,        // it died of a signal or of memory while this task ran, perhaps because of it
   bystander,    // it died so, and another task is known to have been the one that crashed
 };
-Loss loss_of(const LostSession& lost, const Lease& lease);
 Plan decide_loss(TaskKey key, const Live& live, const TaskOptions& options, Loss loss,
                  const std::string& words, TimePoint now, Random& random);
+// The same, as the report of a lost session has it.
+Plan decide_rescue(TaskKey key, Live live, const TaskOptions& options, const LostSession& lost,
+                   TimePoint now, Random& random);
 
 // Errors are Errc::conflict and say why, with the state.
 std::expected<Plan, Error> decide_cancel(const Task& task, TimePoint now);

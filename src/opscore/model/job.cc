@@ -97,6 +97,12 @@ bool can(JobAction action, State state) {
   OPSCORE_ASSERT(false, "an action without a rule");
 }
 
+std::string_view why_skipped(const Job& job, State state, bool claimable) {
+  if (!job.filter.states.has(state) || !can(job.action, state)) return to_string(state);
+  const bool ends_it = job.action == JobAction::cancel || job.action == JobAction::remove;
+  return ends_it && !claimable ? kSkippedHandedOver : std::string_view();
+}
+
 StateSet default_states(JobAction action) {
   if (action == JobAction::cancel)
     return StateSet(State::scheduled, State::waiting, State::pending, State::running);

@@ -24,7 +24,8 @@ struct Outcome {
     timed_out,    // set by the runner
     stopped,      // ended because a cancel was asked for; set by the runner
     handed_back,  // not run, or stopped for a drain; not charged; set by the runner
-    lost,         // the slot was abandoned; set by the runner
+    lost,         // the slot was abandoned, or its process is gone; set by the runner
+    crashed,      // the process that ran it died, perhaps because of it; set by the runner
   };
   Kind kind = Kind::completed;
   std::string result = "null";    // JSON, when completed

@@ -20,6 +20,12 @@ struct OutboxRow {
   std::string body;         // token: how many tasks became due, as decimal text
   std::string properties;   // JSON, or empty
   TimePoint not_before{};
+
+  // Rows of the kind that are not to be sent before a later time are not due at `now`. Tokens wait
+  // for no time, so a clock that has stepped back since holds none of them up.
+  static TimePoint due_until(Kind kind, TimePoint now) {
+    return kind == Kind::token ? TimePoint::max() : now;
+  }
 };
 
 // One try at delivering a row on behalf of a task: what becomes of the row, and the line of the
@@ -56,8 +62,13 @@ struct Plan {
   TimePoint started_at{};  // zero: never entered
   TimePoint at{};          // of the decision
 
-  // Who is to be told when this ends the task: webhook_row() belongs to the plan then.
+  // Its message is to be published: handover_row() belongs to the plan then.
+  bool hands_over = false;
+
+  // Who is to be told when this ends the task: webhook_row() belongs to the plan then. And
+  // adopted_row(), of a task that was adopted.
   std::string receiver;
+  std::optional<Adopted> adopted;
   std::vector<TaskEvent> events;  // only the unusual; numbered by the store
   std::vector<OutboxRow> outbox;
 
@@ -65,6 +76,11 @@ struct Plan {
   // edit nor a cancel before the next claim moves the attempt number.
   int edits_before() const { return live.edits - (edited_input ? 1 : 0); }
 };
+
+// The plan that changes nothing yet, guarded by what `live` is.
+Plan plan_for(TaskKey key, const Live& live, TimePoint now);
+// What runs is to run again after that.
+void run_again(Plan& plan, Duration delay);
 
 enum class Applied : uint8_t {
   applied,

@@ -1,6 +1,7 @@
 #include "opscore/model/submit.h"
 
 #include "opscore/base/hash.h"
+#include "opscore/base/json.h"
 #include "opscore/model/names.h"
 
 namespace opscore {
@@ -19,6 +20,15 @@ InsertResult answer_taken(const InsertItem& item, const UniqueKey& key, const Ta
   if (item.on_conflict != InsertItem::OnConflict::refuse && taken.hash == item.request_hash)
     return replay_of(taken);
   return {InsertResult::Kind::conflict, taken.by, taken.state, key};
+}
+
+void take_derived_id(TaskOptions& options, std::string_view message_id) {
+  if (options.adopted) options.adopted->wanted_id = options.id;
+  std::string kept = "\"dramatiq_task_id\":" + quote_json(options.id) + '}';
+  std::string& metadata = options.metadata;
+  const bool is_empty = metadata.empty() || metadata == "{}";
+  metadata = is_empty ? '{' + kept : metadata.substr(0, metadata.size() - 1) + ',' + kept;
+  options.id = derived_task_id(message_id);
 }
 
 std::optional<InsertResult> refuse_by_limits(const LayeredLimits& limits, int64_t waiting,

@@ -33,8 +33,17 @@ struct InsertItem {
   std::string origin;      // that message's raw bytes, or empty
 };
 
+// The foreign message that a task came from.
+struct MessageOrigin {
+  std::string message_id;
+  std::string body;
+  bool operator==(const MessageOrigin&) const = default;
+};
+
 // The id of an adopted message whose own id is taken; always a valid task id, the same every time.
 std::string derived_task_id(std::string_view message_id);
+// Gives a task that id in place of the one that it wanted, which its metadata keeps.
+void take_derived_id(TaskOptions& options, std::string_view message_id);
 
 struct InsertResult {
   enum class Kind : uint8_t {

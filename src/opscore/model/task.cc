@@ -48,6 +48,32 @@ Webhook read_webhook(JsonReader& in) {
   return webhook;
 }
 
+std::string encode_adopted(const Adopted& adopted) {
+  ObjectWriter out;
+  out.text("queue", adopted.queue);
+  if (adopted.on_success) out.json("on_success", "true");
+  if (adopted.on_failure) out.json("on_failure", "true");
+  out.text("wanted_id", adopted.wanted_id);
+  return out.take();
+}
+
+Adopted read_adopted(JsonReader& in) {
+  Adopted adopted;
+  in.object([&](std::string_view name) {
+    if (name == "queue")
+      adopted.queue = in.string();
+    else if (name == "on_success")
+      adopted.on_success = in.boolean();
+    else if (name == "on_failure")
+      adopted.on_failure = in.boolean();
+    else if (name == "wanted_id")
+      adopted.wanted_id = in.string();
+    else
+      in.raw();
+  });
+  return adopted;
+}
+
 }  // namespace
 
 std::string_view to_string(AttemptEnd end) {
@@ -72,7 +98,9 @@ std::string encode_options(const TaskOptions& options) {
   out.time("deadline_ms", options.deadline);
   out.text("idempotency_key", options.idempotency_key);
   if (options.webhook) out.json("webhook", encode_webhook(*options.webhook));
+  if (options.adopted) out.json("adopted", encode_adopted(*options.adopted));
   if (options.unchecked) out.json("unchecked", "true");
+  out.json("dramatiq", options.dramatiq);
   return out.take();
 }
 
@@ -97,12 +125,25 @@ TaskOptions decode_options(std::string_view text) {
       options.idempotency_key = in.string();
     else if (name == "webhook")
       options.webhook = read_webhook(in);
+    else if (name == "adopted")
+      options.adopted = read_adopted(in);
     else if (name == "unchecked")
       options.unchecked = in.boolean();
+    else if (name == "dramatiq")
+      options.dramatiq = in.raw();
     else  // to ignore an option would be to run the task otherwise than was asked
       in.fail(Errc::corrupt, "unknown option, perhaps written by a newer version");
   });
   return options;
+}
+
+TaskOptions usable_options(std::string_view text, std::string& problem) {
+  try {
+    return decode_options(text);
+  } catch (const Error& error) {
+    problem = error.message();
+    return {};
+  }
 }
 
 std::string encode_error(const ErrorInfo& error) {

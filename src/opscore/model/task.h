@@ -53,6 +53,16 @@ struct Webhook {
   bool operator==(const Webhook&) const = default;
 };
 
+// What a task was adopted from: a message of Dramatiq, which the store keeps beside the task. Says
+// which of its ends somebody is to hear of; every failed end is one.
+struct Adopted {
+  std::string queue;        // the canonical one that it came from
+  bool on_success = false;  // a callback, or the next stage of a pipeline
+  bool on_failure = false;  // of any attempt
+  std::string wanted_id;    // that the message asked for and did not get
+  bool operator==(const Adopted&) const = default;
+};
+
 // What only some tasks have. All empty for most, and then it costs nothing to store.
 struct TaskOptions {
   std::string id;                                           // the submitter's own; empty: generated
@@ -64,10 +74,15 @@ struct TaskOptions {
   std::optional<TimePoint> deadline;
   std::string idempotency_key;
   std::optional<Webhook> webhook;
-  bool unchecked = false;  // submitted in SQL: nobody has held the input against the actor's schema
+  std::optional<Adopted> adopted;
+  bool unchecked = false;  // nobody has held the input against the actor's schema yet
+  // Python's Dramatiq runs it: the options of its message, a JSON object. Empty: opscore runs it.
+  std::string dramatiq;
+  bool is_external() const { return !dramatiq.empty(); }
   bool empty() const {
     return id.empty() && name.empty() && labels.empty() && metadata.empty() && !retry && !timeout &&
-           !deadline && idempotency_key.empty() && !webhook && !unchecked;
+           !deadline && idempotency_key.empty() && !webhook && !adopted && !unchecked &&
+           dramatiq.empty();
   }
   bool operator==(const TaskOptions&) const = default;
 };
@@ -102,6 +117,10 @@ struct Live {
   SessionId session;              // while running
   TimePoint claimed_at{};         // while running
   TimePoint started_at{};         // while running, once reported: the actor was entered
+  // Its lease is external: somebody outside runs it, no session claims it, and until then nobody
+  // doubts that it is in good hands.
+  std::optional<TimePoint> external_until;
+  bool claimable() const { return !external_until; }
   bool operator==(const Live&) const = default;
 };
 
@@ -113,6 +132,7 @@ struct ClaimedTask {
   std::string input;
   int priority = 0;
   TaskOptions options;
+  std::string problem;  // why it cannot be run: its row is damaged; empty: it can
   Live live;
   Lease lease() const { return {key, live.attempt}; }
 };
@@ -126,12 +146,11 @@ struct Task {
   int priority = 0;
   int max_attempts = 0;
   TaskOptions options;
-  Live live;              // for a finished task: state, attempt, charged, edits
-  bool claimable = true;  // false while somebody outside owns the attempt
-  std::string progress;   // JSON, last value of this attempt; empty when none
-  std::string result;     // JSON, when completed
-  ErrorInfo error;        // when failed or cancelled; while unfinished, the last attempt's
-  SessionId worker;       // that ran, or runs, the last attempt
+  Live live;             // for a finished task: state, attempt, charged, edits
+  std::string progress;  // JSON, last value of this attempt; empty when none
+  std::string result;    // JSON, when completed
+  ErrorInfo error;       // when failed or cancelled; while unfinished, the last attempt's
+  SessionId worker;      // that ran, or runs, the last attempt
   std::optional<TimePoint> started_at;   // of the last attempt
   std::optional<TimePoint> finished_at;  // when terminal
   TimePoint updated_at;
@@ -187,6 +206,11 @@ struct Step {
   Duration took{0};
 };
 
+// When `expire` may fail it: whoever runs a task outside has a deadline of its own.
+inline std::optional<TimePoint> expiry_of(const TaskOptions& options) {
+  return options.is_external() ? std::nullopt : options.deadline;
+}
+
 // The place of a task in its queue: smaller runs first.
 inline int64_t order_of(TimePoint run_at, int priority) {
   return to_ms(run_at) - priority * 6000;
@@ -196,6 +220,9 @@ inline int64_t order_of(TimePoint run_at, int priority) {
 // Error{corrupt}.
 std::string encode_options(const TaskOptions& options);
 TaskOptions decode_options(std::string_view text);
+// The same, where one damaged row must not hold up others: then none are given, and `problem` says
+// why.
+TaskOptions usable_options(std::string_view text, std::string& problem);
 std::string encode_error(const ErrorInfo& error);
 ErrorInfo decode_error(std::string_view text);
 

@@ -78,7 +78,13 @@ TEST(TaskOptions, WhatIsNotOursIsCorrupt) {
       EXPECT_EQ(error.code(), Errc::corrupt) << text;
       EXPECT_NE(error.message().find("stored task options"), std::string::npos);
     }
+    std::string problem;
+    EXPECT_EQ(usable_options(text, problem), TaskOptions{});
+    EXPECT_NE(problem.find("stored task options"), std::string::npos) << text;
   }
+  std::string problem;
+  EXPECT_EQ(usable_options(R"({"name":"a"})", problem).name, "a");
+  EXPECT_EQ(problem, "");
 }
 
 TEST(ErrorInfo, RoundTrip) {

@@ -33,6 +33,7 @@ struct Launch {
   std::vector<char*> env;
   std::vector<Limit> limits;
   const std::vector<int>& groups;
+  const std::vector<int>& passed;  // all above where they are put
   pid_t parent;
   int in, out, err, report;
 };
@@ -68,8 +69,10 @@ void reset_signals() {
   ::dup2(launch.in, STDIN_FILENO);
   ::dup2(launch.out, STDOUT_FILENO);
   ::dup2(launch.err, STDERR_FILENO);
+  int next = STDERR_FILENO + 1;
+  for (int passed : launch.passed) ::dup2(passed, next++);
   // Close-on-exec covers what this library opened; other libraries forget it.
-  ::close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
+  ::close_range(static_cast<unsigned>(next), ~0U, CLOSE_RANGE_CLOEXEC);
   for (const Limit& limit : launch.limits)
     if (::setrlimit(limit.resource, &limit.value) != 0) give_up(launch, Failure::Step::limit);
   if (launch.cwd != nullptr && ::chdir(launch.cwd) != 0) give_up(launch, Failure::Step::cwd);
@@ -93,12 +96,15 @@ void reset_signals() {
 }
 
 // Descriptors 0 to 2 are where dup2 will put others; they are free when the server was started
-// without a stdin.
+// without a stdin. So are those after them, as many as are passed on.
+FileDescriptor copy_above(int fd, size_t places) {
+  FileDescriptor copy(::fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1 + static_cast<int>(places)));
+  if (!copy.is_open()) fail("move a descriptor");
+  return copy;
+}
+
 FileDescriptor above_stdio(FileDescriptor fd) {
-  if (fd.get() > STDERR_FILENO) return fd;
-  FileDescriptor moved(::fcntl(fd.get(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
-  if (!moved.is_open()) fail("move a descriptor");
-  return moved;
+  return fd.get() > STDERR_FILENO ? std::move(fd) : copy_above(fd.get(), 0);
 }
 
 struct Pipe {
@@ -204,6 +210,12 @@ std::vector<char*> pointers_to(const std::vector<std::string>& texts) {
 StartedChild start_child(const ChildOptions& options) {
   FileDescriptor in = input_file(options.input);
   Pipe out = open_pipe(), err = open_pipe(), report = open_pipe();
+  const size_t places = options.passed.size();
+  std::vector<FileDescriptor> copies;
+  std::vector<int> passed;
+  for (int fd : options.passed) passed.push_back(copies.emplace_back(copy_above(fd, places)).get());
+  // The report is written last, so it must be out of their way, too.
+  if (places > 0) report.write = copy_above(report.write.get(), places);
   ::fcntl(out.read.get(), F_SETFL, O_NONBLOCK);
   ::fcntl(err.read.get(), F_SETFL, O_NONBLOCK);
   Launch launch{.program = options.program.c_str(),
@@ -212,6 +224,7 @@ StartedChild start_child(const ChildOptions& options) {
                 .env = pointers_to(options.env),
                 .limits = limits_of(options.limits),
                 .groups = options.groups,
+                .passed = passed,
                 .parent = ::getpid(),
                 .in = in.get(),
                 .out = out.write.get(),

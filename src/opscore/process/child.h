@@ -1,6 +1,6 @@
 #pragma once
 // Starting a program. It leads a session and process group of its own, gets exactly the argv,
-// environment and three descriptors that are given here, default signal dispositions, and dies with
+// environment and descriptors that are given here, default signal dispositions, and dies with
 // the thread that started it (PDEATHSIG), however that ends. Waiting for it is the Reaper's job.
 
 #include <sys/types.h>
@@ -21,8 +21,8 @@ struct ResourceLimits {
   Duration cpu{0};            // of each process, in whole seconds: SIGXCPU, a second later SIGKILL
   uint64_t open_files = 0;
   uint64_t open_files_soft = 0;  // with open_files 0: where it starts; it may raise that itself
-  uint64_t file_bytes = 0;  // of each file it writes: SIGXFSZ
-  uint64_t processes = 0;   // of the server's user in total; root is not held to it
+  uint64_t file_bytes = 0;       // of each file it writes: SIGXFSZ
+  uint64_t processes = 0;        // of the server's user in total; root is not held to it
 };
 
 struct ChildOptions {
@@ -36,6 +36,8 @@ struct ChildOptions {
   // ends with it.
   bool contained = false;
   std::vector<int> groups;  // files that it writes itself into before it runs: see cgroup.h
+  // Descriptors that it gets beside stdin, stdout and stderr: as 3, 4 and so on, in this order.
+  std::vector<int> passed;
 };
 
 // A started program, not waited for. `out` and `err` are the reading ends of its stdout and

@@ -49,10 +49,12 @@ void CrashPage::set_session(int64_t session) {
   page_->session.store(session);
 }
 
-void CrashPage::enter(size_t slot, int64_t key, int32_t attempt) {
-  OPSCORE_ASSERT(slot < kSlots, "slot has a cell");
-  page_->cells[slot].attempt.store(attempt, std::memory_order_relaxed);
-  page_->cells[slot].key.store(key, std::memory_order_release);
+void CrashPage::enter(const Entered& task) {
+  OPSCORE_ASSERT(task.slot >= 0 && static_cast<size_t>(task.slot) < kSlots, "slot has a cell");
+  Cell& cell = page_->cells[task.slot];
+  cell.attempt.store(task.attempt, std::memory_order_relaxed);
+  cell.started_ms.store(to_ms(task.started_at), std::memory_order_relaxed);
+  cell.key.store(task.key, std::memory_order_release);
 }
 
 void CrashPage::leave(size_t slot) {
@@ -79,8 +81,9 @@ std::vector<CrashPage::Entered> CrashPage::entered() const {
   for (size_t slot = 0; slot < kSlots; ++slot) {
     const Cell& cell = page_->cells[slot];
     if (int64_t key = cell.key.load(std::memory_order_acquire); key != 0)
-      found.push_back(
-          {key, cell.attempt.load(std::memory_order_relaxed), static_cast<int32_t>(slot)});
+      found.push_back({key, cell.attempt.load(std::memory_order_relaxed),
+                       static_cast<int32_t>(slot),
+                       from_ms(cell.started_ms.load(std::memory_order_relaxed))});
   }
   return found;
 }
@@ -111,6 +114,7 @@ void CrashPage::reset() {
   for (Cell& cell : page_->cells) {
     cell.key.store(0);
     cell.attempt.store(0);
+    cell.started_ms.store(0);
   }
 }
 

@@ -8,6 +8,8 @@
 #include <optional>
 #include <vector>
 
+#include "opscore/base/time.h"
+
 namespace opscore {
 
 class CrashPage {
@@ -19,11 +21,13 @@ class CrashPage {
   struct Cell {
     std::atomic<int64_t> key{0};  // 0: empty; written last on entry, cleared first on leaving
     std::atomic<int32_t> attempt{0};
+    std::atomic<int64_t> started_ms{0};
   };
   struct Entered {
     int64_t key;
     int32_t attempt;
     int32_t slot;
+    TimePoint started_at;  // by the worker's clock
   };
 
   CrashPage();  // maps the page; throws Error{unavailable}
@@ -32,7 +36,7 @@ class CrashPage {
 
   // The worker's side. Lock-free; a slot's cell is written by that slot only.
   void set_session(int64_t session);
-  void enter(size_t slot, int64_t key, int32_t attempt);
+  void enter(const Entered& task);
   void leave(size_t slot);
   // From a signal handler of the thread that crashed: async-signal-safe.
   void blame(int32_t slot, int32_t signal);

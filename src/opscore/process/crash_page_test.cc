@@ -15,9 +15,9 @@ TEST(CrashPage, SurvivesTheDeathOfTheProcessThatWroteIt) {
   ASSERT_GE(worker, 0);
   if (worker == 0) {
     page.set_session(42);
-    page.enter(3, 1001, 7);
-    page.enter(5, 1002, 1);
-    page.enter(1023, 1003, 2);
+    page.enter({.key = 1001, .attempt = 7, .slot = 3, .started_at = from_ms(1700000000123)});
+    page.enter({.key = 1002, .attempt = 1, .slot = 5, .started_at = {}});
+    page.enter({.key = 1003, .attempt = 2, .slot = 1023, .started_at = {}});
     page.leave(5);
     page.progress();
     ::kill(::getpid(), SIGKILL);
@@ -31,6 +31,7 @@ TEST(CrashPage, SurvivesTheDeathOfTheProcessThatWroteIt) {
   EXPECT_EQ(entered[0].key, 1001);
   EXPECT_EQ(entered[0].attempt, 7);
   EXPECT_EQ(entered[0].slot, 3);
+  EXPECT_EQ(entered[0].started_at, from_ms(1700000000123));
   EXPECT_EQ(entered[1].slot, 1023);
   EXPECT_FALSE(page.blamed_slot());
 }
@@ -59,7 +60,7 @@ TEST(CrashPage, ACrashOutsideOfSlotsBlamesNone) {
 TEST(CrashPage, ResetForgetsEverything) {
   CrashPage page;
   page.set_session(1);
-  page.enter(0, 5, 1);
+  page.enter({.key = 5, .attempt = 1, .slot = 0, .started_at = {}});
   page.blame(0, SIGSEGV);
   page.progress();
   page.reset();

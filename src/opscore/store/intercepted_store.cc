@@ -36,6 +36,9 @@ class InterceptedTasks final : public TaskStore {
   std::vector<InsertResult> insert(std::vector<InsertItem> items, InsertMode mode) override {
     return run_("insert", [&] { return inner_.insert(std::move(items), mode); });
   }
+  void check_room() override {
+    run_("check_room", [&] { inner_.check_room(); });
+  }
   ClaimResult claim(const ClaimRequest& request) override {
     // Patience would be counted as slowness.
     return run_(request.patience > Duration(0) ? "claim_wait" : "claim",
@@ -98,6 +101,12 @@ class InterceptedReader final : public TaskReader {
   std::vector<std::string> inputs(TaskKey key) override {
     return run_("inputs", [&] { return inner_.inputs(key); });
   }
+  std::vector<Task> doubtful(size_t limit) override {
+    return run_("doubtful", [&] { return inner_.doubtful(limit); });
+  }
+  std::optional<MessageOrigin> origin(TaskKey key) override {
+    return run_("origin", [&] { return inner_.origin(key); });
+  }
   std::vector<QueueStats> queues() override {
     return run_("queues", [&] { return inner_.queues(); });
   }
@@ -118,6 +127,9 @@ class InterceptedFleet final : public Fleet {
   }
   std::vector<Session> sessions(Duration ended_within) override {
     return run_("sessions", [&] { return inner_.sessions(ended_within); });
+  }
+  void extend(std::span<const Lease> leases, TimePoint until) override {
+    run_("extend", [&] { inner_.extend(leases, until); });
   }
   void command(SessionId session, const std::string& command) override {
     run_("command", [&] { inner_.command(session, command); });
@@ -147,7 +159,11 @@ class InterceptedOutbox final : public Outbox {
   void settle(std::span<const int64_t> delivered) override {
     run_("outbox_settle", [&] { inner_.settle(delivered); });
   }
-  void record(const OutboxTry& tried) override {
+  void add(std::vector<OutboxRow> rows) override {
+    run_("outbox_add", [&] { inner_.add(rows); });
+  }
+  using Outbox::record;
+  void record(std::span<const OutboxTry> tried) override {
     run_("outbox_record", [&] { inner_.record(tried); });
   }
 

@@ -11,8 +11,9 @@ namespace {
 
 constexpr Duration kWaitMax{1000};
 constexpr Duration kLookAtSessionsEvery{1000};
-// A queue that the broker refuses waits for an operator; workers find its tasks by looking.
-constexpr Duration kAskRefusedEvery{10'000};
+// A queue that the broker refuses waits for an operator, or is silent for a while; workers find its
+// tasks by looking.
+constexpr Duration kAskRefusedEvery{3'000};
 constexpr Duration kAnnounceAgain{1000};
 constexpr Duration kCountEvery{2500};
 constexpr Duration kForgottenAfter{10'000};
@@ -119,7 +120,10 @@ bool HintRelay::announce(const std::vector<Hint>& hints) {
   try {
     auto refusals = broker_.announce(hints);
     for (const Refusal& refusal : refusals) refused_.push_back(refusal.queue);
-    if (!refusals.empty()) ask_refused_at_ = clock_.steady() + kAskRefusedEvery;
+    if (!refusals.empty()) {
+      ask_refused_at_ = clock_.steady() + kAskRefusedEvery;
+      have_workers_look();
+    }
     if (std::exchange(complained_, false)) log_.info("hints are announced again");
     return true;
   } catch (const Error& error) {
@@ -129,8 +133,12 @@ bool HintRelay::announce(const std::vector<Hint>& hints) {
                 error.what());
   }
   announce_at_ = clock_.steady() + kAnnounceAgain;
-  for (const Session& worker : workers_) store_.fleet().command(worker.id, kLookCommand);
+  have_workers_look();
   return false;
+}
+
+void HintRelay::have_workers_look() {
+  for (const Session& worker : workers_) store_.fleet().command(worker.id, kLookCommand);
 }
 
 // A queue with due tasks from which nothing is taken although a worker has room: its hints were
@@ -143,7 +151,7 @@ void HintRelay::announce_forgotten() {
   for (const QueueStats& stats : store_.reader().queues()) {
     Queue& queue = queues_.try_emplace(stats.name, 0, now).first->second;
     int64_t taken = stats.running + stats.completed + stats.dead + stats.cancelled;
-    bool needed = stats.pending > 0 && !stats.paused &&
+    bool needed = stats.oldest_pending_at && !stats.paused &&
                   std::any_of(workers_.begin(), workers_.end(), [&](const Session& worker) {
                     return has_room(worker) && serves(worker, stats.name);
                   });

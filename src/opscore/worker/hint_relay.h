@@ -42,6 +42,7 @@ class HintRelay {
   void look_at_sessions();
   void announce_forgotten();
   bool announce(const std::vector<Hint>& hints);
+  void have_workers_look();
   std::vector<Hint> hints_for(const std::vector<OutboxRow>& rows) const;
 
   Store& store_;

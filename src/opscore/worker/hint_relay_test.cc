@@ -111,14 +111,16 @@ TEST_F(HintRelayTest, only_the_leader_announces) {
 }
 
 TEST_F(HintRelayTest, hints_of_a_refused_queue_wait_and_hold_up_no_others) {
+  SessionId worker = open_worker(1, 0);
   hub->set_refused("default", "declared otherwise");
   submit(1);
   submit(1, "mail");
   relay.step();
   EXPECT_THAT(announced(), ElementsAre("mail*1"));
   EXPECT_FALSE(outbox_empty());
+  EXPECT_THAT(report(worker, 1, 0).commands, ElementsAre("look"));
   hub->set_refused("default", "");
-  pass(10s);
+  pass(3s);
   EXPECT_THAT(announced(), ElementsAre("default*1"));
   EXPECT_TRUE(outbox_empty());
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "opscore/model/decide.h"
+#include "opscore/model/error_kind.h"
 #include "opscore/worker/presence.h"
 
 namespace opscore {
@@ -15,6 +16,10 @@ constexpr Duration kWaitRestricted{50};
 constexpr Duration kReportSoon{200};
 // A worker whose slots are taken keeps its hints for so long: one may come free at any moment.
 constexpr Duration kKeepHints{100};
+// Between two looks at a task whose row is damaged.
+constexpr Duration kDamagedAgain{60'000};
+// A wall clock that is off by more has jumped.
+constexpr Duration kJump{1000};
 
 }  // namespace
 
@@ -111,7 +116,7 @@ ClaimResult Intake::claim(std::vector<ClaimRequest::FromQueue> queues, Duration 
     next_due_at_.reset();
     return {};
   }
-  if (!unanswered_claim_) unanswered_claim_ = clock_.now();
+  if (!unanswered_claim_) unanswered_claim_ = {clock_.now(), clock_.steady()};
   ClaimResult result = store_.tasks().claim(request);
   unanswered_claim_.reset();
   next_due_at_ = result.next_due_at;
@@ -120,14 +125,37 @@ ClaimResult Intake::claim(std::vector<ClaimRequest::FromQueue> queues, Duration 
 
 void Intake::hand_over(std::vector<ClaimedTask> tasks) {
   if (tasks.empty()) return;
-  runner_.start(std::move(tasks));
+  auto damaged = std::ranges::stable_partition(
+      tasks, [](const ClaimedTask& task) { return task.problem.empty(); });
+  std::vector<ClaimedTask> aside(std::make_move_iterator(damaged.begin()),
+                                 std::make_move_iterator(damaged.end()));
+  tasks.erase(damaged.begin(), damaged.end());
+  if (!tasks.empty()) runner_.start(std::move(tasks));
   renew_at_ = std::min(renew_at_, clock_.steady() + kReportSoon);
+  if (!aside.empty()) set_aside(aside);
+}
+
+// They come back later: somebody may have repaired them by then, or a newer worker can read them.
+void Intake::set_aside(std::span<const ClaimedTask> damaged) {
+  std::vector<Plan> plans;
+  for (const ClaimedTask& task : damaged) {
+    log_.error("task {} cannot be run, its row is damaged: {}", store_.id_of(task), task.problem);
+    Outcome outcome = Outcome::snooze(kDamagedAgain, task.problem);
+    outcome.error.kind = error_kind::kCorrupt;
+    plans.push_back(decide_finish(task, outcome, TimePoint{}, clock_.now(), random_));
+  }
+  store_.tasks().apply(std::move(plans));
 }
 
 // Before the next claim, tasks of this session that were claimed since, and that the runner has
 // never seen, go back. What was claimed earlier is older than that, so a task that is on its way
 // from the runner to the finisher is not touched.
 void Intake::hand_back_unknown() {
+  const TimePoint now = clock_.now();
+  const auto asked_ago = std::chrono::floor<Duration>(clock_.steady() - unanswered_claim_->steady);
+  TimePoint since = unanswered_claim_->at;
+  // A clock that has stepped back since dates what the claim took earlier.
+  if (now - asked_ago + kJump < since) since = now - asked_ago;
   TaskFilter running;
   running.states = StateSet(State::running);
   std::optional<TaskKey> before;
@@ -136,11 +164,11 @@ void Intake::hand_back_unknown() {
     std::vector<Plan> plans;
     for (const Task& task : page.tasks) {
       Lease lease{task.key, task.live.attempt};
-      if (task.live.session != session() || task.live.claimed_at < *unanswered_claim_ ||
-          runner_.holds(lease))
-        continue;
+      TimePoint claimed_at = task.live.claimed_at;
+      bool earlier = claimed_at < since || claimed_at > now + kJump;  // before a step back
+      if (task.live.session != session() || earlier || runner_.holds(lease)) continue;
       plans.push_back(decide_loss(task.key, task.live, task.options, Loss::not_entered,
-                                  "the answer to the claim was lost", clock_.now(), random_));
+                                  "the answer to the claim was lost", now, random_));
     }
     if (!plans.empty()) store_.tasks().apply(std::move(plans));
     before = page.next;

@@ -67,6 +67,7 @@ class Intake {
   void follow(ChangeBatch news);
   ClaimResult claim(std::vector<ClaimRequest::FromQueue> queues, Duration patience);
   void hand_over(std::vector<ClaimedTask> tasks);
+  void set_aside(std::span<const ClaimedTask> damaged);
   // What is left of a step once there is something to claim for.
   Duration look_for_work(size_t appetite, bool patient);
   Duration follow_hints(size_t appetite, bool patient);
@@ -88,7 +89,11 @@ class Intake {
   std::atomic<bool> hungry_{false};     // waiting for room
   std::atomic<bool> consuming_{false};  // claimed successfully since the session was opened
   // When a claim went out whose answer never came: it may have taken tasks that nobody knows of.
-  std::optional<TimePoint> unanswered_claim_;
+  struct Asked {
+    TimePoint at;
+    SteadyPoint steady;
+  };
+  std::optional<Asked> unanswered_claim_;
   bool found_ = true;        // the last claim got something
   bool restricted_ = false;  // the last claim was to leave work because of limits or suspects
   std::atomic<bool> restriction_waits_{false};  // room() is to end the wait of a restricted claim

@@ -58,6 +58,7 @@ struct IntakeTest : testing::Test {
   std::unique_ptr<Store> open() {
     return inject_faults(open_memory_store(clock, random), random,
                          {.after = 1, .enabled = [this](std::string_view operation) {
+                            if (operation == "claim") std::exchange(claiming, [] {})();
                             return operation == "claim" && claim_answers_lost;
                           }});
   }
@@ -93,6 +94,7 @@ struct IntakeTest : testing::Test {
   SeededRandom random{13};
   std::unique_ptr<Log> log = silent_log();
   bool claim_answers_lost = false;
+  std::function<void()> claiming = [] {};  // what happens just before the next claim
   std::unique_ptr<Store> store = open();
   HoldingRunner runner;
   std::vector<SessionId> lost;
@@ -209,6 +211,23 @@ TEST_F(IntakeTest, tasks_of_a_claim_that_was_not_answered_go_back) {
   EXPECT_EQ(task(more[0]).live.attempt, 2);
   EXPECT_EQ(task(more[0]).live.charged, 0);
   EXPECT_EQ(task(keys[0]).live.attempt, 1);  // what the runner holds was not touched
+}
+
+TEST_F(IntakeTest, also_when_the_clock_has_stepped_back_meanwhile) {
+  auto keys = submit(1);
+  intake.step();
+  TaskKey running = keys[0];
+  clock.advance(10ms);
+  auto more = submit(2);
+  claim_answers_lost = true;
+  claiming = [this] { clock.jump(-1h); };
+  EXPECT_THROW(intake.step(), Error);
+  claim_answers_lost = false;
+  runner.held.clear();  // its end is on the way to the finisher
+  intake.step();
+  EXPECT_THAT(runner.held, SizeIs(2));
+  EXPECT_EQ(task(more[0]).live.attempt, 2);
+  EXPECT_EQ(task(running).live.attempt, 1);
 }
 
 TEST_F(IntakeTest, a_drain_ends_claims_and_hands_back_what_has_not_started) {

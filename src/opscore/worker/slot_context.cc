@@ -39,39 +39,50 @@ void SlotContext::notice(Notice notice) {
 }
 
 // An edited input starts a journal of its own: what was done for another input is history.
-void SlotContext::read_journal() {
-  journal_ = parts_.store.reader().steps(parts_.task.key);
-  if (parts_.task.live.edits == 0) return;
+void TaskJournal::read() {
+  steps_ = store_.reader().steps(task_.key);
+  if (task_.live.edits == 0) return;
   int edited_after = 0;  // the last attempt that had the earlier input
-  for (const TaskEvent& event : parts_.store.reader().events(parts_.task.key))
+  for (const TaskEvent& event : store_.reader().events(task_.key))
     if (event.kind == event_kind::kEditedRetry) edited_after = event.attempt;
   steps_before_ = static_cast<int>(
-      std::erase_if(*journal_, [&](const Step& step) { return step.attempt <= edited_after; }));
+      std::erase_if(*steps_, [&](const Step& step) { return step.attempt <= edited_after; }));
+}
+
+std::optional<std::string> TaskJournal::next(const std::string& kind, const std::string& name,
+                                             const std::string& request) {
+  if (!steps_) read();
+  if (++next_ > steps_->size()) return std::nullopt;
+  const Step& recorded = (*steps_)[next_ - 1];
+  if (recorded.kind != kind || recorded.name != name || recorded.request != request)
+    throw JournalMismatch(fmt::format(
+        "step {}: the journal has {} '{}' with request {}, the code asks for {} '{}' with "
+        "request {}; retry with the code that wrote the journal, or submit a new task",
+        steps_before_ + static_cast<int>(next_), recorded.kind, recorded.name,
+        recorded.request.substr(0, 200), kind, name, request.substr(0, 200)));
+  return recorded.response;
+}
+
+void TaskJournal::record(const std::string& kind, const std::string& name,
+                         const std::string& request, const std::string& answer, TimePoint at,
+                         Duration took) {
+  const int number = steps_before_ + static_cast<int>(next_);
+  const Step step{number, kind, name, request, answer, task_.live.attempt, at, took};
+  if (store_.tasks().append_step(task_.lease(), step) == Applied::lease_lost)
+    throw Error(Errc::conflict, fmt::format("step {} of {}: the attempt was taken away meanwhile",
+                                            number, store_.id_of(task_)));
 }
 
 std::string SlotContext::step(const std::string& kind, const std::string& name,
                               const std::string& request,
                               const std::function<std::string()>& action) {
-  if (!journal_) read_journal();
-  const int number = steps_before_ + static_cast<int>(++next_step_);
-  if (next_step_ <= journal_->size()) {
-    const Step& recorded = (*journal_)[next_step_ - 1];
-    if (recorded.kind != kind || recorded.name != name || recorded.request != request)
-      throw JournalMismatch(fmt::format(
-          "step {}: the journal has {} '{}' with request {}, the code asks for {} '{}' with "
-          "request {}; retry with the code that wrote the journal, or submit a new task",
-          number, recorded.kind, recorded.name, recorded.request.substr(0, 200), kind, name,
-          request.substr(0, 200)));
-    return recorded.response;
-  }
-  Step step{number, kind, name, request, {}, attempt(), parts_.clock.now(), {}};
-  SteadyPoint began = parts_.clock.steady();
-  step.response = action();
-  step.took = std::chrono::duration_cast<Duration>(parts_.clock.steady() - began);
-  if (parts_.store.tasks().append_step(parts_.task.lease(), step) == Applied::lease_lost)
-    throw Error(Errc::conflict,
-                fmt::format("step {} of {}: the attempt was taken away meanwhile", number, id()));
-  return step.response;
+  if (auto recorded = journal_.next(kind, name, request)) return *recorded;
+  const TimePoint at = parts_.clock.now();
+  const SteadyPoint began = parts_.clock.steady();
+  std::string answer = action();
+  journal_.record(kind, name, request, answer, at,
+                  std::chrono::duration_cast<Duration>(parts_.clock.steady() - began));
+  return answer;
 }
 
 }  // namespace opscore

@@ -18,6 +18,31 @@ class ProgressBox {
   std::optional<std::string> value_ OPSCORE_GUARDED_BY(mutex_);
 };
 
+// The journal of one attempt: what earlier attempts recorded is replayed in its order. Used by one
+// thread at a time.
+class TaskJournal {
+ public:
+  // What it is asked for is the task's next step. `task` and the store must outlive it.
+  TaskJournal(const ClaimedTask& task, Store& store) : task_(task), store_(store) {}
+
+  // The recorded answer; nothing: it is to be done, and then recorded. Throws JournalMismatch when
+  // the journal has another step at this place.
+  std::optional<std::string> next(const std::string& kind, const std::string& name,
+                                  const std::string& request);
+  // Throws Error when it cannot be recorded.
+  void record(const std::string& kind, const std::string& name, const std::string& request,
+              const std::string& answer, TimePoint at, Duration took);
+
+ private:
+  void read();
+
+  const ClaimedTask& task_;
+  Store& store_;
+  std::optional<std::vector<Step>> steps_;  // of this input; read at the first step
+  int steps_before_ = 0;                    // those of earlier inputs, which are not replayed
+  size_t next_ = 0;
+};
+
 class SlotContext final : public TaskContext {
  public:
   struct Parts {
@@ -30,7 +55,8 @@ class SlotContext final : public TaskContext {
     ProgressBox& progress;
     std::function<void()> on_progress;
   };
-  explicit SlotContext(Parts parts) : parts_(std::move(parts)) {}
+  explicit SlotContext(Parts parts)
+      : parts_(std::move(parts)), journal_(parts_.task, parts_.store) {}
 
   const std::string& id() const override;
   const std::string& type() const override { return parts_.task.type; }
@@ -51,10 +77,7 @@ class SlotContext final : public TaskContext {
   Parts parts_;
   std::vector<Notice> notices_;
   mutable std::string id_;  // made when first asked for
-  void read_journal();
-  std::optional<std::vector<Step>> journal_;  // of this input; read at the first step
-  int steps_before_ = 0;                      // those of earlier inputs, which are not replayed
-  size_t next_step_ = 0;
+  TaskJournal journal_;
 };
 
 }  // namespace opscore

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "opscore/base/json.h"
-#include "opscore/engine/input_schema.h"
 #include "opscore/model/decide.h"
 #include "opscore/model/error_kind.h"
 
@@ -13,39 +11,9 @@ namespace {
 // How often timeouts are looked at while something runs, and while nothing does.
 constexpr Duration kWatchBusy{50};
 constexpr Duration kWatchIdle{500};
-// The shortest time a task is taken to occupy a slot: hand-over and bookkeeping.
-constexpr int64_t kPaceFloorNs = 2'000;
-// What is claimed ahead at most, whatever the pace.
-constexpr size_t kAheadMax = 2 * limits::kClaimBatch;
-
-// The type, then its aliases.
-std::vector<std::string> names_of(const CatalogueEntry& entry) {
-  std::vector<std::string> names{entry.type};
-  names.insert(names.end(), entry.aliases.begin(), entry.aliases.end());
-  return names;
-}
-
-// What was submitted past the API is checked here. The schema is compiled anew each time: only
-// tasks submitted in SQL pay for it.
-std::optional<Outcome> input_refused(const ClaimedTask& task, const CatalogueEntry& entry) {
-  if (!task.options.unchecked || entry.input_schema.empty()) return std::nullopt;
-  auto problem = InputSchema(entry.input_schema).check(task.input);
-  if (!problem) return std::nullopt;
-  std::string field = "input_data" + (problem->path.empty() ? "" : "." + problem->path);
-  return Outcome::refuse({error_kind::kInvalidInput, field + ": " + problem->message, {}});
-}
 
 ErrorInfo words_of(const std::exception& error) {
   return {error_kind::kActorError, error.what(), {}};
-}
-
-Outcome no_actor_outcome(const std::string& type) {
-  Outcome outcome;
-  outcome.kind = Outcome::Kind::handed_back;
-  outcome.result.clear();
-  outcome.error = {
-      error_kind::kHandedBack, fmt::format("this worker has no actor '{}' any more", type), {}};
-  return outcome;
 }
 
 }  // namespace
@@ -69,32 +37,22 @@ ThreadRunner::~ThreadRunner() {
 
 void ThreadRunner::replace(std::shared_ptr<const Registry> actors) {
   auto types = std::make_shared<std::vector<std::string>>();
+  std::vector<const RegisteredActor*> own;
   for (const RegisteredActor* actor : actors->all()) {
+    if (actor->is_hosted() || actor->is_external()) continue;
+    own.push_back(actor);
     auto names = names_of(actor->entry);
     types->insert(types->end(), names.begin(), names.end());
   }
   MutexLock lock(mutex_);
   actors_ = std::move(actors);
   types_ = std::move(types);
-  find_limits();
+  limits_.set_actors(std::move(own));
 }
 
 void ThreadRunner::set_concurrency(std::map<std::string, int64_t> chosen) {
   MutexLock lock(mutex_);
-  if (chosen == chosen_) return;
-  chosen_ = std::move(chosen);
-  find_limits();
-}
-
-void ThreadRunner::find_limits() {
-  limits_.clear();
-  for (const RegisteredActor* actor : actors_->all()) {
-    auto chosen = chosen_.find(actor->entry.type);
-    int64_t limit =
-        chosen == chosen_.end() ? actor->entry.concurrency.value_or(kUnlimited) : chosen->second;
-    if (limit != kUnlimited)
-      limits_.push_back({names_of(actor->entry), static_cast<size_t>(limit)});
-  }
+  limits_.choose(std::move(chosen));
 }
 
 void ThreadRunner::start_threads() {
@@ -131,7 +89,7 @@ void ThreadRunner::start(std::vector<ClaimedTask> tasks) {
         continue;
       }
       const RegisteredActor* actor = actors_->find(task.type);
-      if (!actor) {  // it was claimed just before its actor was removed
+      if (!actor || actor->is_hosted()) {  // it was claimed just before its actor was removed
         Outcome outcome = no_actor_outcome(task.type);
         unwanted.push_back({std::move(task), std::move(outcome), {}, clock_.now()});
         continue;
@@ -193,7 +151,11 @@ void ThreadRunner::run_one(size_t index) {
     stop = slot.stop.get_token();
   }
   if (timeout < kWatchIdle) watch_.wake();
-  if (options_.page) options_.page->enter(index, task.key.value, task.live.attempt);
+  if (options_.page)
+    options_.page->enter({.key = task.key.value,
+                          .attempt = task.live.attempt,
+                          .slot = static_cast<int32_t>(index),
+                          .started_at = started_at});
   SlotContext context({task, store_, clock_, log_, stop, Deadline::at(began + timeout),
                        slot.progress, [this] { progress_wake_(); }});
   Outcome outcome = call(waiting, context);
@@ -218,7 +180,7 @@ void ThreadRunner::run_one(size_t index) {
     log_.warn("slot {}: the actor of {} returned after its slot was abandoned", index,
               store_.id_of(task));
   } else if (why != Stopping::session_lost) {
-    outcome = settle(task, std::move(outcome), why);
+    outcome = settle(task, std::move(outcome), why, options_.result_bytes_max);
     outcome.notices = context.take_notices();
     std::vector<Finished> finished;
     finished.push_back(
@@ -243,51 +205,8 @@ Outcome ThreadRunner::call(const Waiting& waiting, SlotContext& context) {
   }
 }
 
-Outcome ThreadRunner::stopped_outcome(const ClaimedTask& task, Stopping why,
-                                      const std::string& detail) const {
-  Outcome outcome;
-  outcome.result.clear();
-  if (why == Stopping::timeout) {
-    outcome.kind = Outcome::Kind::timed_out;
-    outcome.error = {error_kind::kTimeout,
-                     fmt::format("attempt {} ran longer than its timeout of {}", task.live.attempt,
-                                 to_text(task.options.timeout.value_or(limits::kTimeout))),
-                     detail};
-  } else if (why == Stopping::cancel) {
-    outcome.kind = Outcome::Kind::stopped;
-    outcome.error = {error_kind::kCancelled, "stopped because a cancel was asked for", detail};
-  } else {
-    outcome.kind = Outcome::Kind::handed_back;
-    outcome.error = {error_kind::kHandedBack, "stopped because its worker is stopping", detail};
-  }
-  return outcome;
-}
-
-Outcome ThreadRunner::settle(const ClaimedTask& task, Outcome outcome, Stopping why) const {
-  if (outcome.kind == Outcome::Kind::completed) {
-    if (outcome.result.size() > options_.result_bytes_max)
-      return Outcome::fail({error_kind::kResultTooLarge,
-                            fmt::format("the result is {} bytes; at most {}", outcome.result.size(),
-                                        options_.result_bytes_max),
-                            {}},
-                           false);
-    if (auto checked = check_json(outcome.result); !checked)
-      return Outcome::fail({error_kind::kBadOutput,
-                            fmt::format("the result is not JSON: {}", checked.error().what()),
-                            {}},
-                           false);
-    return outcome;  // completing beats a pending cancel
-  }
-  if (why == Stopping::no) return outcome;
-  return stopped_outcome(
-      task, why, outcome.error.detail.empty() ? outcome.error.message : outcome.error.detail);
-}
-
 void ThreadRunner::left(const Waiting& waiting, std::chrono::nanoseconds took) {
-  int64_t pace = pace_ns_.load(std::memory_order_relaxed);
-  // The first measurement is the pace; 0 stands for none.
-  int64_t next = pace == 0 ? took.count() : pace + (took.count() - pace) / 4;
-  pace_ns_.store(std::max<int64_t>(next, 1), std::memory_order_relaxed);
+  pace_.took(took);
   MutexLock lock(mutex_);
   --busy_;
   if (waiting.task.live.suspect) --suspects_;
@@ -301,9 +220,7 @@ void ThreadRunner::ask_to_stop(Slot& slot, Stopping why) {
 }
 
 void ThreadRunner::stop(const Lease& lease, StopReason reason) {
-  Stopping why = reason == StopReason::cancel  ? Stopping::cancel
-                 : reason == StopReason::drain ? Stopping::drain
-                                               : Stopping::session_lost;
+  const Stopping why = stopping_for(reason);
   std::vector<Finished> unstarted;
   {
     MutexLock lock(mutex_);
@@ -355,24 +272,17 @@ std::shared_ptr<const std::vector<std::string>> ThreadRunner::types() const {
   return types_;
 }
 
-// Counted when it is asked for: only actors with a limit pay for it. By type, because what still
-// runs with an earlier definition of an actor counts, too.
+// Counted when it is asked for: only actors with a limit pay for it.
 std::vector<ClaimRequest::Room> ThreadRunner::room() const {
   MutexLock lock(mutex_);
-  std::vector<ClaimRequest::Room> rooms = limits_;
-  if (rooms.empty()) return rooms;
-  std::map<std::string_view, size_t*> by_type;
-  for (ClaimRequest::Room& room : rooms) by_type[room.types[0]] = &room.max;
-  auto count = [&](const Waiting& waiting) {
-    auto room = by_type.find(waiting.actor->entry.type);
-    if (room != by_type.end() && *room->second > 0) --*room->second;
-  };
-  for (const Waiting& waiting : queue_) count(waiting);
+  if (limits_.when_idle().empty()) return {};
+  TypeLimits::Left left(limits_.when_idle());
+  for (const Waiting& waiting : queue_) left.take(waiting.actor->entry.type);
   for (const auto& slot : slots_) {
     MutexLock slot_lock(slot->mutex);
-    if (slot->lease) count(*slot->current);
+    if (slot->lease) left.take(slot->current->actor->entry.type);
   }
-  return rooms;
+  return std::move(left.rooms);
 }
 
 bool ThreadRunner::holds(const Lease& lease) const {
@@ -394,21 +304,17 @@ size_t ThreadRunner::free() const {
   return slots_.size() - std::min(slots_.size(), taken);
 }
 
-// Each slot by itself: one that has been at its task for longer than the pace will be for as long
-// again, as far as anyone can tell, while its neighbours may be fast.
+// Each slot by itself: its neighbours may be fast.
 size_t ThreadRunner::appetite(Duration ahead) const {
-  const int64_t pace = pace_ns_.load(std::memory_order_relaxed);
-  const double ahead_ns = static_cast<double>(std::chrono::nanoseconds(ahead).count());
   double in_time = 0;
-  if (pace > 0) {
+  if (pace_.is_known()) {
     SteadyPoint now = clock_.steady();
     for (const auto& slot : slots_) {
       MutexLock lock(slot->mutex);
-      int64_t elapsed = slot->lease ? std::chrono::nanoseconds(now - slot->began).count() : 0;
-      in_time += ahead_ns / static_cast<double>(std::max({pace, elapsed, kPaceFloorNs}));
+      in_time += pace_.in_time(ahead, slot->lease ? now - slot->began : SteadyPoint::duration(0));
     }
   }
-  size_t wanted = std::min(static_cast<size_t>(in_time), kAheadMax);
+  size_t wanted = std::min(static_cast<size_t>(in_time), Pace::kAheadMax);
   size_t waiting;
   {
     MutexLock lock(mutex_);

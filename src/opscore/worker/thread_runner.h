@@ -12,8 +12,11 @@
 #include "opscore/base/thread.h"
 #include "opscore/model/limits.h"
 #include "opscore/process/crash_page.h"
+#include "opscore/worker/pace.h"
 #include "opscore/worker/runner.h"
+#include "opscore/worker/settle.h"
 #include "opscore/worker/slot_context.h"
+#include "opscore/worker/type_limits.h"
 
 namespace opscore {
 
@@ -62,7 +65,6 @@ class ThreadRunner final : public Runner {
   void on_progress(std::function<void()> wake) { progress_wake_ = std::move(wake); }
 
  private:
-  enum class Stopping : uint8_t { no, timeout, cancel, drain, session_lost };
   struct Waiting {
     ClaimedTask task;
     std::shared_ptr<const RegisteredActor> actor;  // keeps its registry alive
@@ -89,13 +91,10 @@ class ThreadRunner final : public Runner {
   bool take(Slot& slot);
   void run_one(size_t index);
   Outcome call(const Waiting& waiting, SlotContext& context);
-  Outcome settle(const ClaimedTask& task, Outcome outcome, Stopping why) const;
-  Outcome stopped_outcome(const ClaimedTask& task, Stopping why, const std::string& detail) const;
   Duration watch();
   void check_slot(Slot& slot, size_t index, SteadyPoint now, std::vector<Finished>& lost);
   void ask_to_stop(Slot& slot, Stopping why) OPSCORE_REQUIRES(slot.mutex);
   void left(const Waiting& waiting, std::chrono::nanoseconds took);
-  void find_limits() OPSCORE_REQUIRES(mutex_);
 
   Store& store_;
   const Clock& clock_;
@@ -112,12 +111,11 @@ class ThreadRunner final : public Runner {
   std::deque<Waiting> queue_ OPSCORE_GUARDED_BY(mutex_);
   std::shared_ptr<const Registry> actors_ OPSCORE_GUARDED_BY(mutex_);
   std::shared_ptr<const std::vector<std::string>> types_ OPSCORE_GUARDED_BY(mutex_);  // of actors_
-  std::map<std::string, int64_t> chosen_ OPSCORE_GUARDED_BY(mutex_);
-  std::vector<ClaimRequest::Room> limits_ OPSCORE_GUARDED_BY(mutex_);  // when all is idle
+  TypeLimits limits_ OPSCORE_GUARDED_BY(mutex_);
   size_t busy_ OPSCORE_GUARDED_BY(mutex_) = 0;
   size_t suspects_ OPSCORE_GUARDED_BY(mutex_) = 0;
   std::atomic<size_t> abandoned_{0};
-  std::atomic<int64_t> pace_ns_{0};  // how long a task occupies a slot, smoothed; 0: not measured
+  Pace pace_;
   std::vector<std::unique_ptr<Slot>> slots_;
   Loop watch_;
 };

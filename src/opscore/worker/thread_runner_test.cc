@@ -91,6 +91,27 @@ TEST_F(ThreadRunnerTest, stopping_says_when_a_thread_is_still_inside_an_actor) {
   EXPECT_EQ(posted, 1u);
 }
 
+TEST_F(ThreadRunnerTest, an_actor_that_does_not_stop_holds_its_slot_until_it_returns) {
+  registry.add("heedless", std::function<std::string(TaskContext&)>([this](TaskContext&) {
+                 gate.pass_heedless();
+                 return "null";
+               }));
+  ClaimedTask heedless = task(1);
+  heedless.type = "heedless";
+  heedless.options.timeout = 1s;
+  runner.start_threads();
+  runner.start({heedless});
+  ASSERT_TRUE(gate.wait_entered(1));
+  ASSERT_TRUE(eventually([&] {
+    clock.advance(1s);
+    return runner.abandoned() == 1;
+  }));
+  EXPECT_EQ(runner.free(), 1u);
+  EXPECT_TRUE(runner.idle());
+  gate.open();
+  EXPECT_TRUE(eventually([&] { return runner.abandoned() == 0 && runner.free() == 2; }));
+}
+
 TEST_F(ThreadRunnerTest, what_is_started_after_a_drain_began_is_handed_back) {
   runner.start_threads();
   runner.drain();

@@ -1,5 +1,7 @@
 #include "opscore/worker/worker.h"
 
+#include <algorithm>
+#include <iterator>
 #include <thread>
 
 namespace opscore {
@@ -24,9 +26,21 @@ Worker::Worker(std::shared_ptr<const Registry> actors, Store& store, const Clock
                .on_slot_thread = options_.on_slot_thread,
                .on_room = [this] { intake_.room(); }},
               [this](std::vector<Finished> finished) { finisher_.post(std::move(finished)); }),
-      intake_(store, runner_, clock, random, log, intake_options(metrics)),
+      intake_(store, add_hosted(), clock, random, log, intake_options(metrics)),
       progress_("progress", log, [this](std::stop_token) { return flush_progress(); }) {
   runner_.on_progress([this] { progress_.wake(); });
+  if (hosted_) hosted_->on_progress([this] { progress_.wake(); });
+}
+
+Runner& Worker::add_hosted() {
+  if (!options_.children) return runner_;
+  hosted_.emplace(actors_, *options_.children, store_, clock_, log_,
+                  ChildRunnerOptions{.result_bytes_max = options_.result_bytes_max,
+                                     .page = options_.page,
+                                     .first_slot = options_.slots,
+                                     .on_room = [this] { intake_.room(); }},
+                  [this](std::vector<Finished> finished) { finisher_.post(std::move(finished)); });
+  return split_.emplace(runner_, *hosted_);
 }
 
 Worker::~Worker() {
@@ -38,11 +52,11 @@ IntakeOptions Worker::intake_options(Metrics& metrics) {
   intake.session_name = options_.session_name;
   intake.session_context = options_.session_context;
   intake.queues = options_.queues;
-  intake.suspects = [this] { return runner_.suspects(); };
+  intake.suspects = [this] { return runner_.suspects() + (hosted_ ? hosted_->suspects() : 0); };
   intake.on_session = [this](SessionId session) {
     if (options_.page) options_.page->set_session(session.value);
     log_.info("session {} opened: {} slots, {} types", session.value, options_.slots,
-              runner_.types()->size());
+              runner_.types()->size() + (hosted_ ? hosted_->types()->size() : 0));
   };
   intake.on_lost = [this](SessionId session) { finisher_.forget(session); };
   intake.on_command = [this](const std::string& command) { on_command(command); };
@@ -63,6 +77,7 @@ void Worker::announce(const Registry& actors) {
 
 // A session that is told something renews at once, with a report made after it was told.
 void Worker::replace(std::shared_ptr<const Registry> actors) {
+  if (hosted_) hosted_->replace(actors);
   runner_.replace(std::move(actors));
   if (!session()) return;  // reports when it is opened
   MutexLock lock(report_mutex_);
@@ -92,6 +107,7 @@ void Worker::start() {
   announce(*actors_);
   finisher_.start();
   runner_.start_threads();
+  if (hosted_) hosted_->start_threads();
   progress_.start();
   intake_.start();
 }
@@ -109,8 +125,9 @@ Duration Worker::flush_progress() {
   if (SteadyPoint now = clock_.steady(); now < progress_at_)
     return std::chrono::ceil<Duration>(progress_at_ - now);
   progress_at_ = clock_.steady() + limits::kProgressEvery;
-  if (auto updates = runner_.take_progress(); !updates.empty())
-    store_.tasks().record_progress(std::move(updates));
+  auto updates = runner_.take_progress();
+  if (hosted_) std::ranges::move(hosted_->take_progress(), std::back_inserter(updates));
+  if (!updates.empty()) store_.tasks().record_progress(std::move(updates));
   if (size_t abandoned = runner_.abandoned(); abandoned * 4 >= options_.slots && abandoned > 0)
     options_.on_dying(fmt::format("{} of {} slots are held by actors that do not stop", abandoned,
                                   options_.slots));
@@ -131,13 +148,16 @@ bool Worker::stop(const std::string& last_words) {
   intake_.drain();
   // A claim that stands in the store may still be answered, even with what is handed back now.
   runner_.drain();
-  auto no_actor_runs = [this] { return runner_.idle(); };
-  auto all_is_done = [this] { return runner_.idle() && finisher_.empty(); };
+  if (hosted_) hosted_->drain();
+  auto no_actor_runs = [this] { return runner_.idle() && (!hosted_ || hosted_->idle()); };
+  auto all_is_done = [&] { return no_actor_runs() && finisher_.empty(); };
   if (!wait_for(options_.drain_grace, all_is_done)) {
     runner_.stop_all(StopReason::drain);
+    if (hosted_) hosted_->stop_all(StopReason::drain);
     wait_for(limits::kStopGrace * 4, no_actor_runs);  // they have graces of their own
   }
   bool clean = runner_.stop_threads(Deadline::after(Duration(500)));
+  if (hosted_) hosted_->stop_threads();
   progress_.stop();
   bool all_written = finisher_.stop(Deadline::after(limits::kStopGrace));
   intake_.stop();

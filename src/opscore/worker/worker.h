@@ -2,8 +2,10 @@
 // One worker: intake, slots and finisher put together, with one way to start and one to stop.
 
 #include "opscore/base/mutex.h"
+#include "opscore/worker/child_runner.h"
 #include "opscore/worker/finisher.h"
 #include "opscore/worker/intake.h"
+#include "opscore/worker/split_runner.h"
 #include "opscore/worker/thread_runner.h"
 
 namespace opscore {
@@ -16,7 +18,8 @@ struct WorkerOptions {
   Duration drain_grace = limits::kDrainGrace;
   size_t result_bytes_max = limits::kPayloadBytes;
   CrashPage* page = nullptr;
-  Broker* broker = nullptr;  // null: the store's change feed tells of work
+  Broker* broker = nullptr;      // null: the store's change feed tells of work
+  Children* children = nullptr;  // that run the hosted actors; null: there are none
   std::function<void(size_t)> on_slot_thread;
   std::function<void()> on_progress = [] {};  // the intake is alive; what the supervisor watches
   std::function<void(const std::string&)> on_command = [](const std::string&) {};
@@ -54,6 +57,8 @@ class Worker {
  private:
   Duration flush_progress();
   bool wait_for(Duration grace, const std::function<bool()>& over);
+  // The runner of everything: of both, when there are children.
+  Runner& add_hosted();
   IntakeOptions intake_options(Metrics& metrics);
   void on_command(const std::string& command);
 
@@ -70,6 +75,8 @@ class Worker {
   SteadyPoint progress_at_{};                               // of the progress loop: not before this
   Finisher finisher_;
   ThreadRunner runner_;
+  std::optional<ChildRunner> hosted_;
+  std::optional<SplitRunner> split_;  // both of them
   std::optional<Hints> hints_;
   Intake intake_;
   Loop progress_;

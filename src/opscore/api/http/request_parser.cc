@@ -1,5 +1,7 @@
 #include "opscore/api/http/request_parser.h"
 
+#include <fmt/format.h>
+
 #include <boost/beast/core/string.hpp>
 #include <utility>
 
@@ -34,6 +36,20 @@ void RequestParser::read_target(View target) {
   request_.query.assign(query.data(), query.size());
 }
 
+// A field of which there is one: of two that differ nobody knows which one was meant.
+void RequestParser::take(std::optional<std::string>& to, std::string_view value,
+                         std::string_view name) {
+  if (to && *to != value)
+    head_problem_ = fmt::format("there are several {} fields, and they differ", name);
+  to = value;
+}
+
+void RequestParser::take(std::string& to, std::string_view value, std::string_view name) {
+  std::optional<std::string> had = to.empty() ? std::nullopt : std::optional(to);
+  take(had, value, name);
+  to = value;
+}
+
 void RequestParser::on_request_impl(Verb, View method, View target, int version, Code&) {
   if (method.size() > kMethodBytesMax) head_problem_ = "the method is too long";
   request_.method.assign(method.data(), std::min(method.size(), kMethodBytesMax));
@@ -56,7 +72,7 @@ void RequestParser::on_field_impl(Field field, View name, View value, Code&) {
       request_.has_host = true;
       break;
     case Field::origin:
-      request_.origin = text;
+      take(request_.origin, text, "Origin");
       request_.from_browser = true;
       break;
     case Field::referer:
@@ -66,13 +82,14 @@ void RequestParser::on_field_impl(Field field, View name, View value, Code&) {
       request_.from_browser |= text.starts_with("Mozilla/");
       break;
     case Field::authorization:
-      request_.authorization = text;
+      take(request_.authorization, text, "Authorization");
       break;
     case Field::content_type:
-      request_.content_type = text;
+      take(request_.content_type, text, "Content-Type");
       break;
     case Field::content_encoding:
-      request_.content_encoding = text;
+      if (!request_.content_encoding.empty()) request_.content_encoding += ',';
+      request_.content_encoding += text;
       break;
     case Field::content_length:
       if (std::exchange(has_length_, true)) head_problem_ = "there are several Content-Lengths";
@@ -87,15 +104,16 @@ void RequestParser::on_field_impl(Field field, View name, View value, Code&) {
       break;
     case Field::sec_fetch_site:
       request_.from_browser = true;
-      request_.same_site = text == "same-origin" || text == "none";
+      request_.same_site &= text == "same-origin" || text == "none";
       break;
     case Field::transfer_encoding:
-      has_coding_ = true;
-      plain_chunked_ = boost::beast::iequals(value, "chunked");
+      plain_chunked_ = !std::exchange(has_coding_, true) && boost::beast::iequals(value, "chunked");
       break;
     case Field::unknown:
-      if (boost::beast::iequals(name, "Idempotency-Key")) request_.idempotency_key = text;
-      if (boost::beast::iequals(name, "Last-Event-ID")) request_.last_event_id = text;
+      if (boost::beast::iequals(name, "Idempotency-Key"))
+        take(request_.idempotency_key, text, "Idempotency-Key");
+      if (boost::beast::iequals(name, "Last-Event-ID"))
+        take(request_.last_event_id, text, "Last-Event-ID");
       break;
     default:
       break;

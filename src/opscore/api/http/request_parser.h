@@ -47,6 +47,8 @@ class RequestParser final : public boost::beast::http::basic_parser<true> {
   using Field = boost::beast::http::field;
 
   void read_target(View target);
+  void take(std::optional<std::string>& to, std::string_view value, std::string_view name);
+  void take(std::string& to, std::string_view value, std::string_view name);
   void on_request_impl(Verb verb, View method, View target, int version, Code& code) override;
   void on_response_impl(int, View, int, Code&) override {}
   void on_field_impl(Field field, View name, View value, Code& code) override;
@@ -69,7 +71,7 @@ class RequestParser final : public boost::beast::http::basic_parser<true> {
   bool url_too_long_ = false;
   size_t fields_ = 0;
   bool in_trailer_ = false;
-  std::string_view head_problem_;  // a literal
+  std::string head_problem_;
 };
 
 }  // namespace opscore

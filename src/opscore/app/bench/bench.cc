@@ -25,6 +25,7 @@ struct Suite {
 constexpr Suite kSuites[] = {
     {"drain", "drain_per_s", "opscore.noop", &drain},
     {"echo", "drain_per_s", "opscore.echo", &drain},
+    {"python", "drain_per_s", "bench.noop", &bench::python},
     {"bulk", "tasks_per_s", "opscore.noop", &bulk},
     {"submit", "tasks_per_s", "opscore.noop", &submit},
     {"latency", "p50_ms", "opscore.noop", &latency},

@@ -22,6 +22,8 @@ struct Scene {
 
 // Preloads by one process, drains by a freshly started one, checks 1,000 tasks afterwards.
 Json drain(const Scene& scene);
+// The same with an actor in Python, in as many interpreters as there are CPUs.
+Json python(const Scene& scene);
 // Five rounds of `tasks` each into one file; then the time of a list page.
 Json growth(const Scene& scene);
 // 64 connections, one task a request.

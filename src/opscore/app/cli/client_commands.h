@@ -9,9 +9,11 @@
 #include <string>
 
 #include "opscore/app/cli/api_client.h"
+#include "opscore/app/cli/broker_access.h"
 #include "opscore/app/cli/exit_codes.h"
 #include "opscore/app/cli/screen.h"
 #include "opscore/app/command_options.h"
+#include "opscore/base/json.h"
 
 namespace opscore {
 
@@ -22,6 +24,7 @@ struct ClientContext {
   const Screen& screen;
   const Clock& clock;
   ApiClient& api;
+  BrokerAccess& rabbitmq;
   std::istream& in;
   std::ostream& out;
   std::ostream& err;
@@ -56,12 +59,18 @@ CommandExit list_actors(ClientContext& context);
 CommandExit set_actor(ClientContext& context);
 CommandExit explain_task(ClientContext& context);
 CommandExit reload_config(ClientContext& context);
+CommandExit inspect_broker(ClientContext& context);
+CommandExit redrive_broker(ClientContext& context);
+CommandExit purge_broker(ClientContext& context);
+CommandExit send_test(ClientContext& context);
 
 // What the commands share.
 
 // Prints "opscore: <what was attempted>: <the server's words>".
 CommandExit print_refusal(ClientContext& context, const std::string& attempted,
                           const ApiAnswer& answer);
+// The "warnings" of an answer, if it has any.
+void print_warnings(ClientContext& context, const Json& answer);
 // Gets `path`, and prints it as JSON or the members of its array `name` as a table.
 CommandExit print_list(ClientContext& context, const std::string& path, const char* name,
                        std::vector<std::string> header,

@@ -66,8 +66,7 @@ CommandExit print_list(ClientContext& context, const std::string& path, const ch
   const Json listed = parse_json(answer.body);  // named: g++ 12 ends temporaries before the loop
   for (const Json& item : listed.at(name)) table.add(row(item));
   context.out << table.text(context.screen);
-  for (const Json& warning : listed.value("warnings", Json::array()))
-    context.err << "warning: " << printable(context.screen, warning.get<std::string>()) << '\n';
+  print_warnings(context, listed);
   return CommandExit::ok;
 }
 
@@ -202,18 +201,34 @@ ClientCommand find_client_command(const std::string& command) {
     ClientCommand run;
   };
   static constexpr Row kRows[] = {
-      {"submit", submit_task},          {"tasks list", list_tasks},
-      {"tasks show", show_task},        {"tasks watch", watch_tasks},
-      {"tasks cancel", cancel_tasks},   {"tasks retry", retry_tasks},
-      {"tasks delete", delete_tasks},   {"queues list", list_queues},
-      {"queues show", show_queue},      {"queues set", set_queue},
-      {"queues watch", watch_queues},   {"queues pause", pause_queue},
-      {"queues resume", resume_queue},  {"queues purge", purge_queue},
-      {"workers list", list_workers},   {"actors", list_actors},
-      {"actors set", set_actor},        {"explain", explain_task},
-      {"config reload", reload_config}, {"tasks export", export_tasks},
-      {"jobs list", list_jobs},         {"jobs show", show_job},
-      {"jobs watch", watch_job},        {"jobs stop", stop_job},
+      {"submit", submit_task},
+      {"tasks list", list_tasks},
+      {"tasks show", show_task},
+      {"tasks watch", watch_tasks},
+      {"tasks cancel", cancel_tasks},
+      {"tasks retry", retry_tasks},
+      {"tasks delete", delete_tasks},
+      {"queues list", list_queues},
+      {"queues show", show_queue},
+      {"queues set", set_queue},
+      {"queues watch", watch_queues},
+      {"queues pause", pause_queue},
+      {"queues resume", resume_queue},
+      {"queues purge", purge_queue},
+      {"workers list", list_workers},
+      {"actors list", list_actors},
+      {"actors set", set_actor},
+      {"explain", explain_task},
+      {"config reload", reload_config},
+      {"tasks export", export_tasks},
+      {"jobs list", list_jobs},
+      {"jobs show", show_job},
+      {"jobs watch", watch_job},
+      {"jobs stop", stop_job},
+      {"broker inspect", inspect_broker},
+      {"broker redrive", redrive_broker},
+      {"broker purge", purge_broker},
+      {"send-test", send_test},
   };
   for (const Row& row : kRows)
     if (row.command == command) return row.run;

@@ -60,6 +60,7 @@ class OfflineApiClient final : public ApiClient {
   std::unique_ptr<Store> open_shared(const Config& config) {
     PostgresOptions options = postgres_options(config);
     options.migrate = false;
+    options.clock = &clock_;
     return open_postgres_store(clock_, random_, *log_, options);
   }
 
@@ -76,7 +77,7 @@ class OfflineApiClient final : public ApiClient {
     }
   }
 
-  SystemClock clock_;
+  ServerClock clock_;
   SystemRandom random_;
   Metrics metrics_;
   std::unique_ptr<Log> log_;

@@ -34,13 +34,13 @@ std::string labels_json(const std::vector<std::string>& labels) {
   return json + "}";
 }
 
-void print_warnings(ClientContext& context, const Json& task) {
-  if (!task.contains("warnings")) return;
-  for (const Json& warning : task["warnings"])
-    context.err << "warning: " << warning.get<std::string>() << '\n';
-}
-
 }  // namespace
+
+void print_warnings(ClientContext& context, const Json& answer) {
+  if (!answer.contains("warnings")) return;
+  for (const Json& warning : answer["warnings"])
+    context.err << "warning: " << printable(context.screen, warning.get<std::string>()) << '\n';
+}
 
 std::string read_input(const std::string& text, std::istream& in) {
   if (text != "-" && !text.starts_with('@')) {

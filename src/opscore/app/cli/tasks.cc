@@ -119,6 +119,7 @@ CommandExit list_tasks(ClientContext& context) {
     context.err << "no tasks match\n";
   else
     context.out << table.text(context.screen);
+  print_warnings(context, page);
   if (std::string cursor = field_text(page, "next_cursor"); !cursor.empty())
     context.err << fmt::format("there are {}: --cursor {}\n",
                                page.value("partial", false) ? "perhaps more" : "more", cursor);

@@ -22,7 +22,6 @@
 #include "opscore/base/json.h"
 #include "opscore/broker/rabbitmq/refusal_words.h"
 #include "opscore/broker/rabbitmq/resolve.h"
-#include "opscore/broker/rabbitmq/token.h"
 
 namespace opscore {
 namespace {
@@ -71,6 +70,13 @@ amqp_field_value_t integer_value(int64_t number) {
   return value;
 }
 
+amqp_field_value_t small_integer_value(int32_t number) {
+  amqp_field_value_t value;
+  value.kind = AMQP_FIELD_KIND_I32;
+  value.value.i32 = number;
+  return value;
+}
+
 amqp_field_value_t table_value(amqp_table_t table) {
   amqp_field_value_t value;
   value.kind = AMQP_FIELD_KIND_TABLE;
@@ -82,6 +88,48 @@ amqp_field_value_t table_value(amqp_table_t table) {
 std::string queue_of(amqp_bytes_t consumer) {
   std::string tag = text_of(consumer);
   return tag.substr(tag.find('.') + 1);
+}
+
+int64_t number_of(const amqp_field_value_t& value) {
+  switch (value.kind) {
+    case AMQP_FIELD_KIND_I64:
+      return value.value.i64;
+    case AMQP_FIELD_KIND_U64:
+    case AMQP_FIELD_KIND_TIMESTAMP:
+      return static_cast<int64_t>(value.value.u64);
+    case AMQP_FIELD_KIND_I32:
+      return value.value.i32;
+    default:
+      return 0;
+  }
+}
+
+MessageDeath death_of(const amqp_table_t& table) {
+  MessageDeath death;
+  for (int i = 0; i < table.num_entries; ++i) {
+    const std::string name = text_of(table.entries[i].key);
+    const amqp_field_value_t& value = table.entries[i].value;
+    const bool is_text = value.kind == AMQP_FIELD_KIND_UTF8 || value.kind == AMQP_FIELD_KIND_BYTES;
+    if (name == "queue" && is_text) death.queue = to_valid_utf8(text_of(value.value.bytes));
+    if (name == "reason" && is_text) death.reason = to_valid_utf8(text_of(value.value.bytes));
+    if (name == "count") death.count = number_of(value);
+    if (name == "time") death.at = from_ms(number_of(value) * 1000);  // in seconds
+  }
+  return death;
+}
+
+void read_headers(const amqp_table_t& headers, Delivered& delivered) {
+  for (int i = 0; i < headers.num_entries; ++i) {
+    const std::string name = to_valid_utf8(text_of(headers.entries[i].key));
+    const amqp_field_value_t& value = headers.entries[i].value;
+    if (value.kind == AMQP_FIELD_KIND_UTF8 || value.kind == AMQP_FIELD_KIND_BYTES)
+      delivered.headers.emplace_back(name, to_valid_utf8(text_of(value.value.bytes)));
+    if (name != "x-death" || value.kind != AMQP_FIELD_KIND_ARRAY) continue;
+    const amqp_array_t& deaths = value.value.array;
+    for (int n = 0; n < deaths.num_entries; ++n)
+      if (deaths.entries[n].kind == AMQP_FIELD_KIND_TABLE)
+        delivered.deaths.push_back(death_of(deaths.entries[n].value.table));
+  }
 }
 
 // What the server gives as the reason when it closes a channel or the connection.
@@ -118,10 +166,15 @@ class RabbitConnection final : public Connection {
   const std::string& blocked() const override { return blocked_; }
   const std::string& where() const override { return where_; }
   bool broken() const override { return !healthy_; }
-  std::optional<std::string> declare(const std::string& queue) override;
+  std::optional<std::string> declare(const std::string& queue, Duration patience) override;
+  std::optional<std::string> declare_missing(const std::string& queue,
+                                             std::span<const QueueArgument> arguments,
+                                             Duration patience) override;
   std::optional<QueueCounts> inspect(const std::string& queue) override;
+  std::optional<Delivered> get(const std::string& queue) override;
   void confirm_publishes() override;
-  void publish(const std::string& queue, std::string_view body, Deadline deadline) override;
+  void publish(const std::string& queue, std::string_view body, const PublishProperties& properties,
+               Deadline deadline) override;
   std::optional<std::string> consume(const std::string& queue) override;
   void cancel(const std::string& queue) override;
   void ack(uint64_t tag, bool multiple) override;
@@ -144,11 +197,16 @@ class RabbitConnection final : public Connection {
   void require_reply(std::string_view doing);
   // The same for the questions channel, which is opened again when it was closed.
   std::optional<Closed> answer_to_question(std::string_view doing);
+  void limit_answers(Duration limit);
+  std::optional<Closed> ask_for_queue(const std::string& queue, bool passive,
+                                      amqp_table_t arguments, Duration patience);
   // The client library waits without end for room to send, so nothing is sent without it.
   void wait_for_room(std::string_view doing, Deadline deadline);
   void wait_for_room(std::string_view doing);
+  std::string refusal(const Closed& closed, const std::string& queue) const;
   std::optional<Incoming> take_frame(const amqp_frame_t& frame);
   std::optional<Incoming> take_method(const amqp_frame_t& frame);
+  void take_header(const amqp_frame_t& frame);
   std::optional<Incoming> complete();
 
   const AmqpUrl url_;
@@ -158,6 +216,7 @@ class RabbitConnection final : public Connection {
   bool healthy_ = false;
   std::string blocked_;
   std::optional<Partial> partial_;
+  bool getting_ = false;  // it is what get() asked for
   uint64_t last_consumer_ = 0;
   std::map<std::string, std::string> consumers_;  // queue -> consumer tag
 };
@@ -167,8 +226,7 @@ class RabbitConnection final : public Connection {
 void RabbitConnection::connect() {
   open_socket();
   log_in();
-  timeval limit = to_timeval(options_.call_timeout);
-  check_status("set a limit of time", amqp_set_rpc_timeout(state_, &limit));
+  limit_answers(options_.call_timeout);
   open_channel(kMessages);
   open_channel(kQuestions);
   if (options_.prefetch > 0) {
@@ -232,6 +290,11 @@ void RabbitConnection::log_in() {
   if (auto closed = check_reply("log in", reply))
     fail("log in", explain_refused_login(closed->code, closed->text, url_));
   amqp_maybe_release_buffers(state_);
+}
+
+void RabbitConnection::limit_answers(Duration limit) {
+  timeval time = to_timeval(limit);
+  check_status("set a limit of time", amqp_set_rpc_timeout(state_, &time));
 }
 
 void RabbitConnection::open_channel(amqp_channel_t channel) {
@@ -336,16 +399,27 @@ std::optional<Incoming> RabbitConnection::take_frame(const amqp_frame_t& frame) 
   if (frame.frame_type == AMQP_FRAME_METHOD) return take_method(frame);
   if (!partial_) return std::nullopt;
   if (frame.frame_type == AMQP_FRAME_HEADER) {
-    partial_->missing = frame.payload.properties.body_size;
+    take_header(frame);
   } else if (frame.frame_type == AMQP_FRAME_BODY) {
     amqp_bytes_t part = frame.payload.body_fragment;
     partial_->missing -= std::min<uint64_t>(part.len, partial_->missing);
     if (auto* delivered = std::get_if<Delivered>(&partial_->message)) {
-      size_t room = kTokenBytesMax + 1 - delivered->body.size();
+      size_t room = options_.body_bytes_max - delivered->body.size();
       delivered->body.append(static_cast<const char*>(part.bytes), std::min(part.len, room));
     }
   }
   return partial_->missing == 0 ? complete() : std::nullopt;
+}
+
+void RabbitConnection::take_header(const amqp_frame_t& frame) {
+  partial_->missing = frame.payload.properties.body_size;
+  auto* delivered = std::get_if<Delivered>(&partial_->message);
+  if (!delivered) return;
+  delivered->size = partial_->missing;
+  auto* properties = static_cast<amqp_basic_properties_t*>(frame.payload.properties.decoded);
+  if (properties->_flags & AMQP_BASIC_PRIORITY_FLAG) delivered->priority = properties->priority;
+  if (getting_ && properties->_flags & AMQP_BASIC_HEADERS_FLAG)
+    read_headers(properties->headers, *delivered);
 }
 
 std::optional<Incoming> RabbitConnection::complete() {
@@ -360,7 +434,11 @@ std::optional<Incoming> RabbitConnection::take_method(const amqp_frame_t& frame)
   switch (method.id) {
     case AMQP_BASIC_DELIVER_METHOD: {
       auto* deliver = static_cast<amqp_basic_deliver_t*>(method.decoded);
-      partial_ = Partial{Delivered{deliver->delivery_tag, queue_of(deliver->consumer_tag), ""}};
+      Delivered delivered;
+      delivered.tag = deliver->delivery_tag;
+      delivered.queue = queue_of(deliver->consumer_tag);
+      delivered.redelivered = deliver->redelivered != 0;
+      partial_ = Partial{std::move(delivered)};
       return std::nullopt;
     }
     case AMQP_BASIC_RETURN_METHOD: {
@@ -398,15 +476,47 @@ std::optional<Incoming> RabbitConnection::take_method(const amqp_frame_t& frame)
 
 // ---------------------------------------------------------------- queues
 
-std::optional<std::string> RabbitConnection::declare(const std::string& queue) {
+std::optional<std::string> RabbitConnection::declare(const std::string& queue, Duration patience) {
   std::array arguments{entry("x-queue-type", text_value(options_.queue_type)),
                        entry("x-delivery-limit", integer_value(kDeliveryLimit))};
   amqp_table_t table{options_.queue_type == "quorum" ? 2 : 1, arguments.data()};
-  wait_for_room("declare a queue");
-  amqp_queue_declare(state_, kQuestions, bytes_of(queue), 0, 1, 0, 0, table);
-  auto closed = answer_to_question(fmt::format("declare queue '{}'", queue));
+  auto closed = ask_for_queue(queue, false, table, patience);
   if (!closed) return std::nullopt;
-  return explain_refused_queue(closed->code, closed->text, queue, options_.queue_type, url_);
+  return refusal(*closed, queue);
+}
+
+std::optional<std::string> RabbitConnection::declare_missing(
+    const std::string& queue, std::span<const QueueArgument> arguments, Duration patience) {
+  auto closed = ask_for_queue(queue, true, amqp_empty_table, patience);
+  if (!closed) return std::nullopt;
+  if (closed->code != AMQP_NOT_FOUND) return refusal(*closed, queue);
+  std::vector<amqp_table_entry_t> entries;
+  for (const QueueArgument& argument : arguments) {
+    auto* number = std::get_if<int32_t>(&argument.value);
+    entries.push_back(
+        entry(argument.name.c_str(), number ? small_integer_value(*number)
+                                            : text_value(std::get<std::string>(argument.value))));
+  }
+  closed =
+      ask_for_queue(queue, false, {static_cast<int>(entries.size()), entries.data()}, patience);
+  if (!closed) return std::nullopt;
+  return refusal(*closed, queue);
+}
+
+std::optional<Closed> RabbitConnection::ask_for_queue(const std::string& queue, bool passive,
+                                                      amqp_table_t arguments, Duration patience) {
+  const std::string doing = fmt::format("declare queue '{}'", queue);
+  wait_for_room(doing);
+  limit_answers(patience);
+  amqp_queue_declare(state_, kQuestions, bytes_of(queue), passive, 1, 0, 0, arguments);
+  limit_answers(options_.call_timeout);
+  return answer_to_question(doing);
+}
+
+std::string RabbitConnection::refusal(const Closed& closed, const std::string& queue) const {
+  if (options_.other_queues)
+    return explain_refused_other_queue(closed.code, closed.text, queue, url_);
+  return explain_refused_queue(closed.code, closed.text, queue, options_.queue_type, url_);
 }
 
 std::optional<QueueCounts> RabbitConnection::inspect(const std::string& queue) {
@@ -416,9 +526,7 @@ std::optional<QueueCounts> RabbitConnection::inspect(const std::string& queue) {
   std::optional<QueueCounts> answer;
   if (counts) answer = QueueCounts{counts->message_count, counts->consumer_count};
   auto closed = answer_to_question(fmt::format("ask about queue '{}'", queue));
-  if (closed && closed->code != AMQP_NOT_FOUND)
-    fail("ask about a queue",
-         explain_refused_queue(closed->code, closed->text, queue, options_.queue_type, url_));
+  if (closed && closed->code != AMQP_NOT_FOUND) fail("ask about a queue", refusal(*closed, queue));
   return answer;
 }
 
@@ -432,13 +540,32 @@ std::optional<std::string> RabbitConnection::consume(const std::string& queue) {
   consumers_[queue] = consumer;
   auto closed = check_reply(fmt::format("consume queue '{}'", queue), amqp_get_rpc_reply(state_));
   if (!closed) return std::nullopt;
-  return explain_refused_queue(closed->code, closed->text, queue, options_.queue_type, url_);
+  return refusal(*closed, queue);
 }
 
 void RabbitConnection::cancel(const std::string& queue) {
   wait_for_room("stop consuming");
   amqp_basic_cancel(state_, kMessages, bytes_of(consumers_.at(queue)));
   require_reply(fmt::format("stop consuming queue '{}'", queue));
+}
+
+std::optional<Delivered> RabbitConnection::get(const std::string& queue) {
+  const std::string doing = fmt::format("look into queue '{}'", queue);
+  wait_for_room(doing);
+  amqp_rpc_reply_t reply = amqp_basic_get(state_, kMessages, bytes_of(queue), 0);
+  if (auto closed = check_reply(doing, reply)) fail(doing, refusal(*closed, queue));
+  if (reply.reply.id != AMQP_BASIC_GET_OK_METHOD) return std::nullopt;
+  auto* ok = static_cast<amqp_basic_get_ok_t*>(reply.reply.decoded);
+  Delivered delivered;
+  delivered.tag = ok->delivery_tag;
+  delivered.queue = queue;
+  delivered.redelivered = ok->redelivered != 0;
+  partial_ = Partial{std::move(delivered)};
+  getting_ = true;
+  auto incoming = next(Deadline::after(options_.call_timeout));
+  getting_ = false;
+  if (!incoming) fail(doing, "the message did not come in time");
+  return std::get<Delivered>(*std::move(incoming));
 }
 
 // ---------------------------------------------------------------- messages
@@ -449,11 +576,26 @@ void RabbitConnection::confirm_publishes() {
   require_reply("ask for confirms");
 }
 
-void RabbitConnection::publish(const std::string& queue, std::string_view body, Deadline deadline) {
+void RabbitConnection::publish(const std::string& queue, std::string_view body,
+                               const PublishProperties& wanted, Deadline deadline) {
   amqp_basic_properties_t properties{};
-  properties._flags = AMQP_BASIC_DELIVERY_MODE_FLAG | AMQP_BASIC_CONTENT_TYPE_FLAG;
+  properties._flags = AMQP_BASIC_DELIVERY_MODE_FLAG;
   properties.delivery_mode = AMQP_DELIVERY_PERSISTENT;
-  properties.content_type = amqp_cstring_bytes("application/json");
+  if (!wanted.content_type.empty()) {
+    properties._flags |= AMQP_BASIC_CONTENT_TYPE_FLAG;
+    properties.content_type = bytes_of(wanted.content_type);
+  }
+  if (wanted.priority) {
+    properties._flags |= AMQP_BASIC_PRIORITY_FLAG;
+    properties.priority = *wanted.priority;
+  }
+  std::vector<amqp_table_entry_t> headers;
+  for (const auto& [name, value] : wanted.headers)
+    headers.push_back(entry(name.c_str(), text_value(value)));
+  if (!headers.empty()) {
+    properties._flags |= AMQP_BASIC_HEADERS_FLAG;
+    properties.headers = {static_cast<int>(headers.size()), headers.data()};
+  }
   wait_for_room("publish", deadline);
   check_status("publish", amqp_basic_publish(state_, kMessages, amqp_empty_bytes, bytes_of(queue),
                                              1, 0, &properties, bytes_of(body)));

@@ -11,11 +11,14 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "opscore/base/error.h"
 #include "opscore/base/time.h"
+#include "opscore/broker/queue_walk.h"
 #include "opscore/broker/rabbitmq/amqp_url.h"
 
 namespace opscore {
@@ -24,7 +27,13 @@ namespace opscore {
 struct Delivered {
   uint64_t tag = 0;
   std::string queue;  // as RabbitMQ names it
-  std::string body;   // at most kTokenBytesMax + 1 bytes of it
+  std::string body;   // at most ConnectionOptions::body_bytes_max of it
+  uint64_t size = 0;  // of all of it
+  std::optional<uint8_t> priority;
+  bool redelivered = false;
+  // Only of what get() brings.
+  std::vector<std::pair<std::string, std::string>> headers;
+  std::vector<MessageDeath> deaths;
 };
 struct Confirmed {
   uint64_t sequence = 0;
@@ -42,8 +51,21 @@ using Incoming = std::variant<Delivered, Confirmed, Returned, ConsumerCancelled>
 struct ConnectionOptions {
   std::function<std::string()> name;  // as the server lists it
   Duration call_timeout{3000};
-  uint16_t prefetch = 0;   // 0: no limit
-  std::string queue_type;  // quorum or classic
+  uint16_t prefetch = 0;      // of a consumer; 0: no limit
+  std::string queue_type;     // of opscore's own queues: quorum or classic
+  size_t body_bytes_max = 0;  // of what is delivered; the rest of a body is dropped
+  bool other_queues = false;  // the queues belong to somebody else
+};
+
+struct QueueArgument {
+  std::string name;
+  std::variant<std::string, int32_t> value;
+};
+
+struct PublishProperties {
+  std::string_view content_type;  // empty: none
+  std::optional<uint8_t> priority;
+  std::span<const std::pair<std::string, std::string>> headers;
 };
 
 struct QueueCounts {
@@ -65,14 +87,24 @@ class Connection {
   // A call has thrown: close it.
   virtual bool broken() const = 0;
 
-  // Declares a durable queue; the answer is why it is refused.
-  virtual std::optional<std::string> declare(const std::string& queue) = 0;
+  // Declares a durable queue of opscore; the answer is why it is refused. Without an answer for so
+  // long the connection is given up.
+  virtual std::optional<std::string> declare(const std::string& queue, Duration patience) = 0;
+  // The same with these arguments, unless there is a queue of that name, whatever its arguments.
+  virtual std::optional<std::string> declare_missing(const std::string& queue,
+                                                     std::span<const QueueArgument> arguments,
+                                                     Duration patience) = 0;
   // nullopt: there is no such queue.
   virtual std::optional<QueueCounts> inspect(const std::string& queue) = 0;
 
+  // The first message that is ready on the queue, to be answered as a delivery is; nullopt: there
+  // is none.
+  virtual std::optional<Delivered> get(const std::string& queue) = 0;
+
   virtual void confirm_publishes() = 0;
   // Persistent, mandatory. The first one after confirm_publishes() has sequence 1.
-  virtual void publish(const std::string& queue, std::string_view body, Deadline deadline) = 0;
+  virtual void publish(const std::string& queue, std::string_view body,
+                       const PublishProperties& properties, Deadline deadline) = 0;
 
   // The answer is why it is refused; the connection is of no use then.
   virtual std::optional<std::string> consume(const std::string& queue) = 0;

@@ -1,9 +1,6 @@
 #include "opscore/broker/rabbitmq/consumer.h"
 
-#include <fmt/format.h>
-
-#include "opscore/base/json.h"
-#include "opscore/broker/rabbitmq/token.h"
+#include <utility>
 
 namespace opscore {
 namespace {
@@ -15,13 +12,13 @@ constexpr uint64_t kTagMask = (uint64_t{1} << kTagBits) - 1;
 
 }  // namespace
 
-Consumer::Consumer(std::vector<AmqpUrl> urls, ConnectionOptions options, QueueNames names,
+Consumer::Consumer(std::vector<AmqpUrl> urls, ConnectionOptions connection, ConsumerOptions options,
                    Notices& notices, Log& log, Random& random)
-    : call_timeout_(options.call_timeout),
-      names_(std::move(names)),
+    : call_timeout_(connection.call_timeout),
+      options_(std::move(options)),
       notices_(notices),
       log_(log),
-      link_(std::move(urls), std::move(options), log, random, nullptr) {}
+      link_(std::move(urls), std::move(connection), log, random, nullptr) {}
 
 Connection& Consumer::connection(Deadline deadline) {
   link_.start();
@@ -30,6 +27,7 @@ Connection& Consumer::connection(Deadline deadline) {
     generation_ = link_.generation();
     consumed_.clear();
     inbox_.clear();
+    inbox_bytes_ = 0;
     unanswered_.clear();
   }
   return server;
@@ -46,8 +44,8 @@ void Consumer::on_connection(Deadline deadline, Call call) {
   }
 }
 
-void Consumer::subscribe(const std::vector<std::string>& queues) {
-  wanted_ = {queues.begin(), queues.end()};
+void Consumer::subscribe(std::set<std::string> queues) {
+  wanted_ = std::move(queues);
   Deadline deadline = Deadline::after(call_timeout_);
   for (;;) {
     Connection& server = connection(deadline);  // throws when RabbitMQ is away
@@ -77,9 +75,9 @@ void Consumer::follow_subscription(Connection& server, Deadline deadline) {
 }
 
 void Consumer::begin(Connection& server, const std::string& queue) {
-  std::string name = names_.in_rabbitmq(queue);
-  auto refusal = names_.problem(queue);
-  if (!refusal) refusal = server.declare(name);
+  std::string name = options_.names.in_rabbitmq(queue);
+  auto refusal = options_.names.problem(queue);
+  if (!refusal) refusal = options_.declare(server, name, call_timeout_);
   if (refusal) return notices_.refused(queue, *refusal);
   Deadline limit = Deadline::after(call_timeout_);
   try {
@@ -97,54 +95,48 @@ void Consumer::begin(Connection& server, const std::string& queue) {
 }
 
 void Consumer::end(Connection& server, const std::string& queue) {
-  server.cancel(names_.in_rabbitmq(queue));
+  server.cancel(options_.names.in_rabbitmq(queue));
   consumed_.erase(queue);
   // What was under way, and what had arrived and nobody has seen, goes back at once.
-  while (auto incoming = server.next(Deadline::after(Duration(0)))) handle(server, *incoming);
-  for (const Delivery& delivery : inbox_)
-    if (delivery.hint.queue == queue && unanswered_.give_back(delivery.tag & kTagMask))
-      server.reject(delivery.tag & kTagMask, true);
-  std::erase_if(inbox_, [&](const Delivery& d) { return d.hint.queue == queue; });
+  while (auto incoming = server.next(Deadline::after(Duration(0))))
+    handle(server, *std::move(incoming));
+  for (const Delivered& delivered : inbox_)
+    if (delivered.queue == queue && unanswered_.give_back(delivered.tag & kTagMask))
+      server.reject(delivered.tag & kTagMask, true);
+  std::erase_if(inbox_, [&](const Delivered& delivered) { return delivered.queue == queue; });
 }
 
-std::vector<Delivery> Consumer::receive(Deadline deadline) {
+std::vector<Delivered> Consumer::receive(Deadline deadline) {
   on_connection(deadline, [&](Connection& server) {
-    for (;;) {
+    while (inbox_.size() < options_.messages_max && inbox_bytes_ < options_.bytes_max) {
       follow_subscription(server, deadline);
       // Once something has come, only what is already here.
       auto incoming = server.next(inbox_.empty() ? deadline : Deadline::after(Duration(0)));
       if (!incoming) return;
-      handle(server, *incoming);
+      handle(server, *std::move(incoming));
     }
   });
-  std::vector<Delivery> deliveries(inbox_.begin(), inbox_.end());
-  inbox_.clear();
-  return deliveries;
+  inbox_bytes_ = 0;
+  return std::exchange(inbox_, {});
 }
 
-void Consumer::handle(Connection& server, const Incoming& incoming) {
+void Consumer::handle(Connection& server, Incoming incoming) {
   if (auto* delivered = std::get_if<Delivered>(&incoming)) {
-    take(server, *delivered);
+    take(server, std::move(*delivered));
   } else if (auto* cancelled = std::get_if<ConsumerCancelled>(&incoming)) {
-    consumed_.erase(names_.in_opscore(cancelled->queue));
+    consumed_.erase(options_.names.in_opscore(cancelled->queue));
     log_.warn("RabbitMQ at {}: queue '{}' was deleted; making it again", server.where(),
               cancelled->queue);
   }
 }
 
-void Consumer::take(Connection& server, const Delivered& delivered) {
-  std::string queue = names_.in_opscore(delivered.queue);
-  if (!consumed_.contains(queue)) return server.reject(delivered.tag, true);
-  auto hint = decode_token(delivered.body);
-  if (hint && hint->queue != queue)
-    hint = std::unexpected(Error(Errc::malformed, "it names another queue"));
-  if (!hint) {
-    log_.warn("RabbitMQ queue '{}': dropped a message that is not a hint: {}: {}", delivered.queue,
-              hint.error().message(), to_valid_utf8(delivered.body.substr(0, 100)));
-    return server.reject(delivered.tag, false);
-  }
+void Consumer::take(Connection& server, Delivered delivered) {
+  delivered.queue = options_.names.in_opscore(delivered.queue);
+  if (!consumed_.contains(delivered.queue)) return server.reject(delivered.tag, true);
   unanswered_.delivered(delivered.tag);
-  inbox_.push_back({generation_ << kTagBits | delivered.tag, std::move(*hint)});
+  delivered.tag |= generation_ << kTagBits;
+  inbox_bytes_ += delivered.body.size();
+  inbox_.push_back(std::move(delivered));
 }
 
 std::vector<uint64_t> Consumer::of_this_connection(std::span<const uint64_t> tags) const {
@@ -162,11 +154,11 @@ void Consumer::ack(std::span<const uint64_t> tags) {
   });
 }
 
-void Consumer::give_back(std::span<const uint64_t> tags) {
+void Consumer::reject(std::span<const uint64_t> tags, bool give_back) {
   if (tags.empty()) return;
   on_connection(Deadline::after(call_timeout_), [&](Connection& server) {
     for (uint64_t tag : of_this_connection(tags))
-      if (unanswered_.give_back(tag)) server.reject(tag, true);
+      if (unanswered_.give_back(tag)) server.reject(tag, give_back);
   });
 }
 

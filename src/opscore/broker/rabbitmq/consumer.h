@@ -1,10 +1,11 @@
 #pragma once
-// The consuming side of a worker's broker: what the intake takes hints from. One thread only, which
-// owns the connection; it must call receive() at least once in a heartbeat.
+// The consuming side of a broker. One thread only, which owns the connection; it must call
+// receive() at least once in a heartbeat.
 
-#include <deque>
 #include <set>
+#include <span>
 
+#include "opscore/broker/rabbitmq/declare.h"
 #include "opscore/broker/rabbitmq/link.h"
 #include "opscore/broker/rabbitmq/notices.h"
 #include "opscore/broker/rabbitmq/queue_names.h"
@@ -12,15 +13,25 @@
 
 namespace opscore {
 
+struct ConsumerOptions {
+  QueueNames names;
+  DeclareQueue declare;
+  size_t messages_max = SIZE_MAX;  // that receive() collects, and bytes of them: about that many
+  size_t bytes_max = SIZE_MAX;
+};
+
 class Consumer {
  public:
-  Consumer(std::vector<AmqpUrl> urls, ConnectionOptions options, QueueNames names, Notices& notices,
-           Log& log, Random& random);
+  Consumer(std::vector<AmqpUrl> urls, ConnectionOptions connection, ConsumerOptions options,
+           Notices& notices, Log& log, Random& random);
 
-  void subscribe(const std::vector<std::string>& queues);
-  std::vector<Delivery> receive(Deadline deadline);
+  // In opscore's names.
+  void subscribe(std::set<std::string> queues);
+  // Their tags are for ack() and reject(), and so are their queues' names opscore's.
+  std::vector<Delivered> receive(Deadline deadline);
   void ack(std::span<const uint64_t> tags);
-  void give_back(std::span<const uint64_t> tags);
+  // Gives them back, or has RabbitMQ drop them, which may mean its dead-letter queue.
+  void reject(std::span<const uint64_t> tags, bool give_back);
   const Link& link() const { return link_; }
 
  private:
@@ -32,19 +43,20 @@ class Consumer {
   void follow_subscription(Connection& server, Deadline deadline);
   void begin(Connection& server, const std::string& queue);
   void end(Connection& server, const std::string& queue);
-  void handle(Connection& server, const Incoming& incoming);
-  void take(Connection& server, const Delivered& delivered);
+  void handle(Connection& server, Incoming incoming);
+  void take(Connection& server, Delivered delivered);
   std::vector<uint64_t> of_this_connection(std::span<const uint64_t> tags) const;
 
   const Duration call_timeout_;
-  const QueueNames names_;
+  const ConsumerOptions options_;
   Notices& notices_;
   Log& log_;
   std::set<std::string> wanted_;
   // Of the connection of this generation.
   uint64_t generation_ = 0;
   std::set<std::string> consumed_;
-  std::deque<Delivery> inbox_;
+  std::vector<Delivered> inbox_;
+  size_t inbox_bytes_ = 0;
   Unanswered unanswered_;
 
   Link link_;

@@ -9,9 +9,9 @@ void Notices::blocked(const std::string& reason) {
   if (reason == blocked_) return;
   blocked_ = reason;
   if (reason.empty())
-    log_.info("RabbitMQ takes hints again");
+    log_.info("RabbitMQ takes messages again");
   else
-    log_.warn("RabbitMQ takes no hints for now: {}", reason);
+    log_.warn("RabbitMQ takes no messages for now: {}", reason);
 }
 
 std::string Notices::blocked() const {
@@ -24,7 +24,7 @@ void Notices::silent(const std::string& queue, const std::string& name) {
       queue,
       fmt::format("queue '{}' does not answer; a quorum queue without a leader is like that, and "
                   "so may be one whose node was killed just after it was made. If it stays so, "
-                  "delete it, which loses no task",
+                  "delete it, which loses no task when it is opscore's own",
                   name),
       kAskSilentAgain);
 }

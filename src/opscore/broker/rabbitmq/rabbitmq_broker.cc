@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
-#include "opscore/broker/rabbitmq/announcer.h"
+#include "opscore/base/json.h"
+#include "opscore/broker/rabbitmq/broker_state.h"
 #include "opscore/broker/rabbitmq/consumer.h"
+#include "opscore/broker/rabbitmq/publisher.h"
+#include "opscore/broker/rabbitmq/token.h"
 
 namespace opscore {
 namespace {
@@ -27,45 +30,84 @@ ConnectionOptions consuming(const RabbitMqOptions& options) {
   return {.name = name_of(options, ""),
           .call_timeout = options.call_timeout,
           .prefetch = options.consume_window,
-          .queue_type = options.queue_type};
+          .queue_type = options.queue_type,
+          .body_bytes_max = kTokenBytesMax + 1};
+}
+
+std::optional<std::string> declare(Connection& server, const std::string& queue,
+                                   Duration patience) {
+  return server.declare(queue, patience);
 }
 
 class RabbitMqBroker final : public Broker {
  public:
   RabbitMqBroker(const RabbitMqOptions& options, const std::vector<AmqpUrl>& urls, Log& log,
                  Random& random)
-      : notices_(log),
-        announcer_(urls, announcing(options), QueueNames(options.prefix), options.announce_window,
-                   notices_, log, random),
-        consumer_(urls, consuming(options), QueueNames(options.prefix), notices_, log, random) {}
+      : log_(log),
+        notices_(log),
+        publisher_(
+            urls, announcing(options),
+            {QueueNames(options.prefix), declare, options.announce_window, "application/json"},
+            notices_, log, random),
+        consumer_(urls, consuming(options), {QueueNames(options.prefix), declare}, notices_, log,
+                  random) {}
 
-  std::vector<Refusal> announce(std::span<const Hint> hints) override {
-    return announcer_.announce(hints);
+  std::vector<Refusal> announce(std::span<const Hint> hints) override;
+  void subscribe(const std::vector<std::string>& queues) override {
+    consumer_.subscribe({queues.begin(), queues.end()});
   }
-  void subscribe(const std::vector<std::string>& queues) override { consumer_.subscribe(queues); }
-  std::vector<Delivery> receive(Deadline deadline) override { return consumer_.receive(deadline); }
+  std::vector<Delivery> receive(Deadline deadline) override;
   void ack(std::span<const uint64_t> tags) override { consumer_.ack(tags); }
-  void give_back(std::span<const uint64_t> tags) override { consumer_.give_back(tags); }
-  std::vector<BrokerQueue> queues(std::span<const std::string> names) override {
-    return announcer_.queues(names);
-  }
+  void give_back(std::span<const uint64_t> tags) override { consumer_.reject(tags, true); }
+  std::vector<BrokerQueue> queues(std::span<const std::string> names) override;
   BrokerState state() const override;
 
  private:
+  Log& log_;
   Notices notices_;
-  Announcer announcer_;
+  Publisher publisher_;
   Consumer consumer_;
 };
 
+std::vector<Refusal> RabbitMqBroker::announce(std::span<const Hint> hints) {
+  std::vector<ForeignMessage> tokens;
+  tokens.reserve(hints.size());
+  for (const Hint& hint : hints) tokens.push_back({hint.queue, encode_token(hint), {}, {}});
+  std::vector<Refusal> refusals;
+  for (const std::string& queue : publisher_.publish(tokens))
+    refusals.push_back({queue, notices_.why_refused(queue)});
+  return refusals;
+}
+
+std::vector<Delivery> RabbitMqBroker::receive(Deadline deadline) {
+  std::vector<Delivery> deliveries;
+  do {
+    for (const Delivered& delivered : consumer_.receive(deadline)) {
+      auto hint = decode_token(delivered.body);
+      if (hint && hint->queue != delivered.queue)
+        hint = std::unexpected(Error(Errc::malformed, "it names another queue"));
+      if (hint) {
+        deliveries.push_back({delivered.tag, *std::move(hint)});
+        continue;
+      }
+      log_.warn("RabbitMQ queue of '{}': dropped a message that is not a hint: {}: {}",
+                delivered.queue, hint.error().message(),
+                to_valid_utf8(delivered.body.substr(0, 100)));
+      consumer_.reject(std::span(&delivered.tag, 1), false);
+    }
+  } while (deliveries.empty() && !deadline.passed());
+  return deliveries;
+}
+
+std::vector<BrokerQueue> RabbitMqBroker::queues(std::span<const std::string> names) {
+  std::vector<BrokerQueue> known;
+  for (const ForeignQueue& queue : publisher_.queues(names))
+    known.push_back({queue.queue, queue.ready, std::nullopt, queue.consumers});
+  return known;
+}
+
 BrokerState RabbitMqBroker::state() const {
-  Link::View consuming = consumer_.link().view();
-  Link::View announcing = announcer_.link().view();
-  const Link::View& shown = consuming.problem.empty() ? announcing : consuming;
-  return {.connected = shown.problem.empty(),
-          .where = shown.where,
-          .problem = shown.problem,
-          .blocked = notices_.blocked(),
-          .refused = notices_.refusals()};
+  return broker_state(consumer_.link(), publisher_.link(), notices_);
 }
 
 void check(bool fine, std::string_view what) {

@@ -195,6 +195,48 @@ TEST_F(RabbitMq, AQueueThatIsDeletedIsMadeAgain) {
   EXPECT_EQ(take(*broker), 2u);
 }
 
+TEST_F(RabbitMq, AQueueThatDoesNotAnswerHoldsUpNoOther) {
+  options.call_timeout = 1500ms;
+  auto broker = open();
+  announce(*broker, "silent", 1);
+  announce(*broker, "q", 1);
+  const std::vector<Hint> both{Hint{"silent", 2}, Hint{"q", 2}};
+  {
+    SuspendedQueue suspended(*server, server->vhost(), prefix + "silent");
+    auto refused = broker->announce(both);
+    ASSERT_THAT(refused, SizeIs(1));
+    EXPECT_EQ(refused[0].queue, "silent");
+    EXPECT_THAT(refused[0].why, HasSubstr("does not answer"));
+    EXPECT_THAT(broker->state().refused, SizeIs(1));
+    // Held up by it, each of these would take as long as a call may.
+    Deadline deadline = Deadline::after(20 * options.call_timeout);
+    for (int i = 0; i < 40; ++i)
+      EXPECT_THAT(broker->announce(both), ElementsAre(testing::Field(&Refusal::queue, "silent")));
+    EXPECT_FALSE(deadline.passed());
+  }
+  until("it answers again", [&] { return broker->announce(both).empty(); });
+  EXPECT_THAT(broker->state().refused, IsEmpty());
+  broker->subscribe({"silent"});
+  EXPECT_THAT(broker->receive(Deadline::after(20s)), Not(IsEmpty()));
+}
+
+TEST_F(RabbitMq, ManyHintsForAQueueThatDoesNotAnswerHoldUpNoOther) {
+  options.call_timeout = 1500ms;
+  auto broker = open();
+  announce(*broker, "silent", 1);
+  announce(*broker, "q", 1);
+  std::vector<Hint> hints(1000, Hint{"silent", 1});
+  hints.push_back({"q", 2});
+  SuspendedQueue suspended(*server, server->vhost(), prefix + "silent");
+  EXPECT_THAT(broker->announce(hints), ElementsAre(testing::Field(&Refusal::queue, "silent")));
+  broker->subscribe({"q"});
+  size_t tasks = 0;
+  until("both hints have come", [&] {
+    for (const Delivery& each : broker->receive(Deadline::after(10s))) tasks += each.hint.tasks;
+    return tasks == 3;
+  });
+}
+
 TEST_F(RabbitMq, AMessageThatIsNoHintIsDropped) {
   auto broker = open();
   broker->subscribe({"q"});
@@ -312,7 +354,7 @@ TEST_F(RabbitMq, AMemoryAlarmIsTold) {
       return false;
     });
   });
-  EXPECT_THAT(words, AllOf(HasSubstr("takes no hints for now"), HasSubstr("memory")));
+  EXPECT_THAT(words, AllOf(HasSubstr("takes no messages for now"), HasSubstr("memory")));
   EXPECT_THAT(broker->state().blocked, HasSubstr("memory"));
   EXPECT_TRUE(broker->state().connected);
   // Consuming goes on.

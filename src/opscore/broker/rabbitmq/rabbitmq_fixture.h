@@ -97,4 +97,31 @@ class RabbitMqServer {
   const std::string vhost_;
 };
 
+// The process behind a queue, made to answer nobody: as a quorum queue is without its leader.
+class SuspendedQueue {
+ public:
+  SuspendedQueue(const RabbitMqServer& server, const std::string& vhost, const std::string& queue)
+      : process_(process_of(server, vhost, queue)) {
+    EXPECT_TRUE(RabbitMqServer::ctl(fmt::format("eval 'sys:suspend({}).'", process_)));
+  }
+  ~SuspendedQueue() {
+    EXPECT_TRUE(RabbitMqServer::ctl(fmt::format("eval 'sys:resume({}).'", process_)));
+  }
+  SuspendedQueue(const SuspendedQueue&) = delete;
+
+ private:
+  // As Erlang names it.
+  static std::string process_of(const RabbitMqServer& server, const std::string& vhost,
+                                const std::string& queue) {
+    const Json known = server.ask(fmt::format("queues/{}/{}", vhost, queue));
+    if (known.at("type") == "quorum") return fmt::format("list_to_atom(\"{}_{}\")", vhost, queue);
+    return fmt::format(
+        "amqqueue:get_pid(element(2, rabbit_amqqueue:lookup("
+        "rabbit_misc:r(<<\"{}\">>, queue, <<\"{}\">>))))",
+        vhost, queue);
+  }
+
+  const std::string process_;
+};
+
 }  // namespace opscore

@@ -50,6 +50,19 @@ std::string explain_refused_queue(uint16_t code, const std::string& text, const 
   return fmt::format("queue '{}' in vhost '{}': {}", queue, url.vhost, text);
 }
 
+std::string explain_refused_other_queue(uint16_t code, const std::string& text,
+                                        const std::string& queue, const AmqpUrl& url) {
+  if (code == kAccessRefused)
+    return fmt::format(
+        "user '{}' may not use queue '{}' in vhost '{}': {}. Allow it with: rabbitmqctl "
+        "set_permissions -p '{}' '{}' '.*' '.*' '.*'",
+        url.user, queue, url.vhost, text, url.vhost, url.user);
+  if (auto others = other_arguments(text))
+    return fmt::format("queue '{}' in vhost '{}' was just declared by somebody else, with {}: {}",
+                       queue, url.vhost, *others, text);
+  return fmt::format("queue '{}' in vhost '{}': {}", queue, url.vhost, text);
+}
+
 std::string explain_refused_login(uint16_t code, const std::string& text, const AmqpUrl& url) {
   if (code == kAccessRefused)
     return fmt::format("user '{}' or its password is wrong ({})", url.user, text);

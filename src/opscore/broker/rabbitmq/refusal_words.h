@@ -19,6 +19,9 @@ std::string declared_arguments(std::string_view queue_type);
 // `code` and `text` are RabbitMQ's; `queue` is as RabbitMQ names it.
 std::string explain_refused_queue(uint16_t code, const std::string& text, const std::string& queue,
                                   std::string_view queue_type, const AmqpUrl& url);
+// A queue that is not opscore's own.
+std::string explain_refused_other_queue(uint16_t code, const std::string& text,
+                                        const std::string& queue, const AmqpUrl& url);
 std::string explain_refused_login(uint16_t code, const std::string& text, const AmqpUrl& url);
 
 }  // namespace opscore

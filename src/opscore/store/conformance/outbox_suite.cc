@@ -43,6 +43,12 @@ TEST_P(StoreOutbox, TokensCoalescePerTransactionAndQueue) {
   EXPECT_THAT(take_tokens(store_->outbox()), IsEmpty());
 }
 
+TEST_P(StoreOutbox, ATokenIsDueWhateverTheClockSays) {
+  insert(spec());
+  clock_.jump(-1h);
+  EXPECT_THAT(take_tokens(store_->outbox()), ElementsAre("q*1"));
+}
+
 TEST_P(StoreOutbox, WhateverBecomesDueIsAnnounced) {
   TaskSpec later = spec();
   later.run_at = clock_.now() + 10ms;

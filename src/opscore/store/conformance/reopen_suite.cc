@@ -57,6 +57,15 @@ TEST_P(StoreReopen, KeysAndSessionsGoOnGrowing) {
   EXPECT_GT(store_->fleet().open_session("host:2", "{}"), before);
 }
 
+TEST_P(StoreReopen, WhatWasDueStaysDueWhenTheClockHasSteppedBack) {
+  TaskKey key = insert(spec());
+  reopen();
+  clock_.jump(-1h);
+  session_ = store_->fleet().open_session("host:2", "{}");
+  store_->tasks().promote(10);
+  EXPECT_THAT(keys_of(claim()), ElementsAre(key));
+}
+
 TEST_P(StoreReopen, WhatRanIsHeldUntilItsSessionIsRescued) {
   TaskKey key = insert(spec());
   ClaimedTask claimed = claim_one();

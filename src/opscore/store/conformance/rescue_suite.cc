@@ -87,11 +87,11 @@ TEST_P(StoreRescue, EveryCauseIsWhatDecideLossSays) {
     ASSERT_EQ(held.size(), 2u);
     LostSession lost = lost_session(session_, one.cause, "words");
     lost.entered_known = one.entered_known;
-    if (one.entered) lost.entered.push_back(held[0].lease());
+    if (one.entered) lost.entered[held[0].lease()] = {};
     if (one.blamed) lost.blamed = held[0].lease();
     if (one.other_blamed) {
       lost.blamed = held[1].lease();
-      lost.entered.push_back(held[1].lease());
+      lost.entered[held[1].lease()] = {};
     }
     clock_.advance(Duration(100));
     Plan plan = decide_loss(held[0].key, held[0].live, held[0].options, one.loss, "words",
@@ -166,6 +166,31 @@ TEST_P(StoreRescue, TheStartThatWasReportedIsKept) {
   clock_.advance(Duration(5));
   store_->tasks().rescue(lost_session(session_, Cause::gone));
   EXPECT_EQ(store_->reader().attempts(key).at(0).started_at, started_at);
+}
+
+// The worker died before its next renewal; its supervisor knows when each actor was entered.
+TEST_P(StoreRescue, TheStartThatTheCrashPageHasIsKept) {
+  insert_many(3, spec());
+  auto held = claim();
+  clock_.advance(Duration(5));
+  const TimePoint started_at = clock_.now();
+  SessionReport report;
+  report.running = {{held[0].key, 1, 0, started_at}};
+  store_->fleet().renew(session_, report);
+  clock_.advance(Duration(5));
+  LostSession lost = lost_session(session_, Cause::crashed, "died of SIGSEGV");
+  lost.entered_known = true;
+  lost.entered = {{held[0].lease(), clock_.now()}, {held[1].lease(), clock_.now()}};
+  lost.blamed = held[1].lease();
+  clock_.advance(Duration(5));
+  store_->tasks().rescue(lost);
+  auto attempt = [&](size_t n) { return store_->reader().attempts(held[n].key).at(0); };
+  EXPECT_EQ(attempt(0).started_at, started_at) << "what was reported first";
+  EXPECT_EQ(attempt(1).started_at, started_at + Duration(5));
+  EXPECT_EQ(attempt(1).ended_at, started_at + Duration(10));
+  EXPECT_EQ(attempt(1).end, AttemptEnd::crashed);
+  EXPECT_EQ(attempt(2).started_at, std::nullopt) << "never entered";
+  EXPECT_EQ(task(held[1].key).started_at, started_at + Duration(5));
 }
 
 TEST_P(StoreRescue, LossesAreFreeThreeTimes) {

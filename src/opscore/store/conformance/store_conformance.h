@@ -14,7 +14,10 @@
 #include <vector>
 
 #include "opscore/base/random.h"
+#include "opscore/model/adoption.h"
 #include "opscore/model/decide.h"
+#include "opscore/model/handover.h"
+#include "opscore/model/report.h"
 #include "opscore/model/webhook.h"
 #include "opscore/store/store.h"
 
@@ -114,6 +117,20 @@ class StoreWebhook : public StoreConformance {
   std::vector<TaskEnd> ends();    // what they are about
   std::vector<std::string> event_kinds(TaskKey key);
 };
+class StoreExternal : public StoreConformance {
+ protected:
+  StoreExternal();
+  // Of type "t" in queue "q", for somebody outside.
+  static TaskSpec external_spec();
+  // What somebody outside says of an attempt is written; whether it was news.
+  bool report(TaskKey key, Report::Kind kind, int attempt = 1);
+  std::vector<Handover> handovers();  // that are due
+};
+class StoreAdoption : public StoreConformance {
+ protected:
+  std::vector<OutboxRow> rows();   // due messages
+  std::vector<AdoptedEnd> ends();  // what they are about
+};
 class StoreRace : public StoreConformance {};
 class StoreReopen : public StoreConformance {
  protected:
@@ -133,24 +150,26 @@ class StoreModel : public testing::TestWithParam<StoreFactory> {};
 #define OPSCORE_INSTANTIATE_ONE(name, suite, factory) \
   INSTANTIATE_TEST_SUITE_P(name, suite, testing::Values(factory))
 
-#define INSTANTIATE_STORE_CONFORMANCE(name, factory)    \
-  namespace opscore {                                   \
-  OPSCORE_INSTANTIATE_ONE(name, StoreInsert, factory);  \
-  OPSCORE_INSTANTIATE_ONE(name, StoreClaim, factory);   \
-  OPSCORE_INSTANTIATE_ONE(name, StoreLimits, factory);  \
-  OPSCORE_INSTANTIATE_ONE(name, StoreApply, factory);   \
-  OPSCORE_INSTANTIATE_ONE(name, StoreRescue, factory);  \
-  OPSCORE_INSTANTIATE_ONE(name, StoreUpkeep, factory);  \
-  OPSCORE_INSTANTIATE_ONE(name, StoreRecord, factory);  \
-  OPSCORE_INSTANTIATE_ONE(name, StoreReader, factory);  \
-  OPSCORE_INSTANTIATE_ONE(name, StoreFleet, factory);   \
-  OPSCORE_INSTANTIATE_ONE(name, StoreChanges, factory); \
-  OPSCORE_INSTANTIATE_ONE(name, StoreOutbox, factory);  \
-  OPSCORE_INSTANTIATE_ONE(name, StoreJobs, factory);    \
-  OPSCORE_INSTANTIATE_ONE(name, StoreWebhook, factory); \
-  OPSCORE_INSTANTIATE_ONE(name, StoreRace, factory);    \
-  OPSCORE_INSTANTIATE_ONE(name, StoreReopen, factory);  \
-  OPSCORE_INSTANTIATE_ONE(name, StoreRefusal, factory); \
-  OPSCORE_INSTANTIATE_ONE(name, StoreModel, factory);   \
-  }                                                     \
+#define INSTANTIATE_STORE_CONFORMANCE(name, factory)     \
+  namespace opscore {                                    \
+  OPSCORE_INSTANTIATE_ONE(name, StoreInsert, factory);   \
+  OPSCORE_INSTANTIATE_ONE(name, StoreClaim, factory);    \
+  OPSCORE_INSTANTIATE_ONE(name, StoreLimits, factory);   \
+  OPSCORE_INSTANTIATE_ONE(name, StoreApply, factory);    \
+  OPSCORE_INSTANTIATE_ONE(name, StoreRescue, factory);   \
+  OPSCORE_INSTANTIATE_ONE(name, StoreUpkeep, factory);   \
+  OPSCORE_INSTANTIATE_ONE(name, StoreRecord, factory);   \
+  OPSCORE_INSTANTIATE_ONE(name, StoreReader, factory);   \
+  OPSCORE_INSTANTIATE_ONE(name, StoreFleet, factory);    \
+  OPSCORE_INSTANTIATE_ONE(name, StoreChanges, factory);  \
+  OPSCORE_INSTANTIATE_ONE(name, StoreOutbox, factory);   \
+  OPSCORE_INSTANTIATE_ONE(name, StoreJobs, factory);     \
+  OPSCORE_INSTANTIATE_ONE(name, StoreWebhook, factory);  \
+  OPSCORE_INSTANTIATE_ONE(name, StoreExternal, factory); \
+  OPSCORE_INSTANTIATE_ONE(name, StoreAdoption, factory); \
+  OPSCORE_INSTANTIATE_ONE(name, StoreRace, factory);     \
+  OPSCORE_INSTANTIATE_ONE(name, StoreReopen, factory);   \
+  OPSCORE_INSTANTIATE_ONE(name, StoreRefusal, factory);  \
+  OPSCORE_INSTANTIATE_ONE(name, StoreModel, factory);    \
+  }                                                      \
   static_assert(true)

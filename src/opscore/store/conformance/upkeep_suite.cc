@@ -51,6 +51,25 @@ TEST_P(StoreUpkeep, PromoteStopsAtItsLimitWithTheEarliest) {
   EXPECT_EQ(state(third), State::scheduled);
 }
 
+TEST_P(StoreUpkeep, WhatIsDueStaysDueWhenTheClockStepsBack) {
+  TaskSpec urgent = spec();
+  urgent.priority = 10;
+  TaskKey first = insert(spec()), second = insert(due_in(spec(), clock_.now(), 10ms));
+  TaskKey before_both = insert(urgent);
+  TaskKey later = insert(due_in(spec(), clock_.now(), 1min));
+  clock_.advance(10ms);
+  store_->tasks().promote(10);
+  clock_.jump(-1h);
+  store_->tasks().promote(10);
+  EXPECT_THAT(keys_of(claim()), ElementsAre(before_both, first, second));
+  EXPECT_EQ(state(later), State::scheduled);
+  clock_.advance(1h);
+  store_->tasks().promote(10);
+  EXPECT_EQ(state(later), State::scheduled);
+  clock_.advance(1min);
+  EXPECT_THAT(keys_of(claim()), ElementsAre(later));
+}
+
 TEST_P(StoreUpkeep, ExpireFailsWhatMissedItsDeadline) {
   TaskSpec pending = spec(), scheduled = spec(), waiting = spec(), running = spec();
   for (TaskSpec* each : {&pending, &scheduled, &waiting, &running})

@@ -11,9 +11,8 @@ void act(TaskTable& tasks, const Job& job, TaskKey key, TimePoint now, JobCounts
          Effects& effects) {
   const TaskRow* row = tasks.find(key);
   if (!row) return counts.skip(kSkippedDeleted);
-  State state = row->live.state;
-  if (!job.filter.states.has(state) || !can(job.action, state))
-    return counts.skip(to_string(state));
+  auto reason = why_skipped(job, row->live.state, row->live.claimable());
+  if (!reason.empty()) return counts.skip(reason);
   ++counts.done;
   if (job.action == JobAction::remove) return tasks.erase(key, effects);
   Task task = row->task();

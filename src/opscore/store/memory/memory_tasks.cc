@@ -34,8 +34,13 @@ class Claiming {
     if (auto room = room_of_.find(row.spec.type); room != room_of_.end()) --room_[room->second];
     if (row.live.suspect) --suspects_;
     table.claim(row, request_.session, now_);
-    result.tasks.push_back({row.key, row.spec.type, row.spec.queue, row.inputs.back(),
-                            row.spec.priority, row.spec.options, row.live});
+    result.tasks.push_back({.key = row.key,
+                            .type = row.spec.type,
+                            .queue = row.spec.queue,
+                            .input = row.inputs.back(),
+                            .priority = row.spec.priority,
+                            .options = row.spec.options,
+                            .live = row.live});
   }
 
   std::vector<std::string> skipped() const { return {skipped_.begin(), skipped_.end()}; }
@@ -117,7 +122,8 @@ ClaimResult MemoryTasks::claim(const ClaimRequest& request) {
     served.insert(from.queue);
   }
   for (const auto& [run_at, key] : state_.tasks.scheduled()) {
-    if (run_at <= now || !served.contains(state_.tasks.find(key)->spec.queue)) continue;
+    const TaskRow& row = *state_.tasks.find(key);
+    if (run_at <= now || !row.live.claimable() || !served.contains(row.spec.queue)) continue;
     claiming.result.next_due_at = run_at;
     break;
   }
@@ -174,10 +180,8 @@ size_t MemoryTasks::rescue(const LostSession& lost) {
   std::set<TaskKey> held = state_.tasks.held_by(lost.session);
   for (TaskKey key : held) {
     const TaskRow& row = *state_.tasks.find(key);
-    Loss loss = loss_of(lost, {key, row.live.attempt});
-    state_.tasks.apply(
-        decide_loss(key, row.live, row.spec.options, loss, lost.words, now, state_.random),
-        effects);
+    state_.tasks.apply(decide_rescue(key, row.live, row.spec.options, lost, now, state_.random),
+                       effects);
   }
   state_.commit(std::move(effects));
   return held.size();
@@ -237,7 +241,8 @@ size_t MemoryTasks::remove(std::span<const TaskKey> keys) {
   size_t removed = 0;
   for (TaskKey key : keys) {
     const TaskRow* row = state_.tasks.find(key);
-    if (!row || successors(row->live.state, Event::remove).empty()) continue;
+    if (!row || !row->live.claimable() || successors(row->live.state, Event::remove).empty())
+      continue;
     state_.tasks.erase(key, effects);
     ++removed;
   }

@@ -9,6 +9,7 @@
 #include <tuple>
 #include <vector>
 
+#include "opscore/model/submit.h"
 #include "opscore/model/task_filter.h"
 #include "opscore/store/memory/change_feed.h"
 
@@ -18,6 +19,7 @@ struct TaskRow {
   TaskKey key;
   TaskSpec spec;  // but for the input, which is inputs.front()
   std::vector<std::string> inputs;
+  MessageOrigin origin;
   Live live;
   std::string progress;
   std::vector<Attempt> ended;  // attempts, the final one last
@@ -30,7 +32,7 @@ struct TaskRow {
 
   std::vector<Attempt> attempts() const;  // with the running one
   Task task() const;
-  bool due(TimePoint now) const;  // claimable: pending, or scheduled and its time has come
+  bool due(TimePoint now) const;  // to be claimed: pending, or scheduled and its time has come
   bool past_deadline(TimePoint now) const;
   bool matches(const TaskFilter& filter) const;  // but for the time range
 };
@@ -43,9 +45,9 @@ struct Effects {
 
   // A task of the queue became this. What is scheduled is news, too: it may be due before anything
   // that waiters know of.
-  void note_queue(const std::string& queue, State state) {
-    if (state == State::pending || state == State::scheduled)
-      due[queue] += state == State::pending ? 1 : 0;
+  void note_queue(const std::string& queue, const Live& live) {
+    if (live.claimable() && (live.state == State::pending || live.state == State::scheduled))
+      due[queue] += live.state == State::pending ? 1 : 0;
   }
 };
 

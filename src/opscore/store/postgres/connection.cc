@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <system_error>
+#include <utility>
 
 namespace opscore::postgres {
 namespace {
@@ -64,6 +65,19 @@ constexpr Statement kCommit{"commit_one", "COMMIT"};
 constexpr Statement kRollback{"rollback", "ROLLBACK"};
 
 }  // namespace
+
+// The first thing that went wrong in a pipeline.
+struct Connection::Failed {
+  struct Clear {
+    void operator()(pg_result* result) const { PQclear(result); }
+  };
+  std::unique_ptr<pg_result, Clear> result;
+  const Statement* statement = nullptr;
+
+  std::string words() const { return one_line(PQresultErrorMessage(result.get())); }
+  std::string state() const { return field(result.get(), PG_DIAG_SQLSTATE); }
+  const char* sql() const { return statement == nullptr ? "" : statement->sql; }
+};
 
 bool may_concern_one(const Error& error) {
   const auto* failure = dynamic_cast<const Failure*>(&error);
@@ -167,14 +181,15 @@ int Connection::server_version() const {
   return PQserverVersion(connection_);
 }
 
-void Connection::lose(const std::string& why) {
+void Connection::lose(const std::string& why, const std::string& state) {
   lost_ = true;
   expected_.clear();
   const char* host = connection_ == nullptr ? nullptr : PQhost(connection_);
   const char* port = connection_ == nullptr ? nullptr : PQport(connection_);
   throw Failure(Kind::lost, Errc::unavailable,
                 fmt::format("PostgreSQL at {}:{}: {}", host == nullptr ? "?" : host,
-                            port == nullptr ? "?" : port, why));
+                            port == nullptr ? "?" : port, why),
+                state);
 }
 
 void Connection::wait(short events, Deadline deadline, int extra_fd) {
@@ -222,13 +237,13 @@ size_t Connection::send(const Statement& statement, const Parameters& parameters
 
 void Connection::flush() {
   if (PQsendFlushRequest(connection_) != 1) lose(one_line(PQerrorMessage(connection_)));
-  receive(false);
+  receive();
 }
 
 void Connection::sync() {
   if (PQpipelineSync(connection_) != 1) lose(one_line(PQerrorMessage(connection_)));
   expected_.push_back({Expected::Kind::sync, nullptr});
-  receive(true);
+  receive();
 }
 
 pg_result* Connection::next_result(Deadline deadline) {
@@ -241,11 +256,20 @@ pg_result* Connection::next_result(Deadline deadline) {
   }
 }
 
-void Connection::receive(bool until_sync) {
+void Connection::receive() {
+  Failed failed;
+  try {
+    collect(failed);
+  } catch (const Failure&) {
+    if (failed.result == nullptr) throw;
+    lose(failed.words(), failed.state());  // the server has said why before it went away
+  }
+  if (failed.result != nullptr) fail(failed.sql(), failed.result.release());
+}
+
+void Connection::collect(Failed& failed) {
   Deadline deadline = Deadline::after(options_.timeout);
   auto awaited = std::exchange(expected_, {});
-  pg_result* failed = nullptr;
-  const Statement* at_fault = nullptr;
   for (const Expected& each : awaited) {
     while (pg_result* result = next_result(deadline)) {
       auto status = PQresultStatus(result);
@@ -257,22 +281,16 @@ void Connection::receive(bool until_sync) {
       }
       if (!good && each.kind == Expected::Kind::prepare) known_.erase(each.statement);
       if (!good && status != PGRES_PIPELINE_SYNC && status != PGRES_PIPELINE_ABORTED &&
-          failed == nullptr) {
-        failed = result;
-        at_fault = each.statement;
+          failed.result == nullptr) {
+        failed.result.reset(result);
+        failed.statement = each.statement;
         continue;
       }
       PQclear(result);
       if (status == PGRES_PIPELINE_SYNC) break;
     }
-    if (!usable()) {
-      std::string why =
-          failed != nullptr ? one_line(PQresultErrorMessage(failed)) : "the connection was cut";
-      PQclear(failed);
-      lose(why);
-    }
+    if (!usable()) lose("the connection was cut");
   }
-  if (failed != nullptr) fail(at_fault == nullptr ? "" : at_fault->sql, failed);
 }
 
 void Connection::fail(const std::string& sql, pg_result* result) {
@@ -280,7 +298,7 @@ void Connection::fail(const std::string& sql, pg_result* result) {
   std::string message = one_line(PQresultErrorMessage(result));
   PQclear(result);
   Judged judged = judge(state);
-  if (state.empty() || judged.kind == Kind::lost) lose(message);
+  if (state.empty() || judged.kind == Kind::lost) lose(message, state);
   throw Failure(judged.kind, judged.code,
                 fmt::format("PostgreSQL refused '{}': {}", sql.substr(0, 60), message), state);
 }

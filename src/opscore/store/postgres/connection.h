@@ -130,10 +130,13 @@ class Connection {
   void connect(Deadline deadline);
   void set_up();
   Parameters set_up_parameters(bool local) const;
-  void receive(bool until_sync);
+  struct Failed;
+  void receive();
+  void collect(Failed& failed);
   void wait(short events, Deadline deadline, int extra_fd = -1);
   pg_result* next_result(Deadline deadline);
-  [[noreturn]] void lose(const std::string& why);
+  // With the SQLSTATE when it is the server that says why.
+  [[noreturn]] void lose(const std::string& why, const std::string& state = {});
   [[noreturn]] void fail(const std::string& sql, pg_result* result);
 
   const ConnectOptions options_;

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "opscore/model/adoption.h"
 #include "opscore/model/webhook.h"
 #include "opscore/store/postgres/task_images.h"
 
@@ -41,7 +42,7 @@ struct Request {
 
 bool only_completes(const Plan& plan) {
   return plan.next == State::completed && plan.expected == State::running && plan.ended &&
-         plan.events.empty() && plan.outbox.empty() && !webhook_row(plan);
+         plan.events.empty() && plan.outbox.empty() && !webhook_row(plan) && !adopted_row(plan);
 }
 
 // Completes running tasks, each with one plan at most; says of the others that the lease is lost.

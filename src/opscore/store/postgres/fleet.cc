@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "opscore/store/postgres/parts.h"
 #include "opscore/store/postgres/settings_rows.h"
 
@@ -11,10 +13,16 @@ constexpr Statement kRenew{"renew",
                            "UPDATE sessions SET renewed = $2::bigint, renewals = renewals + 1, "
                            "report = $3::text WHERE id = $1::bigint AND ended IS NULL "
                            "RETURNING id"};
-constexpr Statement kStart{"start_attempt",
-                           "UPDATE live SET started = $4::bigint WHERE key = $1::bigint AND "
-                           "attempt = $2::bigint AND session = $3::bigint AND state + 0 = 3 AND "
-                           "started IS NULL RETURNING key"};
+// Never waits: who has locked a row is ending its attempt, which says when it started, or is asking
+// for its cancel, and then the next report comes through.
+constexpr Statement kStart{
+    "start_attempts",
+    "WITH entered AS MATERIALIZED (SELECT key, attempt FROM live WHERE key = ANY($1::bigint[]) AND "
+    "session = $4::bigint AND state + 0 = 3 AND started IS NULL ORDER BY key "
+    "FOR UPDATE SKIP LOCKED) "
+    "UPDATE live l SET started = r.started FROM entered e JOIN unnest($1::bigint[], "
+    "$2::bigint[], $3::bigint[]) r(key, attempt, started) USING (key, attempt) "
+    "WHERE l.key = e.key RETURNING l.key"};
 constexpr Statement kCancels{"cancels",
                              "SELECT key, attempt FROM live WHERE cancel_requested AND "
                              "session = $1::bigint AND state + 0 = 3 ORDER BY key"};
@@ -28,6 +36,14 @@ constexpr Statement kSessions{
     "sessions",
     "SELECT id, name, context, started, renewed, renewals, ended, last_words, report "
     "FROM sessions WHERE ended IS NULL OR ended > $1::bigint ORDER BY id DESC"};
+constexpr Statement kHoldExternal{
+    "hold_external",
+    "SELECT l.key FROM live l WHERE l.key = ANY($1::bigint[]) ORDER BY l.key FOR UPDATE"};
+constexpr Statement kExtend{
+    "extend",
+    "UPDATE live l SET external = $3::bigint FROM unnest($1::bigint[], $2::bigint[]) u(key, "
+    "attempt) "
+    "WHERE l.key = u.key AND l.attempt = u.attempt AND l.external IS NOT NULL"};
 constexpr Statement kCommand{"command",
                              "INSERT INTO commands(session, command) SELECT id, $2::text FROM "
                              "sessions WHERE id = $1::bigint AND ended IS NULL RETURNING id"};
@@ -55,20 +71,21 @@ RenewReply PostgresFleet::renew(SessionId session, const SessionReport& report) 
   parts_.writers.run("renew", [&](Transaction& transaction) {
     reply = {};
     size_t renewed = transaction.send(kRenew, Parameters::of(session, transaction.now(), encoded));
-    std::vector<size_t> starts;
-    for (const auto& entered : report.running)
-      starts.push_back(transaction.send(
-          kStart,
-          Parameters::of(entered.key, int64_t{entered.attempt}, session, entered.started_at)));
+    Array keys = Array::numbers(), attempts = Array::numbers(), started = Array::numbers();
+    for (const auto& entered : report.running) {
+      keys.add(entered.key);
+      attempts.add(int64_t{entered.attempt});
+      started.add(entered.started_at);
+    }
+    size_t starts = transaction.send(kStart, Parameters::of(keys, attempts, started, session));
     size_t cancels = transaction.send(kCancels, Parameters::of(session));
     size_t settings = transaction.send(settings_statement());
     size_t commands = transaction.send(kHasCommands, Parameters::of(session));
     transaction.flush();
     reply.lost = transaction.rows(renewed).size() == 0;
     if (reply.lost) return;
-    for (size_t start : starts)
-      if (const Rows& rows = transaction.rows(start); rows.size() == 1)
-        transaction.note_task(TaskKey{rows.integer(0, 0)});
+    const Rows& entered = transaction.rows(starts);
+    for (int i = 0; i < entered.size(); ++i) transaction.note_task(TaskKey{entered.integer(i, 0)});
     reply.actor_concurrency =
         decode_settings(transaction.rows(settings)).settings.actor_concurrency;
     const Rows& asked = transaction.rows(cancels);
@@ -101,6 +118,21 @@ std::vector<Session> PostgresFleet::sessions(Duration ended_within) {
       sessions.push_back(std::move(session));
     }
     return sessions;
+  });
+}
+
+void PostgresFleet::extend(std::span<const Lease> leases, TimePoint until) {
+  if (leases.empty()) return;
+  std::vector<Lease> sorted(leases.begin(), leases.end());  // locks go in the order of keys
+  std::ranges::sort(sorted);
+  Array keys = Array::numbers(), attempts = Array::numbers();
+  for (const Lease& lease : sorted) {
+    keys.add(lease.key);
+    attempts.add(int64_t{lease.attempt});
+  }
+  parts_.writers.run("extend", [&](Transaction& transaction) {
+    transaction.query(kHoldExternal, Parameters::of(keys));
+    transaction.send(kExtend, Parameters::of(keys, attempts, until));
   });
 }
 

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "opscore/model/decide.h"
+#include "opscore/model/handover.h"
 #include "opscore/store/insert_one_by_one.h"
 #include "opscore/store/postgres/parts.h"
 #include "opscore/store/postgres/settings_rows.h"
@@ -185,9 +186,13 @@ class Inserting {
     write_tasks();
     write_keys();
     write_origins();
-    for (const New& task : new_)
-      transaction_.note_queue(task.item->spec.queue, task.live.state,
-                              order_of(task.live.run_at, task.item->spec.priority));
+    for (const New& task : new_) {
+      const TaskSpec& spec = task.item->spec;
+      transaction_.note_queue(spec.queue, task.live, order_of(task.live.run_at, spec.priority));
+      if (!task.live.claimable())
+        transaction_.post(
+            handover_row(task.key, spec.queue, task.live.attempt, transaction_.now()));
+    }
   }
 
   void write_tasks() {
@@ -205,7 +210,7 @@ class Inserting {
       priorities.add(int64_t{spec.priority});
       inputs.add(spec.input);
       options.add(or_null(encoded(task)));
-      live.add({task.key, lane, spec.priority, task.live, spec.options.deadline, {}});
+      live.add({task.key, lane, spec.priority, task.live, expiry_of(spec.options), {}});
     }
     transaction_.send(kInsertTasks,
                       Parameters::of(keys, run_at, lanes, attempts, priorities, inputs, options));
@@ -214,7 +219,7 @@ class Inserting {
 
   static std::string encoded(const New& task) {
     TaskOptions options = task.item->spec.options;
-    options.id = task.id;
+    if (task.id != options.id) take_derived_id(options, task.item->message_id);
     return options.empty() ? std::string() : encode_options(options);
   }
 

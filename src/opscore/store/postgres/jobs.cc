@@ -73,8 +73,8 @@ void update(Transaction& transaction, const Job& job) {
 void act(TaskImages& images, const Job& job, TaskKey key, TimePoint now, JobCounts& counts) {
   auto task = images.task(key);
   if (!task) return counts.skip(kSkippedDeleted);
-  if (!job.filter.states.has(task->state()) || !can(job.action, task->state()))
-    return counts.skip(to_string(task->state()));
+  auto reason = why_skipped(job, task->state(), task->live.claimable());
+  if (!reason.empty()) return counts.skip(reason);
   ++counts.done;
   if (job.action == JobAction::remove) {
     images.erase(key);

@@ -19,6 +19,9 @@ constexpr Statement kHeads{
     "WHERE l.lane = s.lane AND l.place <= $2::bigint AND l.state + 0 IN (0, 2) AND "
     "l.run_at <= $1::bigint ORDER BY l.place, l.key + 0 LIMIT 1) c "
     "WHERE NOT EXISTS(SELECT 1 FROM queues q WHERE q.queue = s.queue AND q.paused)"};
+constexpr Statement kTime{"server_time",
+                          "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"};
+constexpr ServerClock::Moved kJump = std::chrono::seconds(1);  // to be told
 constexpr int kShare = 20;  // a poll may take this part of the time
 
 // Longer than the processes with a broker need to come back, short enough that an installation
@@ -38,6 +41,7 @@ Listener::Listener(Parts& parts, ListenerOptions options)
       backoff_(parts.random),
       next_poll_(Deadline::after(options_.poll_every)),
       next_announce_(Deadline::after(kAnnounceEvery)),
+      next_question_(Deadline::never()),
       loop_("pg-listener", parts.log, [this](std::stop_token) { return tick(); }) {
   if (wake_fd_ < 0) throw Error(Errc::internal, "listen to PostgreSQL: no file descriptors left");
 }
@@ -57,6 +61,7 @@ void Listener::start() {
 void Listener::connect(Deadline deadline) {
   connection_ = std::make_unique<Connection>(options_.connect, deadline);
   connection_->execute(fmt::format("LISTEN \"{}\"", options_.channel));
+  ask_the_time();
 }
 
 Duration Listener::tick() {
@@ -67,6 +72,7 @@ Duration Listener::tick() {
       parts_.feed.reset();
     }
     hear();
+    if (next_question_.passed()) ask_the_time();
     if (next_poll_.passed()) {
       SteadyPoint begun = parts_.clock.steady();
       look_for_stale_work();
@@ -85,7 +91,8 @@ Duration Listener::tick() {
 }
 
 void Listener::hear() {
-  connection_->wait_for_news(wake_fd_, next_poll_);
+  connection_->wait_for_news(wake_fd_,
+                             Deadline::at(std::min(next_poll_.when(), next_question_.when())));
   for (const auto& notification : connection_->notifications()) {
     auto news = decode_news(notification.payload);
     if (news && news->origin == options_.origin) continue;
@@ -99,6 +106,23 @@ void Listener::hear() {
 void Listener::keep_announcing() {
   connection_->query(kAnnounce);
   next_announce_ = Deadline::after(kAnnounceEvery);
+}
+
+void Listener::ask_the_time() {
+  if (options_.clock == nullptr) return;
+  const SteadyPoint asked = std::chrono::steady_clock::now();
+  const ServerClock::Moved said(connection_->query(kTime).integer(0, 0));
+  const auto moved = options_.clock->hear(std::chrono::sys_time<ServerClock::Moved>(said), asked,
+                                          std::chrono::steady_clock::now());
+  next_question_ = Deadline::after(options_.poll_every);
+  if (std::chrono::abs(moved) < kJump) return;
+  parts_.log.warn(
+      "the clock of PostgreSQL is {:.1f} s {} what it was taken for here; tasks are due "
+      "by that clock",
+      std::abs(std::chrono::duration<double>(moved).count()),
+      moved < ServerClock::Moved(0) ? "behind" : "ahead of");
+  // Until when tokens are written is a time of that clock.
+  next_announce_ = Deadline::after(Duration(0));
 }
 
 // What stood first in its lane at two looks is told again: its news may have been lost with the

@@ -1,3 +1,5 @@
+#include <set>
+
 #include "opscore/store/postgres/task_images.h"
 
 namespace opscore::postgres {
@@ -24,11 +26,11 @@ Array array_of(std::span<const int64_t> ids) {
 
 std::vector<OutboxRow> PostgresOutbox::due(OutboxRow::Kind kind, size_t limit,
                                            const std::vector<std::string>& but_for) {
-  TimePoint now = parts_.clock.now();
+  TimePoint last = OutboxRow::due_until(kind, parts_.clock.now());
   Array excluded = Array::texts();
   for (const std::string& destination : but_for) excluded.add(destination);
   return parts_.readers.run("read the outbox", [&](Connection& connection) {
-    Rows rows = connection.query(kDue, Parameters::of(static_cast<int64_t>(kind), now, excluded,
+    Rows rows = connection.query(kDue, Parameters::of(static_cast<int64_t>(kind), last, excluded,
                                                       static_cast<int64_t>(limit)));
     std::vector<OutboxRow> due;
     for (int i = 0; i < rows.size(); ++i)
@@ -46,17 +48,33 @@ void PostgresOutbox::settle(std::span<const int64_t> delivered) {
   });
 }
 
-void PostgresOutbox::record(const OutboxTry& tried) {
+void PostgresOutbox::add(std::vector<OutboxRow> rows) {
+  if (rows.empty()) return;
+  parts_.writers.run("add to the outbox", [&](Transaction& transaction) {
+    for (const OutboxRow& row : rows) transaction.post(row);
+  });
+}
+
+void PostgresOutbox::record(std::span<const OutboxTry> tries) {
+  if (tries.empty()) return;
   parts_.writers.run("record a delivery", [&](Transaction& transaction) {
-    Rows touched = tried.again
-                       ? transaction.query(
-                             kPostpone, Parameters::of(tried.row, transaction.now() + *tried.again,
-                                                       tried.properties))
-                       : transaction.query(kSettleOne, Parameters::of(tried.row));
-    if (touched.size() == 0) return;
+    std::vector<size_t> answers;
+    for (const OutboxTry& tried : tries)
+      answers.push_back(
+          tried.again ? transaction.send(kPostpone,
+                                         Parameters::of(tried.row, transaction.now() + *tried.again,
+                                                        tried.properties))
+                      : transaction.send(kSettleOne, Parameters::of(tried.row)));
+    transaction.flush();
+    std::vector<const OutboxTry*> touched;
+    for (size_t i = 0; i < tries.size(); ++i)
+      if (transaction.rows(answers[i]).size() > 0) touched.push_back(&tries[i]);
+    if (touched.empty()) return;
+    std::set<TaskKey> keys;
+    for (const OutboxTry* tried : touched) keys.insert(tried->task);
     TaskImages images(parts_, transaction);
-    images.load({tried.task});
-    images.append_event(tried.task, tried.event);
+    images.load({keys.begin(), keys.end()});
+    for (const OutboxTry* tried : touched) images.append_event(tried->task, tried->event);
     images.write();
   });
 }

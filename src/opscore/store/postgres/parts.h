@@ -36,13 +36,12 @@ std::unique_ptr<Writers::Shared> make_inserting(Parts& parts);
 std::unique_ptr<Writers::Shared> make_completing(Parts& parts);
 std::unique_ptr<Writers::Shared> make_changing(Parts& parts);
 
+class StepBack;
+
 class PostgresTasks final : public TaskStore {
  public:
-  explicit PostgresTasks(Parts& parts)
-      : parts_(parts),
-        inserting_(make_inserting(parts)),
-        completing_(make_completing(parts)),
-        changing_(make_changing(parts)) {}
+  explicit PostgresTasks(Parts& parts);
+  ~PostgresTasks() override;
   std::vector<InsertResult> insert(std::vector<InsertItem> items, InsertMode mode) override;
   ClaimResult claim(const ClaimRequest& request) override;
   std::vector<Applied> apply(std::vector<Plan> plans) override;
@@ -60,6 +59,7 @@ class PostgresTasks final : public TaskStore {
   void drop_days(const Retention& retention) OPSCORE_REQUIRES(prune_mutex_);
   Parts& parts_;
   const std::unique_ptr<Writers::Shared> inserting_, completing_, changing_;
+  const std::unique_ptr<StepBack> step_back_;
   Mutex prune_mutex_;                                      // guards what follows
   TaskKey pruned_up_to_ OPSCORE_GUARDED_BY(prune_mutex_);  // where the next prune() goes on
   std::optional<SteadyPoint> dropped_at_ OPSCORE_GUARDED_BY(prune_mutex_);
@@ -75,6 +75,8 @@ class PostgresReader final : public TaskReader {
   std::vector<TaskEvent> events(TaskKey key) override;
   std::vector<Step> steps(TaskKey key) override;
   std::vector<std::string> inputs(TaskKey key) override;
+  std::vector<Task> doubtful(size_t limit) override;
+  std::optional<MessageOrigin> origin(TaskKey key) override;
   std::vector<QueueStats> queues() override;
 
  private:
@@ -88,6 +90,7 @@ class PostgresFleet final : public Fleet {
   SessionId open_session(const std::string& name, const std::string& context) override;
   RenewReply renew(SessionId session, const SessionReport& report) override;
   std::vector<Session> sessions(Duration ended_within) override;
+  void extend(std::span<const Lease> leases, TimePoint until) override;
   void command(SessionId session, const std::string& command) override;
   void announce_actors(const std::vector<CatalogueEntry>& entries) override;
   std::vector<CatalogueEntry> catalogue() override;
@@ -103,7 +106,9 @@ class PostgresOutbox final : public Outbox {
   std::vector<OutboxRow> due(OutboxRow::Kind kind, size_t limit,
                              const std::vector<std::string>& but_for) override;
   void settle(std::span<const int64_t> delivered) override;
-  void record(const OutboxTry& tried) override;
+  void add(std::vector<OutboxRow> rows) override;
+  using Outbox::record;
+  void record(std::span<const OutboxTry> tried) override;
 
  private:
   Parts& parts_;

@@ -67,7 +67,7 @@ class PostgresStore final : public Store {
         parts_{clock,     random, log,         feed_,    floors_,  lanes_,
                settings_, home_,  partitions_, writers_, readers_, options.timeout},
         listener_(parts_, {routes.direct, channel_of(options.schema), origin_, options.poll_every,
-                           options.announce}),
+                           options.announce, options.clock}),
         housekeeping_(parts_, patient(routes.direct), options.vacuum_every) {
     listener_.start();
     home_.ensure(Deadline::after(options.timeout));

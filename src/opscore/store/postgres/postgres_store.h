@@ -13,6 +13,7 @@
 #include "opscore/base/log.h"
 #include "opscore/base/random.h"
 #include "opscore/store/migration.h"
+#include "opscore/store/postgres/server_clock.h"
 #include "opscore/store/store.h"
 
 namespace opscore {
@@ -34,6 +35,8 @@ struct PostgresOptions {
   // This process has a broker: as long as one like it runs, all that share the database write token
   // rows to the outbox for queues with new due tasks.
   bool announce = false;
+  // Told what time it is by the server; the clock that the store is opened with. Null: nobody asks.
+  ServerClock* clock = nullptr;
 };
 
 // `clock`, `random` and `log` must outlive the store. Throws Error: invalid (the URL; an older

@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 
@@ -49,10 +51,16 @@ constexpr Statement kInputs{"inputs",
                             "SELECT 0, input FROM tasks WHERE key = $1::bigint UNION ALL "
                             "SELECT edit, input FROM inputs WHERE key = $1::bigint ORDER BY 1"};
 
+constexpr Statement kOrigin{"origin",
+                            "SELECT message_id, body FROM origins WHERE key = $1::bigint"};
+
 constexpr Statement kLiveCounts{
     "count_live",
-    "SELECT lane, state, count(*), min(CASE WHEN state = 2 OR (state = 0 AND run_at <= "
-    "$1::bigint) THEN run_at END) FROM live GROUP BY lane, state"};
+    "SELECT lane, state, count(*), min(CASE WHEN external IS NULL AND (state = 2 OR (state = 0 AND "
+    "run_at <= $1::bigint)) THEN run_at END) FROM live GROUP BY lane, state"};
+constexpr Statement kDoubtful{"doubtful",
+                              "SELECT key FROM live WHERE external <= $1::bigint "
+                              "ORDER BY external LIMIT $2::bigint"};
 constexpr Statement kFinishedCounts{
     "count_finished",
     "SELECT queue, sum(completed)::bigint, sum(failed)::bigint, sum(cancelled)::bigint "
@@ -80,17 +88,20 @@ Task decode_task(const Rows& rows, int i, const Lane& lane) {
   return task;
 }
 
-std::vector<Task> read_tasks(Parts& parts, Connection& connection,
-                             const std::vector<TaskKey>& keys) {
+void read_tasks(Parts& parts, Connection& connection, const std::vector<TaskKey>& keys,
+                TaskPage& page) {
   Rows rows = connection.query(kTasks, Parameters::of(Array::keys(keys)));
-  std::vector<Task> tasks;
   for (int i = 0; i < rows.size(); ++i) {
     // Written together, hence there together: a task without either is being deleted.
     if (rows.is_null(i, kFirstLive) && rows.is_null(i, kFirstOutcome)) continue;
-    tasks.push_back(decode_task(rows, i, parts.lanes.lane(connection, rows.integer(i, 1))));
+    try {
+      page.tasks.push_back(decode_task(rows, i, parts.lanes.lane(connection, rows.integer(i, 1))));
+    } catch (const Error& error) {
+      if (error.code() != Errc::corrupt) throw;
+      page.corrupt.emplace_back(TaskKey{rows.integer(i, 0)}, error.message());
+    }
   }
-  std::ranges::sort(tasks, std::greater(), &Task::key);
-  return tasks;
+  std::ranges::sort(page.tasks, std::greater(), &Task::key);
 }
 
 void count(QueueStats& stats, State state, int64_t tasks) {
@@ -114,8 +125,12 @@ std::optional<TaskKey> PostgresReader::resolve(std::string_view id) {
 
 std::optional<Task> PostgresReader::find(TaskKey key) {
   return parts_.readers.run("read a task", [&](Connection& connection) {
-    auto tasks = read_tasks(parts_, connection, {key});
-    return tasks.empty() ? std::nullopt : std::optional(std::move(tasks.front()));
+    TaskPage page;
+    read_tasks(parts_, connection, {key}, page);
+    if (!page.corrupt.empty())
+      throw Error(Errc::corrupt,
+                  fmt::format("read task {}: {}", ids_.encode(key), page.corrupt.front().second));
+    return page.tasks.empty() ? std::nullopt : std::optional(std::move(page.tasks.front()));
   });
 }
 
@@ -130,15 +145,21 @@ TaskPage PostgresReader::list(const TaskFilter& filter, std::optional<TaskKey> b
                     limit + 1);
     TaskKey last = range.end;
     for (size_t looked = 0; walk.next(); ++looked) {
-      if (matches.size() == limit || looked == limits::kListWalk) {
-        page.partial = matches.size() < limit;
+      const size_t listed = matches.size() + page.corrupt.size();
+      if (listed == limit || looked == limits::kListWalk) {
+        page.partial = listed < limit;
         page.next = last;
         break;
       }
       last = walk.key();
-      if (walk.match()) matches.push_back(last);
+      try {
+        if (walk.match()) matches.push_back(last);
+      } catch (const Error& error) {
+        if (error.code() != Errc::corrupt) throw;
+        page.corrupt.emplace_back(last, error.message());
+      }
     }
-    if (!matches.empty()) page.tasks = read_tasks(parts_, connection, matches);
+    if (!matches.empty()) read_tasks(parts_, connection, matches, page);
     return page;
   });
 }
@@ -183,6 +204,29 @@ std::vector<std::string> PostgresReader::inputs(TaskKey key) {
     std::vector<std::string> inputs;
     for (int i = 0; i < rows.size(); ++i) inputs.emplace_back(rows.text(i, 1));
     return inputs;
+  });
+}
+
+std::vector<Task> PostgresReader::doubtful(size_t limit) {
+  TimePoint now = parts_.clock.now();
+  return parts_.readers.run("read what is run outside", [&](Connection& connection) {
+    Rows rows = connection.query(kDoubtful, Parameters::of(now, static_cast<int64_t>(limit)));
+    std::vector<TaskKey> keys;
+    for (int i = 0; i < rows.size(); ++i) keys.push_back(TaskKey{rows.integer(i, 0)});
+    TaskPage page;  // what cannot be read is left to those who list it
+    if (!keys.empty()) read_tasks(parts_, connection, keys, page);
+    std::vector<Task>& tasks = page.tasks;
+    std::erase_if(tasks, [](const Task& task) { return task.live.claimable(); });  // it ended since
+    std::ranges::sort(tasks, {}, [](const Task& task) { return *task.live.external_until; });
+    return std::move(tasks);
+  });
+}
+
+std::optional<MessageOrigin> PostgresReader::origin(TaskKey key) {
+  return parts_.readers.run("read the message of a task", [&](Connection& connection) {
+    Rows rows = connection.query(kOrigin, Parameters::of(key));
+    if (rows.size() == 0) return std::optional<MessageOrigin>();
+    return std::optional(MessageOrigin{std::string(rows.text(0, 0)), std::string(rows.text(0, 1))});
   });
 }
 

@@ -5,6 +5,8 @@
 #include <set>
 
 #include "opscore/model/decide.h"
+#include "opscore/model/handover.h"
+#include "opscore/model/limits.h"
 #include "opscore/store/postgres/test_database.h"
 
 namespace opscore::postgres {
@@ -112,6 +114,25 @@ TEST_F(PostgresSubmit, EveryOptionArrives) {
   EXPECT_EQ(task(submit("send", "1", R"({"run_at": "2100-01-01T00:00:00.5+01:00"})")).live.run_at,
             parse_rfc3339("2099-12-31T23:00:00.5Z").value());
   EXPECT_EQ(task(submit("mail.send", "1", R"({"delay": "1d"})")).state(), State::scheduled);
+}
+
+// The migration has the numbers of model/limits.h once more.
+TEST_F(PostgresSubmit, TheBoundsAreThoseOfTheApi) {
+  auto options = [](double beyond) {
+    const int64_t timeout_ms = limits::kTimeoutMax.count() + (beyond > 0 ? 1 : 0);
+    const int one = beyond > 0 ? 1 : 0;
+    return std::vector{
+        fmt::format(R"({{"max_attempts": {}}})", limits::kAttemptsMax + one),
+        fmt::format(R"({{"priority": {}}})", limits::kPriorityMax + one),
+        fmt::format(R"({{"priority": {}}})", -limits::kPriorityMax - one),
+        fmt::format(R"({{"timeout": "{}ms"}})", timeout_ms),
+        fmt::format(R"({{"backoff": {{"factor": {}}}}})", limits::kBackoffFactorMax + beyond),
+        fmt::format(R"({{"backoff": {{"jitter": [0, {}]}}}})", limits::kBackoffJitterMax + beyond)};
+  };
+  for (const std::string& largest : options(0))
+    EXPECT_NO_THROW(submit("mail.send", "1", largest)) << largest;
+  for (const std::string& too_large : options(0.5))
+    EXPECT_THAT(refusal(too_large), HasSubstr("must be")) << too_large;
 }
 
 TEST_F(PostgresSubmit, WhatIsWrongIsRefusedByName) {
@@ -232,6 +253,29 @@ TEST_F(PostgresSubmit, TokensAreWrittenWhereABrokerAnnounces) {
   auto rows = store_->outbox().due(OutboxRow::Kind::token, 10);
   ASSERT_EQ(rows.size(), 1u);
   EXPECT_EQ(rows[0].destination, "mail");
+}
+
+TEST_F(PostgresSubmit, APythonActorGetsAMessage) {
+  CatalogueEntry python;
+  python.type = "resize";
+  python.kind = "dramatiq";
+  python.queue = "images";
+  python.dramatiq = R"({"notify_shutdown":true})";
+  store_->fleet().announce_actors({python});
+  const std::string id = submit("resize", R"({"path": "a.png"})",
+                                R"({"max_attempts": 3, "timeout": 5, "priority": 4})");
+  const Task handed = task(id);
+  EXPECT_FALSE(handed.live.claimable());
+  EXPECT_EQ(handed.queue, "images");
+  EXPECT_EQ(handed.max_attempts, 3);
+  EXPECT_EQ(handed.options.dramatiq,
+            R"({"notify_shutdown":true,"max_retries":2,"time_limit":5000,"broker_priority":4})");
+  auto rows = store_->outbox().due(OutboxRow::Kind::amqp, 10);
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(decode_handover(rows[0]), (Handover{handed.key, 0}));
+  EXPECT_EQ(rows[0].destination, handover_destination("images"));
+  EXPECT_EQ(task(submit("resize", "[1]", R"({"task_id": "own"})")).live.claimable(), false);
+  EXPECT_THAT(refusal("{}", "nobody"), HasSubstr("no actor"));
 }
 
 }  // namespace

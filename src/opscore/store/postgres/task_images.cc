@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "opscore/model/adoption.h"
 #include "opscore/model/decide.h"
+#include "opscore/model/handover.h"
 #include "opscore/model/webhook.h"
 
 namespace opscore::postgres {
@@ -26,7 +28,8 @@ constexpr Statement kUpdate{
     "charged = $5::bigint, budget = $6::bigint, snoozes = $7::bigint, losses = $8::bigint, "
     "deaths = $9::bigint, edits = $10::bigint, state = $11::bigint, suspect = $12::bigint <> 0, "
     "cancel_requested = $13::bigint <> 0, later = $11::bigint = 0, session = $14::bigint, "
-    "claimed = $15::bigint, started = $16::bigint, progress = $17::text WHERE key = $1::bigint"};
+    "claimed = $15::bigint, started = $16::bigint, progress = $17::text, external = $18::bigint "
+    "WHERE key = $1::bigint"};
 constexpr Statement kDeleteLive{"delete_live", "DELETE FROM live WHERE key = ANY($1::bigint[])"};
 constexpr Statement kDeleteOutcomes{"delete_outcomes",
                                     "DELETE FROM outcomes WHERE key = ANY($1::bigint[])"};
@@ -67,6 +70,7 @@ void note_room(Transaction& transaction, const KnownSettings& settings, const st
 void post_rows(Transaction& transaction, const Plan& plan) {
   for (const OutboxRow& row : plan.outbox) transaction.post(row);
   if (auto row = webhook_row(plan)) transaction.post(*std::move(row));
+  if (auto row = adopted_row(plan)) transaction.post(*std::move(row));
 }
 
 void TaskImages::load(const std::vector<TaskKey>& keys) {
@@ -111,7 +115,7 @@ void TaskImages::load_outcomes(const std::vector<TaskKey>& keys) {
     image->second.lane = heads.integer(i, 1);
     image->second.priority = static_cast<int>(heads.integer(i, 2));
     image->second.max_attempts = static_cast<int>(heads.integer(i, 4));
-    options_[key] = decode_options(heads.text(i, 3));
+    note_options(key, heads.text(i, 3));
   }
 }
 
@@ -134,8 +138,16 @@ std::optional<Task> TaskImages::task(TaskKey key) const {
     task.live.attempt = image.outcome->attempt;
     task.live.charged = image.outcome->charged;
     task.live.edits = image.outcome->edits;
+    task.options = options_.at(key);
   }
   return task;
+}
+
+// What becomes of a task must not depend on what its submitter asked for.
+void TaskImages::note_options(TaskKey key, std::string_view text) {
+  std::string problem;
+  options_[key] = usable_options(text, problem);
+  if (!problem.empty()) parts_.log.error("task {} is damaged: {}", key.value, problem);
 }
 
 const TaskOptions& TaskImages::options(TaskKey key) {
@@ -145,7 +157,7 @@ const TaskOptions& TaskImages::options(TaskKey key) {
       if (!options_.contains(each)) keys.push_back(each);
     Rows heads = transaction_.query(kTasks, Parameters::of(Array::keys(keys)));
     for (int i = 0; i < heads.size(); ++i)
-      options_[TaskKey{heads.integer(i, 0)}] = decode_options(heads.text(i, 3));
+      note_options(TaskKey{heads.integer(i, 0)}, heads.text(i, 3));
   }
   return options_[key];
 }
@@ -175,7 +187,7 @@ Applied TaskImages::apply(const Plan& plan) {
   // Its last attempt becomes history.
   if (outcome.ended) attempts_.add(plan.key, outcome.final_attempt());
   image.outcome.reset();
-  image.live = LiveRow{plan.key, image.lane, image.priority, {}, options(plan.key).deadline, {}};
+  image.live = LiveRow{plan.key, image.lane, image.priority, {}, expiry_of(options(plan.key)), {}};
   run_again(plan, image);
   return Applied::applied;
 }
@@ -195,7 +207,8 @@ Applied TaskImages::refuse(const Plan& plan, const Image& image) {
 
 void TaskImages::apply_to_live(const Plan& plan, Image& image) {
   Live& live = image.live->live;
-  if (plan.next == State::running) {  // a cancel is asked for; the rest of the row may be newer
+  if (plan.next == State::running && plan.expected == State::running) {
+    // A cancel is asked for; the rest of the row may be newer.
     transaction_.note_session(live.session);
     if (live.cancel_requested) return;
     live.cancel_requested = image.changed = true;
@@ -223,8 +236,10 @@ void TaskImages::run_again(const Plan& plan, Image& image) {
   if (plan.edited_input)
     transaction_.send(kInsertInput,
                       Parameters::of(plan.key, int64_t{plan.live.edits}, *plan.edited_input));
-  transaction_.note_queue(queue_of(image), plan.next,
+  transaction_.note_queue(queue_of(image), plan.live,
                           order_of(plan.live.run_at, image.live->priority));
+  if (plan.hands_over)
+    transaction_.post(handover_row(plan.key, queue_of(image), plan.attempt, plan.at));
   add_events(plan);
 }
 
@@ -251,7 +266,8 @@ bool TaskImages::erase(TaskKey key) {
   auto found = images_.find(key);
   if (found == images_.end() || found->second.erased) return false;
   Image& image = found->second;
-  if (image.live && image.live->live.state == State::running) return false;
+  if (image.live && (image.live->live.state == State::running || !image.live->live.claimable()))
+    return false;
   if (image.outcome) transaction_.count(queue_of(image), image.outcome->state, -1);
   image.erased = image.changed = true;
   image.live.reset();
@@ -295,13 +311,13 @@ void TaskImages::delete_rows() {
 void TaskImages::update_live(const LiveRow& row) {
   const Live& live = row.live;
   transaction_.send(
-      kUpdate,
-      Parameters::of(row.key, order_of(live.run_at, row.priority), live.run_at,
-                     int64_t{live.attempt}, int64_t{live.charged}, int64_t{live.budget},
-                     int64_t{live.snoozes}, int64_t{live.losses}, int64_t{live.deaths},
-                     int64_t{live.edits}, static_cast<int64_t>(live.state), int64_t{live.suspect},
-                     int64_t{live.cancel_requested}, or_null(live.session),
-                     or_null(live.claimed_at), or_null(live.started_at), or_null(row.progress)));
+      kUpdate, Parameters::of(
+                   row.key, order_of(live.run_at, row.priority), live.run_at, int64_t{live.attempt},
+                   int64_t{live.charged}, int64_t{live.budget}, int64_t{live.snoozes},
+                   int64_t{live.losses}, int64_t{live.deaths}, int64_t{live.edits},
+                   static_cast<int64_t>(live.state), int64_t{live.suspect},
+                   int64_t{live.cancel_requested}, or_null(live.session), or_null(live.claimed_at),
+                   or_null(live.started_at), or_null(row.progress), live.external_until));
 }
 
 void TaskImages::write_events() {

@@ -24,14 +24,15 @@ class TaskImages {
   void load(const std::vector<TaskKey>& keys);
   // Nothing unless the task is unfinished.
   const LiveRow* live(TaskKey key) const;
-  // What decisions need to know of a task: key, live and max_attempts.
+  // What decisions need to know of a task: key, live and max_attempts; of a finished one, its
+  // options.
   std::optional<Task> task(TaskKey key) const;
   // Of a loaded task.
   const TaskOptions& options(TaskKey key);
 
   // Both note what the world is told at the commit.
   Applied apply(const Plan& plan);
-  bool erase(TaskKey key);  // false: it runs, or it is not there
+  bool erase(TaskKey key);  // false: it runs, or is run outside, or it is not there
   // Of a task that was changed elsewhere in this transaction.
   void append_events(const Plan& plan);
   // Nothing happens when the task is gone.
@@ -52,6 +53,7 @@ class TaskImages {
   };
   void load_live(const std::vector<TaskKey>& keys);
   void load_outcomes(const std::vector<TaskKey>& keys);
+  void note_options(TaskKey key, std::string_view text);
   const std::string& queue_of(const Image& image);
   Applied refuse(const Plan& plan, const Image& image);
   void apply_to_live(const Plan& plan, Image& image);

@@ -20,8 +20,8 @@ struct LiveRow {
 #define OPSCORE_LIVE_COLUMNS                                                                   \
   "l.key, l.lane, l.priority, l.state, l.run_at, l.attempt, l.session, l.claimed, l.started, " \
   "l.charged, l.budget, l.snoozes, l.losses, l.deaths, l.suspect, l.cancel_requested, "        \
-  "l.edits, l.deadline, l.progress"
-inline constexpr int kLiveColumns = 19;
+  "l.edits, l.deadline, l.progress, l.external"
+inline constexpr int kLiveColumns = 20;
 LiveRow decode_live(const Rows& rows, int row, int first = 0);
 
 #define OPSCORE_OUTCOME_COLUMNS                                                          \
@@ -46,7 +46,8 @@ class LiveInsert {
         deadlines_ = Array::numbers(), lanes_ = Array::numbers(), attempts_ = Array::numbers(),
         charged_ = Array::numbers(), budgets_ = Array::numbers(), snoozes_ = Array::numbers(),
         losses_ = Array::numbers(), deaths_ = Array::numbers(), edits_ = Array::numbers(),
-        priorities_ = Array::numbers(), states_ = Array::numbers(), suspects_ = Array::numbers();
+        priorities_ = Array::numbers(), states_ = Array::numbers(), suspects_ = Array::numbers(),
+        external_ = Array::numbers();
 };
 
 class OutcomeInsert {

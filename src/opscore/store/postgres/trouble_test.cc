@@ -199,6 +199,35 @@ TEST_F(PostgresTrouble, ANumberThatNoColumnTakesFailsItsTaskOnly) {
   EXPECT_EQ(store->reader().list({}, {}, 10).tasks.size(), 2u);
 }
 
+// Finishes lock what a report is about in another order: who waited here would deadlock there, and
+// both stand still for the second until the server notices.
+TEST_F(PostgresTrouble, AReportOfStartsWaitsForNobody) {
+  options_.timeout = 5s;
+  auto store = open();
+  SessionId session = store->fleet().open_session("host", "{}");
+  insert(*store);
+  TaskKey locked = insert(*store);
+  SessionReport report;
+  for (const ClaimedTask& task : claim(*store, session))
+    report.running.push_back({task.key, task.live.attempt, 0, clock_.now()});
+  ASSERT_EQ(report.running.size(), 2u);
+  auto started = [&] {
+    std::set<TaskKey> keys;
+    for (const Task& task : store->reader().list({}, {}, 10).tasks)
+      if (task.started_at) keys.insert(task.key);
+    return keys;
+  };
+
+  Connection& other = database_->connection();
+  other.execute("BEGIN; SELECT 1 FROM live WHERE key = " + std::to_string(locked.value) +
+                " FOR UPDATE");
+  store->fleet().renew(session, report);
+  EXPECT_EQ(started(), std::set{report.running.front().key});
+  other.execute("COMMIT");
+  store->fleet().renew(session, report);
+  EXPECT_EQ(started().size(), 2u);
+}
+
 TEST_F(PostgresTrouble, ConnectionsCutAtRandomLoseAndDoubleNothing) {
   constexpr size_t kTasks = 1500, kCuts = 15;
   options_.write_connections = 4;

@@ -202,6 +202,8 @@ void Writers::attempt(Slot& slot, const std::vector<Job*>& batch, Deadline deadl
       return;
     } catch (const Failure& failure) {
       if (failure.kind() == Failure::Kind::lost) {
+        // What comes next is that nobody listens there, which does not say why.
+        if (!failure.state().empty()) log_.warn("a connection was ended: {}", failure.what());
         transaction.forget_connection();
         slot.connection.reset();
         if (transaction.commit_sent() && committed(slot, deadline, acted ? nullptr : &batch)) {

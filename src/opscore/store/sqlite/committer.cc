@@ -49,11 +49,15 @@ Committer::~Committer() {
 
 void Committer::run(size_t items, Kind kind, const std::function<void(WriteSide&)>& operation) {
   Posted posted{{}, &operation, items, kind};
+  run(posted);
+}
+
+void Committer::run(Posted& posted) {
   bool here, wake;
   {
     MutexLock lock(mutex_);
     if (stopping_) throw Error(Errc::unavailable, "the store is being closed");
-    here = !owned_ && items <= kItemsHere;
+    here = !owned_ && posted.items <= kItemsHere;
     if (here)
       owned_ = true;
     else
@@ -101,11 +105,17 @@ size_t Committer::waiting() const {
 
 bool Committer::run_when(const std::function<bool(WriteSide&)>& operation, Deadline deadline) {
   Standing standing{{}, &operation};
-  run(0, Kind::ends_work, [&](WriteSide&) {
+  const std::function<void(WriteSide&)> add = [&](WriteSide&) {
     if (std::ranges::find(standing_, &standing) == standing_.end()) standing_.push_back(&standing);
-  });
+  };
+  const std::function<void(WriteSide&)> take_back = [&](WriteSide&) {
+    std::erase(standing_, &standing);
+  };
+  Posted adding{{}, &add, 0, Kind::ends_work, &standing};
+  run(adding);
   if (!wait(standing, deadline)) {
-    run(0, Kind::ends_work, [&](WriteSide&) { std::erase(standing_, &standing); });
+    Posted taking_back{{}, &take_back, 0, Kind::ends_work, &standing};
+    run(taking_back);
     // Answered while it was being taken back, perhaps: then that counts.
   }
   if (standing.failure) std::rethrow_exception(standing.failure);
@@ -219,7 +229,11 @@ void Committer::commit(const std::vector<Posted*>& batch) {
       try_commit({posted});
     }
   }
-  for (Posted* posted : batch) answer(*posted);
+  for (Posted* posted : batch) {
+    // Its caller is going to throw, and what it stands for ends with it.
+    if (posted->failure && posted->standing != nullptr) std::erase(standing_, posted->standing);
+    answer(*posted);
+  }
 }
 
 // Unless everything was committed, nothing was, and every operation has the failure.
@@ -251,7 +265,7 @@ bool Committer::make_room() {
   try {
     return side_.db.checkpoint(false);
   } catch (const Error& error) {
-    side_.log.error("no room for the write-ahead log: {}", error.what());
+    complain("no room for the write-ahead log", error);
     return false;
   }
 }
@@ -263,11 +277,16 @@ void Committer::tidy() {
   try {
     side_.db.checkpoint(pages >= checkpoint_pages_ * kWaitFactor);
   } catch (const Error& error) {
-    auto now = std::chrono::steady_clock::now();
-    if (now < warn_at_) return;
-    warn_at_ = now + kWarnEvery;
-    side_.log.warn("the write-ahead log grows: {}", error.what());
+    complain("the write-ahead log grows", error);
   }
+}
+
+// Not for every commit.
+void Committer::complain(const char* what, const Error& error) {
+  auto now = std::chrono::steady_clock::now();
+  if (now < warn_at_) return;
+  warn_at_ = now + kWarnEvery;
+  side_.log.error("{}: {}", what, error.what());
 }
 
 void Committer::empty_wal() {

@@ -51,16 +51,18 @@ class Committer {
     std::exception_ptr failure;
     std::atomic<uint32_t> phase{0};
   };
-  struct Posted : Caller {
-    const std::function<void(WriteSide&)>* operation;
-    size_t items;
-    Kind kind;
-  };
   struct Standing : Caller {
     const std::function<bool(WriteSide&)>* operation;
     bool done = false;
   };
+  struct Posted : Caller {
+    const std::function<void(WriteSide&)>* operation;
+    size_t items;
+    Kind kind;
+    Standing* standing = nullptr;  // that it adds or takes back
+  };
 
+  void run(Posted& posted);
   void commit_here(Posted& posted);
   void release() OPSCORE_REQUIRES(mutex_);
   bool wants_reserve() const;
@@ -72,6 +74,7 @@ class Committer {
   Tried try_commit(const std::vector<Posted*>& batch);
   bool make_room();
   void tidy();
+  void complain(const char* what, const Error& error);
   void empty_wal();
   void run_standing();
   void answer_standing(bool committed);
@@ -92,10 +95,10 @@ class Committer {
   enum class Wal : uint8_t { small, to_empty, to_tidy };  // when idle; at once
   Wal wal_ OPSCORE_GUARDED_BY(mutex_) = Wal::small;       // as released
   bool idle_ = false;                                     // the committer's thread's
-  SteadyPoint warn_at_{};            // the next complaint about the WAL: not for every commit
-  std::deque<Posted*> waiting_;      // taken from the inbox
-  std::vector<Standing*> standing_;  // likewise
-  bool standing_failed_ = false;     // likewise: it took the batch with it
+  SteadyPoint warn_at_{};                                 // the next complaint about the WAL
+  std::deque<Posted*> waiting_;                           // taken from the inbox
+  std::vector<Standing*> standing_;                       // likewise
+  bool standing_failed_ = false;                          // likewise: it took the batch with it
   std::jthread thread_;
 };
 

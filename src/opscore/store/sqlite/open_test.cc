@@ -1,6 +1,7 @@
 // What can be wrong with a data file, and who may have it.
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -57,7 +58,10 @@ TEST_F(OpenTest, AFileFromBeforeThereWereLimitsIsBroughtUpToDate) {
   open()->tasks().set_paused("q", true);
   {
     Connection db(path_, OpenMode::create);
-    db.execute("DROP TABLE queue_limits; DROP TABLE actor_limits; PRAGMA user_version=3");
+    db.execute(
+        "DROP TABLE queue_limits; DROP TABLE actor_limits; DROP INDEX live_external; "
+        "DROP INDEX live_external_later; ALTER TABLE live DROP COLUMN external; "
+        "PRAGMA user_version=3");
   }
   auto store = open();
   EXPECT_TRUE(store->reader().find(key));
@@ -168,6 +172,60 @@ TEST_F(OpenTest, DamagedPagesAreAnErrorAndNeverACrash) {
   expect_refused(Errc::corrupt, "damaged");
 }
 
+// As after a bit that flipped on the disk.
+TEST_F(OpenTest, ATaskThatCannotBeReadIsNamedAndTheOthersAreListed) {
+  auto store = open();
+  const TaskKey first = insert(*store), broken = insert(*store), last = insert(*store);
+  Connection(path_, OpenMode::create)
+      .execute(
+          fmt::format("UPDATE tasks SET options = '{{\"x' WHERE key = {}", broken.value).c_str());
+  TaskFilter filter;
+  TaskPage page = store->reader().list(filter, {}, 10);
+  ASSERT_EQ(page.tasks.size(), 2u);
+  EXPECT_EQ(page.tasks[0].key, last);
+  EXPECT_EQ(page.tasks[1].key, first);
+  ASSERT_EQ(page.corrupt.size(), 1u);
+  EXPECT_EQ(page.corrupt[0].first, broken);
+  EXPECT_THAT(page.corrupt[0].second, HasSubstr("stored task options"));
+  page = store->reader().list(filter, {}, 2);
+  EXPECT_EQ(page.tasks.size() + page.corrupt.size(), 2u);
+  page = store->reader().list(filter, page.next, 2);
+  ASSERT_EQ(page.tasks.size(), 1u) << "the next page begins after it";
+  EXPECT_EQ(page.tasks[0].key, first);
+  filter.labels = {{"a", "b"}};
+  EXPECT_EQ(store->reader().list(filter, {}, 10).corrupt.size(), 1u);
+  try {
+    store->reader().find(broken);
+    FAIL() << "it was read";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Errc::corrupt);
+    EXPECT_THAT(error.message(), HasSubstr(store->ids().encode(broken)));
+  }
+}
+
+TEST_F(OpenTest, ADamagedTaskHoldsUpNoOther) {
+  auto store = open();
+  std::vector<TaskKey> keys;
+  for (int i = 0; i < 3; ++i) keys.push_back(insert(*store));
+  Connection(path_, OpenMode::create)
+      .execute(
+          fmt::format("UPDATE tasks SET options = '{{' WHERE key = {}", keys[1].value).c_str());
+  ClaimRequest request;
+  request.session = store->fleet().open_session("s", "{}");
+  request.queues = {{"default", 3}};
+  request.types = std::make_shared<const std::vector<std::string>>(1, "t");
+  auto claimed = store->tasks().claim(request).tasks;
+  ASSERT_EQ(claimed.size(), 3u);
+  EXPECT_EQ(claimed[0].problem, "");
+  EXPECT_EQ(claimed[1].key, keys[1]);
+  EXPECT_THAT(claimed[1].problem, HasSubstr("stored task options"));
+  LostSession lost;
+  lost.session = request.session;
+  EXPECT_EQ(store->tasks().rescue(lost), 3u);
+  EXPECT_EQ(store->reader().list({}, {}, 10).corrupt.size(), 1u);
+  EXPECT_EQ(store->tasks().remove(keys), 3u);
+}
+
 TEST_F(OpenTest, ReadingNeedsAFile) {
   expect_refused(Errc::unavailable, "opscore up", true);
   EXPECT_FALSE(std::filesystem::exists(path_));
@@ -221,6 +279,8 @@ TEST_F(OpenTest, LowDiskRefusesInsertsButNotFinishes) {
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), Errc::disk_low);
   }
+  EXPECT_THROW(store->tasks().check_room(), Error);
+  EXPECT_NO_THROW(open()->tasks().check_room());
   ClaimRequest request;
   request.session = store->fleet().open_session("s", "{}");
   request.queues = {{"default", 1}};

@@ -128,6 +128,13 @@ CREATE TABLE queue_limits(
 CREATE TABLE actor_limits(
   type TEXT PRIMARY KEY, concurrency INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 )sql",
+    R"sql(
+-- Of a task that is run outside: until when nobody doubts that it is in good hands. No claim takes
+-- such a row, so these indexes cost the others nothing.
+ALTER TABLE live ADD COLUMN external INTEGER;
+CREATE INDEX live_external ON live(external) WHERE external IS NOT NULL;
+CREATE INDEX live_external_later ON live(run_at) WHERE external IS NOT NULL AND state = 0;
+)sql",
 };
 
 [[noreturn]] void refuse(Errc code, const std::string& path, const std::string& why) {

@@ -10,6 +10,7 @@
 #include <tuple>
 
 #include "opscore/model/decide.h"
+#include "opscore/model/handover.h"
 #include "opscore/store/insert_one_by_one.h"
 #include "opscore/store/sqlite/sqlite_parts.h"
 
@@ -102,8 +103,10 @@ class Inserting {
   void derive_id_if_taken(InsertItem& item) {
     using Kind = UniqueKey::Kind;
     for (UniqueKey& key : item.keys)
-      if (key.kind == Kind::task_id && find_taken(key))
-        item.spec.options.id = key.key = derived_task_id(item.message_id);
+      if (key.kind == Kind::task_id && find_taken(key)) {
+        take_derived_id(item.spec.options, item.message_id);
+        key.key = item.spec.options.id;
+      }
   }
 
   void write(const InsertItem& item, TaskKey key) {
@@ -111,9 +114,10 @@ class Inserting {
     if (lane_ == nullptr || lane_->queue != spec.queue || lane_->type != spec.type)
       lane_ = &side_.lanes.intern(spec.queue, spec.type);
     side_.edits.insert_task(key, lane_->id, spec);
-    LiveRow row{key, lane_->id, spec.priority, decide_submit(spec, now_), spec.options.deadline,
+    LiveRow row{key, lane_->id, spec.priority, decide_submit(spec, now_), expiry_of(spec.options),
                 {}};
     side_.edits.insert_live(row);
+    if (!row.live.claimable()) side_.post(handover_row(key, spec.queue, row.live.attempt, now_));
     for (const UniqueKey& unique : item.keys)
       side_.edits.insert_unique_key(static_cast<int>(unique.kind), unique.scope, unique.key, key,
                                     item.request_hash);
@@ -134,7 +138,7 @@ class Inserting {
 }  // namespace
 
 std::vector<InsertResult> SqliteTasks::insert(std::vector<InsertItem> items, InsertMode mode) {
-  check_disk(items);
+  check_disk(bytes_on_disk(items));
   auto insert_some = [&](std::span<InsertItem> some) {
     std::vector<InsertResult> results;
     parts_.write("insert", some.size(), Committer::Kind::adds_work,
@@ -159,7 +163,7 @@ int64_t SqliteTasks::wal_bytes(const std::string& path) {
 
 // Looked at now and then, by whoever comes by: asking the file system for each task would be dear.
 // In between, what is inserted is taken off.
-void SqliteTasks::check_disk(const std::vector<InsertItem>& items) {
+void SqliteTasks::check_disk(int64_t bytes) {
   if (parts_.disk_reserve_bytes <= 0) return;
   int64_t now =
       std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now().time_since_epoch())
@@ -173,7 +177,6 @@ void SqliteTasks::check_disk(const std::vector<InsertItem>& items) {
       disk_free_ = static_cast<int64_t>(info.f_bavail) * static_cast<int64_t>(info.f_frsize) -
                    wal_bytes(parts_.path);
   }
-  const int64_t bytes = bytes_on_disk(items);
   if ((disk_free_ -= bytes) >= parts_.disk_reserve_bytes) return;
   const int64_t is_free = disk_free_ += bytes;  // nothing of it is written
   throw Error(Errc::disk_low,

@@ -60,8 +60,9 @@ void update_job(Connection& db, const Job& job) {
 void act(WriteSide& side, const Job& job, TaskKey key, TimePoint now, JobCounts& counts) {
   auto state = side.queries.state(key);
   if (!state) return counts.skip(kSkippedDeleted);
-  if (!job.filter.states.has(*state) || !can(job.action, *state))
-    return counts.skip(to_string(*state));
+  auto row = side.queries.live(key);
+  auto reason = why_skipped(job, *state, !row || row->live.claimable());
+  if (!reason.empty()) return counts.skip(reason);
   ++counts.done;
   if (job.action == JobAction::remove) {
     side.erase(key);

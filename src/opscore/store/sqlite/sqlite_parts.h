@@ -36,6 +36,7 @@ class SqliteTasks final : public TaskStore {
  public:
   explicit SqliteTasks(const Parts& parts) : parts_(parts) {}
   std::vector<InsertResult> insert(std::vector<InsertItem> items, InsertMode mode) override;
+  void check_room() override { check_disk(0); }
   ClaimResult claim(const ClaimRequest& request) override;
   std::vector<Applied> apply(std::vector<Plan> plans) override;
   Promoted promote(size_t limit) override;
@@ -48,7 +49,7 @@ class SqliteTasks final : public TaskStore {
   void change_settings(const std::function<void(Settings&)>& change) override;
 
  private:
-  void check_disk(const std::vector<InsertItem>& items);
+  void check_disk(int64_t bytes);
   static int64_t wal_bytes(const std::string& path);
 
   const Parts& parts_;
@@ -67,10 +68,15 @@ class SqliteReader final : public TaskReader {
   std::vector<TaskEvent> events(TaskKey key) override;
   std::vector<Step> steps(TaskKey key) override;
   std::vector<std::string> inputs(TaskKey key) override;
+  std::vector<Task> doubtful(size_t limit) override;
+  std::optional<MessageOrigin> origin(TaskKey key) override;
   std::vector<QueueStats> queues() override;
 
  private:
   std::vector<QueueStats> queues_from_file();
+  // What `read` answers; a failure says of which task.
+  template <class F>
+  auto about(TaskKey key, F&& read) const;
 
   const Parts& parts_;
   const IdCodec& ids_;
@@ -82,6 +88,7 @@ class SqliteFleet final : public Fleet {
   SessionId open_session(const std::string& name, const std::string& context) override;
   RenewReply renew(SessionId session, const SessionReport& report) override;
   std::vector<Session> sessions(Duration ended_within) override;
+  void extend(std::span<const Lease> leases, TimePoint until) override;
   void command(SessionId session, const std::string& command) override;
   void announce_actors(const std::vector<CatalogueEntry>& entries) override;
   std::vector<CatalogueEntry> catalogue() override;
@@ -97,7 +104,9 @@ class SqliteOutbox final : public Outbox {
   std::vector<OutboxRow> due(OutboxRow::Kind kind, size_t limit,
                              const std::vector<std::string>& but_for) override;
   void settle(std::span<const int64_t> delivered) override;
-  void record(const OutboxTry& tried) override;
+  void add(std::vector<OutboxRow> rows) override;
+  using Outbox::record;
+  void record(std::span<const OutboxTry> tried) override;
 
  private:
   const Parts& parts_;

@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 
@@ -43,8 +45,17 @@ std::optional<TaskKey> SqliteReader::resolve(std::string_view id) {
   return row ? std::optional(row->task) : std::nullopt;
 }
 
+template <class F>
+auto SqliteReader::about(TaskKey key, F&& read) const {
+  try {
+    return read(parts_.readers.borrow()->queries);
+  } catch (const Error& error) {
+    throw error.with_context(fmt::format("read task {}", ids_.encode(key)));
+  }
+}
+
 std::optional<Task> SqliteReader::find(TaskKey key) {
-  return parts_.readers.borrow()->queries.task(key);
+  return about(key, [&](TaskQueries& queries) { return queries.task(key); });
 }
 
 TaskPage SqliteReader::list(const TaskFilter& filter, std::optional<TaskKey> before, size_t limit) {
@@ -56,33 +67,59 @@ TaskPage SqliteReader::list(const TaskFilter& filter, std::optional<TaskKey> bef
   std::optional<TaskKey> last;
   FilterWalk walk(*reader, filter, range, FilterWalk::Order::newest_first);
   while (walk.next()) {
-    if (page.tasks.size() == limit || looked == limits::kListWalk) {
-      page.partial = page.tasks.size() < limit;
+    const size_t listed = page.tasks.size() + page.corrupt.size();
+    if (listed == limit || looked == limits::kListWalk) {
+      page.partial = listed < limit;
       page.next = last.value_or(range.end);
       break;
     }
     ++looked;
     last = walk.key();
-    if (!walk.match()) continue;
-    if (auto task = reader->queries.task(walk.key())) page.tasks.push_back(std::move(*task));
+    try {
+      if (!walk.match()) continue;
+      if (auto task = reader->queries.task(walk.key())) page.tasks.push_back(std::move(*task));
+    } catch (const Error& error) {
+      if (error.code() != Errc::corrupt) throw;
+      page.corrupt.emplace_back(walk.key(), error.message());
+    }
   }
   return page;
 }
 
 std::vector<Attempt> SqliteReader::attempts(TaskKey key) {
-  return parts_.readers.borrow()->queries.attempts(key);
+  return about(key, [&](TaskQueries& queries) { return queries.attempts(key); });
 }
 
 std::vector<TaskEvent> SqliteReader::events(TaskKey key) {
-  return parts_.readers.borrow()->queries.events(key);
+  return about(key, [&](TaskQueries& queries) { return queries.events(key); });
 }
 
 std::vector<Step> SqliteReader::steps(TaskKey key) {
-  return parts_.readers.borrow()->queries.steps(key);
+  return about(key, [&](TaskQueries& queries) { return queries.steps(key); });
+}
+
+std::optional<MessageOrigin> SqliteReader::origin(TaskKey key) {
+  return parts_.readers.borrow()->queries.origin(key);
 }
 
 std::vector<std::string> SqliteReader::inputs(TaskKey key) {
-  return parts_.readers.borrow()->queries.inputs(key);
+  return about(key, [&](TaskQueries& queries) { return queries.inputs(key); });
+}
+
+std::vector<Task> SqliteReader::doubtful(size_t limit) {
+  auto reader = parts_.readers.borrow();
+  Statement select(reader->db,
+                   "SELECT key FROM live INDEXED BY live_external WHERE external <= ? "
+                   "ORDER BY external LIMIT ?");
+  std::vector<TaskKey> keys;
+  {
+    auto rows = select.query(parts_.clock.now(), limit);
+    while (rows.next()) keys.push_back(TaskKey{rows.integer(0)});
+  }
+  std::vector<Task> tasks;
+  for (TaskKey key : keys)
+    if (auto task = reader->queries.task(key)) tasks.push_back(std::move(*task));
+  return tasks;
 }
 
 std::vector<QueueStats> SqliteReader::queues() {
@@ -111,8 +148,8 @@ std::vector<QueueStats> SqliteReader::queues_from_file() {
   TimePoint now = parts_.clock.now();
   auto reader = parts_.readers.borrow();
   Statement live(reader->db,
-                 "SELECT lane, state, count(*), min(CASE WHEN state = 2 OR (state = 0 AND run_at "
-                 "<= ?) THEN run_at END) FROM live GROUP BY lane, state");
+                 "SELECT lane, state, count(*), min(CASE WHEN external IS NULL AND (state = 2 OR "
+                 "(state = 0 AND run_at <= ?)) THEN run_at END) FROM live GROUP BY lane, state");
   auto rows = live.query(now);
   while (rows.next()) {
     const Lane& lane = reader->queries.lane_named(static_cast<LaneId>(rows.integer(0)));

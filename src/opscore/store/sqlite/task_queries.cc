@@ -55,6 +55,7 @@ LiveRow TaskQueries::decode_live(TaskKey key, const Statement::Rows& rows, int f
   live.edits = to_int(rows.integer(column++));
   row.deadline = rows.optional_time(column++);
   row.progress = rows.text(column++);
+  live.external_until = rows.optional_time(column++);
   return row;
 }
 
@@ -172,8 +173,8 @@ std::optional<ClaimedTask> TaskQueries::claimed(TaskKey key, SessionId session) 
   task.queue = lane.queue;
   task.priority = row.priority;
   task.live = row.live;
-  task.input = current_input(key, row.live.edits, rows.text(18));
-  if (!rows.is_null(19)) task.options = decode_options(rows.text(19));
+  task.input = current_input(key, row.live.edits, rows.text(19));
+  if (!rows.is_null(20)) task.options = usable_options(rows.text(20), task.problem);
   return task;
 }
 
@@ -232,6 +233,12 @@ std::optional<int> TaskQueries::step_attempt(TaskKey key, int number) {
   auto rows = step_attempt_.query(key.value, number);
   if (!rows.next()) return std::nullopt;
   return to_int(rows.integer(0));
+}
+
+std::optional<MessageOrigin> TaskQueries::origin(TaskKey key) {
+  auto rows = origin_.query(key.value);
+  if (!rows.next()) return std::nullopt;
+  return MessageOrigin{std::string(rows.text(0)), std::string(rows.text(1))};
 }
 
 std::vector<std::string> TaskQueries::inputs(TaskKey key) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "opscore/model/submit.h"
 #include "opscore/store/sqlite/lanes.h"
 #include "opscore/store/stored_task.h"
 
@@ -46,6 +47,7 @@ class TaskQueries {
   std::vector<TaskEvent> events(TaskKey key);
   std::vector<Step> steps(TaskKey key);
   std::vector<std::string> inputs(TaskKey key);
+  std::optional<MessageOrigin> origin(TaskKey key);
   // Which attempt recorded a step.
   std::optional<int> step_attempt(TaskKey key, int number);
 
@@ -61,7 +63,7 @@ class TaskQueries {
   Statement live_{db_,
                   "SELECT lane, priority, state, run_at, attempt, session, claimed, started, "
                   "charged, budget, snoozes, losses, deaths, suspect, cancel_requested, edits, "
-                  "deadline, progress FROM live WHERE key = ?"};
+                  "deadline, progress, external FROM live WHERE key = ?"};
   Statement outcome_{db_,
                      "SELECT state, attempt, charged, edits, ended, ended_charged, session, "
                      "claimed, started, finished, result, error FROM outcomes WHERE key = ?"};
@@ -77,7 +79,7 @@ class TaskQueries {
       db_,
       "SELECT l.lane, l.priority, l.state, l.run_at, l.attempt, l.session, l.claimed, l.started, "
       "l.charged, l.budget, l.snoozes, l.losses, l.deaths, l.suspect, l.cancel_requested, l.edits, "
-      "l.deadline, NULL, t.input, t.options FROM live l JOIN tasks t ON t.key = l.key "
+      "l.deadline, NULL, NULL, t.input, t.options FROM live l JOIN tasks t ON t.key = l.key "
       "WHERE l.key = ?"};
   Statement unique_key_{db_,
                         "SELECT task, hash FROM keys WHERE kind = ? AND scope = ? AND key = ?"};
@@ -97,6 +99,7 @@ class TaskQueries {
   Statement step_attempt_{db_, "SELECT attempt FROM steps WHERE key = ? AND number = ?"};
   Statement input_{db_, "SELECT input FROM inputs WHERE key = ? AND edit = ?"};
   Statement inputs_{db_, "SELECT input FROM inputs WHERE key = ? ORDER BY edit"};
+  Statement origin_{db_, "SELECT message_id, body FROM origins WHERE key = ?"};
   Statement submitted_{db_, "SELECT input FROM tasks WHERE key = ?"};
 };
 
@@ -117,6 +120,7 @@ class TaskEdits {
   void request_cancel(TaskKey key);
   bool start_live(TaskKey key, int attempt, TimePoint started_at);
   bool set_progress(const Lease& lease, std::string_view progress);
+  bool extend_external(const Lease& lease, TimePoint until);
   bool delete_live(TaskKey key);
   bool delete_running(const Lease& lease);
 
@@ -151,13 +155,14 @@ class TaskEdits {
   Statement insert_live_{
       db_,
       "INSERT INTO live(key, lane, priority, state, run_at, attempt, session, claimed, started, "
-      "charged, budget, snoozes, losses, deaths, suspect, cancel_requested, edits, deadline) "
-      "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"};
+      "charged, budget, snoozes, losses, deaths, suspect, cancel_requested, edits, deadline, "
+      "external) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"};
   Statement update_live_{
       db_,
       "UPDATE live SET state = ?2, run_at = ?3, attempt = ?4, session = ?5, claimed = ?6, "
       "started = ?7, charged = ?8, budget = ?9, snoozes = ?10, losses = ?11, deaths = ?12, "
-      "suspect = ?13, cancel_requested = ?14, edits = ?15, progress = NULL WHERE key = ?1"};
+      "suspect = ?13, cancel_requested = ?14, edits = ?15, progress = NULL, external = ?16 "
+      "WHERE key = ?1"};
   Statement claim_live_{db_,
                         "UPDATE live SET state = 3, attempt = attempt + 1, session = ?4, "
                         "claimed = ?5 WHERE key = ?1 AND state = ?2 AND run_at = ?3"};
@@ -168,6 +173,9 @@ class TaskEdits {
       db_, "UPDATE live SET started = ?3 WHERE key = ?1 AND attempt = ?2 AND started IS NULL"};
   Statement set_progress_{
       db_, "UPDATE live SET progress = ?3 WHERE key = ?1 AND attempt = ?2 AND state = 3"};
+  Statement extend_external_{
+      db_,
+      "UPDATE live SET external = ?3 WHERE key = ?1 AND attempt = ?2 AND external IS NOT NULL"};
   Statement delete_live_{db_, "DELETE FROM live WHERE key = ?"};
   Statement delete_running_{db_, "DELETE FROM live WHERE key = ? AND attempt = ? AND state = 3"};
   Statement insert_outcome_{

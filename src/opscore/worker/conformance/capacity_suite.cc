@@ -30,9 +30,10 @@ TEST_P(RunnerConformance, slots_are_free_until_they_are_taken) {
 
 TEST_P(RunnerConformance, an_end_makes_room) {
   start_runner(1);
+  const int before = rooms_;
   run("noop");
   posted(1);
-  EXPECT_TRUE(eventually([&] { return rooms_ == 1; }));
+  EXPECT_TRUE(eventually([&] { return rooms_ > before; }));
 }
 
 TEST_P(RunnerConformance, a_limited_type_has_as_much_room_as_is_left) {

@@ -164,10 +164,11 @@ TEST_P(RunnerConformance, the_crash_page_names_the_attempt_while_its_actor_runs)
   start_runner(2);
   Lease lease = run("gate")[0];
   ASSERT_TRUE(gate_.wait_entered(1));
+  ASSERT_TRUE(eventually([&] { return page_.entered().size() == 1; }));
   auto cells = page_.entered();
-  ASSERT_EQ(cells.size(), 1u);
   EXPECT_EQ(cells[0].key, lease.key.value);
   EXPECT_EQ(cells[0].attempt, lease.attempt);
+  EXPECT_EQ(cells[0].started_at, clock_.now());
   gate_.open();
   only_posted();
   EXPECT_TRUE(page_.entered().empty());

@@ -104,6 +104,11 @@ std::vector<Finished> RunnerConformance::posted(size_t count) {
   return posted_;
 }
 
+size_t RunnerConformance::posted_count() {
+  std::lock_guard lock(mutex_);
+  return posted_.size();
+}
+
 Finished RunnerConformance::only_posted() {
   auto all = posted(1);
   EXPECT_EQ(all.size(), 1u);

@@ -78,6 +78,7 @@ class RunnerConformance : public testing::TestWithParam<RunnerFactory> {
   // What was posted, once there are at least `count`; fails the test when that takes too long.
   std::vector<Finished> posted(size_t count);
   Finished only_posted();
+  size_t posted_count();
 
   FakeClock clock_;
   SeededRandom random_{11};

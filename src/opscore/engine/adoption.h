@@ -1,0 +1,78 @@
+#pragma once
+// What becomes of a message of Dramatiq that was delivered to opscore: a task, if somebody here
+// runs its actor; parked, when its actor is somebody else's; refused, when nobody could run it. And
+// what is told of the ends of such a task. Pure.
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "opscore/broker/dramatiq/message.h"
+#include "opscore/broker/foreign_broker.h"
+#include "opscore/model/adoption.h"
+#include "opscore/model/fleet.h"
+#include "opscore/model/submit.h"
+
+namespace opscore {
+
+// Under which name Python sends agent tasks, with task_id, goal and input_data.
+inline constexpr char kAgentActorName[] = "execute_agent_task_actor";
+inline constexpr char kAgentType[] = "agent_task";
+// Kinds of actors whose tasks Python runs.
+inline constexpr char kDramatiqKind[] = "dramatiq";
+
+// What is known of a type or alias; null when nobody here runs it. The answer lives until the next
+// question.
+using FindActor = std::function<const CatalogueEntry*(const std::string& name)>;
+
+struct AdoptionContext {
+  FindActor find_actor;
+  TimePoint now{};
+  std::string fresh_id;  // a UUID, for a message that has none
+  size_t input_bytes_max = 0;
+};
+
+struct Adoption {
+  enum class Kind : uint8_t {
+    adopt,   // `item` is to be inserted
+    park,    // `message` is for an actor that is not ours
+    refuse,  // it is dead; `reason` says why
+  } kind = Kind::refuse;
+  InsertItem item;
+  DramatiqMessage message;
+  std::string reason;
+};
+Adoption decide_adoption(const ForeignDelivery& delivery, const AdoptionContext& context);
+
+// What becomes of a message whose actor is somebody else's: it goes back to its queue after a
+// while, again and again while there is anybody who may take it, and is dead when in 10 min nobody
+// was seen. Its options count.
+struct ForeignHop {
+  DramatiqMessage message;  // as it goes on
+  Duration wait{0};         // before it does
+  std::string reason;       // why it is dead; empty: it is not
+};
+ForeignHop decide_hop(DramatiqMessage message, bool others_consume, TimePoint now);
+
+// The name under which the store knows a message: its id, in a form that every store can keep.
+std::string message_key(std::string_view message_id);
+
+// What the installation knows of its tasks and actors when an end is told.
+struct EndFacts {
+  const MessageOrigin& origin;
+  const Task& task;
+  std::string task_id;  // public
+  std::vector<Attempt> attempts;
+  FindActor find_actor;
+};
+
+// What is published because of an end, and what its task's history says of that.
+struct FollowUps {
+  std::vector<ForeignMessage> messages;
+  std::vector<std::string> warnings;
+};
+// `at` is when it ended: told again, it is the same messages with the same ids.
+FollowUps decide_follow_ups(const AdoptedEnd& end, const EndFacts& facts, TimePoint at);
+
+}  // namespace opscore

@@ -1,0 +1,133 @@
+// What is published of the ends of adopted tasks; decide_follow_ups() of adoption.h.
+
+#include "opscore/broker/dramatiq/follow_ups.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "opscore/base/hash.h"
+#include "opscore/base/json.h"
+#include "opscore/engine/adoption.h"
+
+namespace opscore {
+namespace {
+
+// Headers should stay small: RabbitMQ keeps them in its index.
+constexpr size_t kReasonMax = 1000;
+
+// A UUID that is the same whenever this end is told, so that who has heard it can know.
+FreshMessage fresh_message(const AdoptedEnd& end, const EndFacts& facts, std::string_view what,
+                           TimePoint at) {
+  std::string hash = to_hex(sha256(
+      fmt::format("{}/{}/{}/{}", facts.origin.message_id, end.task.value, end.attempt, what)));
+  hash[12] = '8';  // version: made by nobody's rule but ours
+  hash[16] = "89ab"[hash[16] % 4];
+  return {fmt::format("{}-{}-{}-{}-{}", hash.substr(0, 8), hash.substr(8, 4), hash.substr(12, 4),
+                      hash.substr(16, 4), hash.substr(20, 12)),
+          to_ms(at)};
+}
+
+struct Telling {
+  const AdoptedEnd& end;
+  const EndFacts& facts;
+  TimePoint at;
+  DramatiqMessage message;  // as of the end
+  FollowUps out;
+
+  void publish(const DramatiqMessage& message) {
+    ForeignMessage publish{message.queue_name, encode_dramatiq(message), {}, {}};
+    if (auto priority = integer_option(message.options, "broker_priority"))
+      publish.priority = static_cast<uint8_t>(std::clamp<int64_t>(*priority, 0, 255));
+    out.messages.push_back(std::move(publish));
+  }
+
+  std::optional<CallbackTarget> target_of(const char* option) {
+    auto name = text_option(message.options, option);
+    if (!name || name->empty()) return std::nullopt;
+    const CatalogueEntry* actor = facts.find_actor(*name);
+    if (actor) return CallbackTarget{*name, actor->queue};
+    const std::string queue(canonical_queue(message.queue_name));
+    out.warnings.push_back(
+        fmt::format("{}: actor '{}' is not declared here, so its queue is not known; its message "
+                    "went to queue '{}', the one of this task",
+                    option, to_valid_utf8(*name), queue));
+    return CallbackTarget{*name, queue};
+  }
+};
+
+ErrorInfo error_of(const AdoptedEnd& end, const EndFacts& facts) {
+  for (const Attempt& attempt : facts.attempts)
+    if (attempt.number == end.attempt && !attempt.error.kind.empty()) return attempt.error;
+  return facts.task.error;
+}
+
+std::string traceback_of(const ErrorInfo& error) {
+  if (!error.detail.empty()) return to_valid_utf8(error.detail);
+  return to_valid_utf8(fmt::format("{}: {}", error.kind, error.message));
+}
+
+void tell_success(Telling& telling) {
+  const std::string& result = telling.facts.task.result;
+  if (auto target = telling.target_of("on_success"))
+    telling.publish(
+        on_success_message(telling.message, *target, result,
+                           fresh_message(telling.end, telling.facts, "on_success", telling.at)));
+  auto next = next_stage(telling.message, result, to_ms(telling.at));
+  if (!next)
+    telling.out.warnings.push_back("the pipeline ends here: " + next.error().message());
+  else if (*next)
+    telling.publish(**next);
+}
+
+void tell_failure(Telling& telling, const ErrorInfo& error) {
+  const AdoptedEnd& end = telling.end;
+  const int64_t before =
+      integer_option(telling.message.options, "retries").value_or(0) + end.charged - 1;
+  telling.message = after_failure(std::move(telling.message), std::max<int64_t>(before, 0),
+                                  traceback_of(error), to_ms(telling.at));
+  if (auto target = telling.target_of("on_failure"))
+    telling.publish(on_failure_message(
+        telling.message, *target, {to_valid_utf8(error.kind), to_valid_utf8(error.message)},
+        fresh_message(end, telling.facts, "on_failure", telling.at)));
+  if (!end.exhausted) return;
+  if (auto target = telling.target_of("on_retry_exhausted"))
+    telling.publish(on_retry_exhausted_message(
+        telling.message, *target, before, before,
+        fresh_message(end, telling.facts, "on_retry_exhausted", telling.at)));
+}
+
+void tell_death(Telling& telling, const ErrorInfo& error) {
+  std::string reason = to_valid_utf8(fmt::format("{}: {}", error.kind, error.message));
+  if (reason.size() > kReasonMax) reason = to_valid_utf8(reason.substr(0, kReasonMax)) + "...";
+  telling.out.messages.push_back(
+      {std::string(canonical_queue(telling.message.queue_name)) + std::string(kDeadSuffix),
+       telling.facts.origin.body,
+       {},
+       {{kReasonHeader, std::move(reason)}, {"x-opscore-task", telling.facts.task_id}}});
+}
+
+}  // namespace
+
+FollowUps decide_follow_ups(const AdoptedEnd& end, const EndFacts& facts, TimePoint at) {
+  auto message = decode_dramatiq(facts.origin.body);
+  if (!message)
+    throw Error(Errc::corrupt, fmt::format("the message that task {} was adopted from: {}",
+                                           facts.task_id, message.error().message()));
+  Telling telling{end, facts, at, without_delay(*std::move(message)), {}};
+  const bool is_current = facts.task.live.attempt == end.attempt && facts.task.state() == end.next;
+  if (end.next == State::completed) {
+    if (is_current)
+      tell_success(telling);
+    else
+      telling.out.warnings.push_back(
+          "it was run again before its callbacks could be sent; the next end will be told");
+  }
+  if (!end.failed && end.next != State::failed) return std::move(telling.out);
+  const ErrorInfo error = error_of(end, facts);
+  if (end.failed) tell_failure(telling, error);
+  if (end.next == State::failed && is_current) tell_death(telling, error);
+  return std::move(telling.out);
+}
+
+}  // namespace opscore

@@ -1,0 +1,56 @@
+#pragma once
+// Publishes what is due on Dramatiq's queues: tasks that Python runs, callbacks, next stages and
+// dead messages of adopted tasks, parked messages. A row stays until the broker has confirmed all
+// that it stands for, so a crash costs repeated messages at most, with the same ids. A paused queue
+// gets no tasks.
+
+#include "opscore/base/log.h"
+#include "opscore/base/metrics.h"
+#include "opscore/base/thread.h"
+#include "opscore/broker/foreign_broker.h"
+#include "opscore/engine/adoption.h"
+#include "opscore/engine/service.h"
+#include "opscore/model/handover.h"
+
+namespace opscore {
+
+struct ForeignRelayOptions {
+  std::function<bool()> leads;  // whether this process is the one that publishes
+};
+
+class ForeignRelay {
+ public:
+  // All must outlive it.
+  ForeignRelay(Service& service, ForeignBroker& broker, const Clock& clock, Log& log,
+               Metrics& metrics, ForeignRelayOptions options);
+
+  void start() { loop_.start(); }
+  void stop() { loop_.stop(); }
+  // One round; how long until the next. For the loop and tests.
+  Duration step();
+
+ private:
+  struct Sending;
+  std::vector<OutboxRow> due();
+  void look_at_pauses();
+  Sending compose(OutboxRow row);
+  void compose_handover(const Handover& handover, Sending& sending);
+  void compose_ends(Sending& sending);
+  bool publish(std::vector<Sending>& sendings);
+  void settle(const std::vector<Sending>& sendings);
+
+  Service& service_;
+  ForeignBroker& broker_;
+  const Clock& clock_;
+  Log& log_;
+  const ForeignRelayOptions options_;
+  Counter& published_;
+  bool complained_ = false;
+  std::vector<std::string> refused_;  // queues that the broker refuses, until then:
+  SteadyPoint ask_refused_at_{};
+  std::vector<std::string> paused_;  // destinations, as of the last look
+  SteadyPoint look_at_{};
+  Loop loop_;
+};
+
+}  // namespace opscore

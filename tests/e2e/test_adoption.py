@@ -1,0 +1,333 @@
+"""Python produces with the real Dramatiq, opscore executes."""
+
+import base64
+import json
+import signal
+import sys
+import uuid
+
+import pytest
+
+from harness.dramatiq import VERSIONS, Dramatiq
+from harness.rabbitmq import RabbitMq
+from harness.services import provide
+from harness.waiting import wait_for
+
+PROGRAM = f"""#!{sys.executable}
+import json, sys
+task = json.load(sys.stdin)
+"""
+ADD = PROGRAM + "json.dump(sum(task['args']) + task['kwargs'].get('y', 0), sys.stdout)\n"
+FAIL = PROGRAM + "sys.exit('boom')\n"
+ACTORS = """
+[actors.add]
+kind = "exec"
+command = ["{folder}/add.py"]
+output = "json"
+[actors.fail]
+kind = "exec"
+command = ["{folder}/fail.py"]
+# Says where callbacks to it go; Python runs it.
+[actors.collect]
+kind = "exec"
+command = ["false"]
+queue = "python"
+"""
+AT_ONCE = "min_backoff=1, max_backoff=1"
+
+
+def write_programs(folder):
+    for name, text in (("add.py", ADD), ("fail.py", FAIL)):
+        program = folder / name
+        program.write_text(text)
+        program.chmod(0o755)
+    return ACTORS.format(folder=folder)
+
+
+class Queue:
+    """A queue of Dramatiq, seen by the management API."""
+
+    def __init__(self, rabbitmq, name):
+        self.rabbitmq, self.name = rabbitmq, name
+        self.path = f"queues/{rabbitmq.vhost}/{name}"
+
+    def publish(self, payload):
+        encoding = "base64" if isinstance(payload, bytes) else "string"
+        if encoding == "base64":
+            payload = base64.b64encode(payload).decode()
+        self.rabbitmq.ask(
+            "POST",
+            f"exchanges/{self.rabbitmq.vhost}/amq.default/publish",
+            {
+                "properties": {"delivery_mode": 2},
+                "routing_key": self.name,
+                "payload": payload,
+                "payload_encoding": encoding,
+            },
+        )
+
+    def messages(self):
+        """Those that wait there; they stay."""
+        body = {"count": 1000, "ackmode": "ack_requeue_true", "encoding": "auto"}
+        return self.rabbitmq.ask("POST", self.path + "/get", body, missing=[])
+
+    def wait_messages(self, count, timeout=30):
+        wait_for(
+            lambda: len(self.messages()) >= count,
+            lambda: f"{count} messages on {self.name}; there are {self.messages()}",
+            timeout,
+        )
+        return self.messages()
+
+
+@pytest.fixture
+def rabbitmq(services):
+    provide(services, "rabbitmq")
+    found = RabbitMq(services)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def up(new_server, rabbitmq, tmp_path):
+    """`opscore up` on SQLite that adopts `default`."""
+    server = new_server(
+        environment={
+            "RABBITMQ_URL": rabbitmq.url,
+            "OPSCORE_ADOPT": "default",
+            "AGENTKIT_LLM_PROVIDER": "scripted",
+        }
+    )
+    server.configure(write_programs(tmp_path))
+    return server.start()
+
+
+@pytest.fixture
+def new_python(tmp_path, rabbitmq):
+    made = []
+
+    def make(version=VERSIONS[-1]):
+        made.append(Dramatiq(tmp_path / f"python-{version}", rabbitmq.url, version))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def python(new_python):
+    return new_python()
+
+
+def task_of(rest, message, timeout=30):
+    """The task that a message became, once it has ended."""
+
+    def look():
+        found = [
+            task
+            for task in rest.get("tasks?limit=100")["tasks"]
+            if (task.get("metadata") or {}).get("dramatiq_message_id") == message["message_id"]
+        ]
+        return found[0]["task_id"] if found else None
+
+    return rest.wait(wait_for(look, f"the task of {message['message_id']}", timeout))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_python_sends_runs_here(up, new_python, version):
+    python = new_python(version)
+    plain = python.send("add.send(1, 2)")
+    named = python.send("add.send_with_options(args=(1,), kwargs={'y': 41, 'task_id': 'mine'})")
+    later = python.send("add.send_with_options(args=(3, 4), delay=1500)")
+    assert task_of(up.rest, plain)["result"] == 3
+    assert up.rest.wait("mine")["result"] == 42
+    assert task_of(up.rest, named)["task_id"] == "mine"
+    delayed = task_of(up.rest, later)
+    assert delayed["result"] == 7
+    assert delayed["queue"] == "default"
+
+
+def test_it_is_said_at_start(up):
+    assert "adopts  default: messages of Dramatiq" in up.output()
+
+
+def test_options_of_the_message_hold(up, python):
+    message = python.send(
+        f"fail.send_with_options(args=(1,), max_retries=2, {AT_ONCE}, broker_priority=7)"
+    )
+    task = task_of(up.rest, message)
+    assert (task["status"], task["attempts"], task["priority"]) == ("failed", 3, 7)
+
+
+def test_agent_tasks(up, python):
+    python.send(
+        "execute_agent_task_actor.send("
+        "task_id='agent-1', goal='What is 6 * 7?', input_data={'customer': 'x'})"
+    )
+    wait_for(lambda: up.rest.send("GET", "tasks/agent-1").status == 200, "agent-1 is there", 30)
+    task = up.rest.wait("agent-1")
+    assert task["task_type"] == "agent_task"
+    assert task["status"] == "completed"
+    assert "42" in json.dumps(task["result"])
+
+
+def test_a_taken_id_loses_nothing(up, python):
+    up.rest.expect(
+        202, "POST", "tasks/", {"task_type": "opscore.noop", "task_id": "taken", "input_data": {}}
+    )
+    message = python.send("add.send_with_options(args=(5,), kwargs={'task_id': 'taken'})")
+    task = task_of(up.rest, message)
+    assert task["result"] == 5
+    assert task["task_id"] != "taken"
+    assert task["metadata"]["dramatiq_task_id"] == "taken"
+    kinds = [event["kind"] for event in up.rest.get(f"tasks/{task['task_id']}/events")["events"]]
+    assert "task_id_taken" in kinds
+    assert up.rest.get("tasks/taken")["task_type"] == "opscore.noop"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_callbacks_are_run_by_python(up, new_python, version):
+    python = new_python(version)
+    python.worker("python")
+    python.send("add.send_with_options(args=(1, 2), on_success=collect)")
+    (record,) = python.wait_records("collect")
+    original, result = record["args"]
+    assert (original["actor_name"], original["args"], result) == ("add", [1, 2], 3)
+
+
+def test_failures_are_told_each_time_and_the_dead_message_is_the_original(up, python, rabbitmq):
+    python.worker("python")
+    message = python.send(
+        f"fail.send_with_options(args=(1,), max_retries=1, {AT_ONCE}, "
+        "on_failure=collect, on_retry_exhausted='collect')"
+    )
+    records = python.wait_records("collect", 3)
+    told = sorted(
+        (record["args"] for record in records),
+        key=lambda args: ("retries" in args[1], args[0]["options"]["retries"]),
+    )
+    assert [args[0]["options"]["retries"] for args in told] == [1, 2, 2]
+    assert told[0][1]["message"] == "exit code 1"
+    assert "boom" in told[0][0]["options"]["traceback"]
+    assert told[2][1] == {"retries": 1, "max_retries": 1}
+    (dead,) = Queue(rabbitmq, "default.XQ").wait_messages(1)
+    assert json.loads(dead["payload"]) == message
+    assert "exit code 1" in dead["properties"]["headers"]["x-opscore-reason"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_pipeline_whose_stages_alternate_runs_to_its_end(up, new_python, version):
+    python = new_python(version)
+    python.worker("python")
+    python.run(
+        "(add.message(1, 2) | double.message() | add.message(10) | double.message()"
+        " | collect.message()).run()"
+    )
+    (record,) = python.wait_records("collect")
+    assert record["args"] == [32]
+    assert [each["x"] for each in python.records("double")] == [3, 16]
+
+
+def bodies_that_nobody_could_run(message):
+    """The hostile messages of docs/howto/dramatiq.md."""
+    other = {**message, "message_id": str(uuid.uuid4())}
+    yield "not json"
+    yield b"\xff\xfe"
+    yield "[]"
+    yield ""
+    yield '{"queue_name":"default"}'
+    yield json.dumps({**other, "extra": 1})
+    yield json.dumps({**other, "options": None})
+    yield json.dumps({**other, "queue_name": "other"})
+    yield json.dumps({**other, "args": [[[]]]})[:-1]
+    yield "[" * 100_000
+    yield json.dumps({**other, "args": ["x" * 2_000_000]})
+    yield json.dumps({**other, "options": {"store_results": True}})
+
+
+def test_bad_messages_are_dead_with_a_reason_and_hold_up_no_other(up, python, rabbitmq):
+    message = python.send("add.send(0)")
+    task_of(up.rest, message)
+    bodies = list(bodies_that_nobody_could_run(message))
+    queue = Queue(rabbitmq, "default")
+    for body in bodies:
+        queue.publish(body)
+    good = python.send("add.send(20, 22)")
+    assert task_of(up.rest, good)["result"] == 42
+    dead = Queue(rabbitmq, "default.XQ").wait_messages(len(bodies))
+    assert len(dead) == len(bodies)
+    for each in dead:
+        assert each["properties"]["headers"]["x-opscore-reason"]
+
+
+def test_strange_messages_that_python_runs_run_here(up, python):
+    message = python.send("add.send_with_options(args=(1,), kwargs={'y': 1}, custom=[1])")
+    body = {**message, "message_id": "free form \u00e9 \ud800 id", "message_timestamp": 1.5}
+    body["options"] = {"eta": None, "custom": 10**30}
+    body["kwargs"] = {"y": 41, "lossy": float("nan"), "text": "\ud800"}
+    python.run(
+        "from dramatiq.message import Message\n"
+        f"broker.enqueue(Message.decode({json.dumps(body).encode()!r}))"
+    )
+    wait_for(
+        lambda: len(up.rest.get("tasks?status=completed")["tasks"]) == 2, "both are done", 30
+    )
+    task = next(
+        t for t in up.rest.get("tasks")["tasks"] if "dramatiq_lossy" in (t["metadata"] or {})
+    )
+    task = up.rest.get(f"tasks/{task['task_id']}")
+    assert task["result"] == 42
+    assert task["metadata"]["dramatiq_lossy"] == ["kwargs.lossy"]
+    assert task["input_data"]["kwargs"] == {"y": 41, "lossy": None, "text": "\\ud800"}
+
+
+def test_what_opscore_does_not_declare_comes_back_to_python(up, python):
+    python.worker("default")
+    # RabbitMQ gives consumers their turns, so one of two comes here first, and goes back.
+    python.run("theirs.send(1)\ntheirs.send(2)")
+    records = python.wait_records("theirs", 2, timeout=200)
+    assert sorted(record["x"] for record in records) == [1, 2]
+
+
+def test_a_message_for_nobody_is_parked_and_said(up, python, rabbitmq):
+    python.send("theirs.send(1)")
+    wait_for(lambda: "actor 'theirs' is not declared here" in up.output(), up.output, 30)
+    assert Queue(rabbitmq, "default.XQ").messages() == []
+
+
+def test_kills_lose_and_double_nothing(up, python, rabbitmq):
+    python.run(
+        "for i in range(3000):\n"
+        "    echo.send_with_options(args=(i,), kwargs={'task_id': f't-{i}'})"
+    )
+    for _ in range(3):
+        wait_for(lambda: up.rest.get("tasks?limit=1")["tasks"], "something was adopted", 30)
+        up.process.send_signal(signal.SIGKILL)
+        up.process.wait()
+        up.restart()
+    def completed():
+        return up.rest.get("queues/default")["completed"]
+
+    wait_for(lambda: completed() >= 3000, lambda: f"{completed()} of 3000 are done", 120)
+    for i in range(0, 3000, 97):
+        assert up.rest.get(f"tasks/t-{i}")["result"]["args"] == [i]
+    assert completed() == 3000
+    assert not up.rest.get("tasks?status=failed")["tasks"]
+    assert Queue(rabbitmq, "default").messages() == []
+
+
+def test_on_postgresql_in_roles(new_cluster, rabbitmq, python, tmp_path):
+    cluster = new_cluster(
+        toml=write_programs(tmp_path) + '[broker.rabbitmq]\nadopt = ["default"]\n',
+        environment={"RABBITMQ_URL": rabbitmq.url},
+    ).migrate()
+    cluster.maintenance()
+    cluster.worker("--slots", 4)
+    rest = cluster.api().rest
+    python.worker("python")
+    message = python.send("add.send_with_options(args=(1, 2), on_success=collect)")
+    assert task_of(rest, message)["result"] == 3
+    assert python.wait_records("collect")[0]["args"][1] == 3
+    python.send(f"fail.send_with_options(args=(1,), max_retries=0, {AT_ONCE})")
+    Queue(rabbitmq, "default.XQ").wait_messages(1)

@@ -17,11 +17,22 @@ from harness.services import Services, provide
 
 def pytest_addoption(parser):
     parser.addoption("--write-interop", metavar="FILE", help="write the table; harness/interop.py")
+    parser.addoption(
+        "--only-with-services",
+        action="store_true",
+        help="only the tests that use PostgreSQL or RabbitMQ",
+    )
 
 
 def pytest_configure(config):
     if path := config.getoption("--write-interop"):
         config.pluginmanager.register(interop.Writer(path))
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("only_with_services"):
+        config.hook.pytest_deselected(items=[i for i in items if "services" not in i.fixturenames])
+        items[:] = [item for item in items if "services" in item.fixturenames]
 
 
 def pytest_sessionstart(session):

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 
 import pytest
 
@@ -24,13 +25,16 @@ backoff.max = "200ms"
 kind = "dramatiq"
 max_attempts = 1
 
+[actors.patient]
+kind = "dramatiq"
+
 [actors.nobody]
 kind = "dramatiq"
 queue = "nowhere"
 """
 
 APP = """
-import os, time
+import os
 import dramatiq
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 broker = RabbitmqBroker(url=os.environ["RABBITMQ_URL"])
@@ -50,6 +54,11 @@ def flaky(path):
         raise ValueError("not yet")
     report_progress({"percent": 50})
     return "at last"
+
+@dramatiq.actor
+def patient(path):
+    with open(path) as pipe:
+        return pipe.read()
 
 @dramatiq.actor
 def boom(words="boom"):
@@ -100,19 +109,20 @@ def messages(at, queue):
 def test_python_runs_what_is_submitted(at, new_worker, version, tmp_path):
     worker = new_worker(version).start()
     rest = at.rest
-    assert rest.run("add", {"x": 1, "y": 2}, timeout=60)["result"] == 3
-    assert rest.run("add", [3], timeout=60)["result"] == 3
-    late = rest.run("add", {"args": [4], "kwargs": {"y": 5}}, delay="1s", priority=7, timeout=60)
+    assert rest.run("add", {"x": 1, "y": 2}, within=60)["result"] == 3
+    assert rest.run("add", [3], within=60)["result"] == 3
+    late = rest.run("add", {"args": [4], "kwargs": {"y": 5}}, delay="1s", priority=7, within=60)
     assert late["result"] == 9
-    flaky = rest.run("flaky", {"path": str(tmp_path / "mark")}, timeout=60)
+    flaky = rest.run("flaky", {"path": str(tmp_path / "mark")}, within=60)
     assert flaky["result"] == "at last"
     assert flaky["attempts"] == 2
     attempts = rest.get(f"tasks/{flaky['task_id']}/attempts")["attempts"]
-    assert [attempt["end"] for attempt in attempts] == ["error", "completed"]
+    assert [attempt["outcome"] for attempt in attempts] == ["error", "completed"]
     kinds = events_of(rest, flaky["task_id"])
-    assert kinds[:3] == ["submitted", "handed_to_dramatiq", "started"]
-    assert "picked_up" in kinds
-    failed = rest.run("boom", {"words": "card declined"}, timeout=60)
+    # A fast worker reports before the leader has noted that RabbitMQ has the message.
+    assert kinds[0] == "submitted"
+    assert {"handed_to_dramatiq", "started", "picked_up"} <= set(kinds)
+    failed = rest.run("boom", {"words": "card declined"}, within=60)
     assert failed["status"] == "failed"
     assert failed["error"]["kind"] == "RuntimeError"
     assert failed["error_message"] == "card declined"
@@ -168,21 +178,19 @@ def test_a_restart_hands_nothing_over_twice(at, new_worker):
     assert sorted(each["message_id"] for each in messages(at, "default")) == sorted([task, other])
 
 
-def test_reports_wait_while_opscore_is_away(at, new_worker):
+def test_reports_wait_while_opscore_is_away(at, new_worker, tmp_path):
     worker = new_worker().start()
-    task = at.rest.submit("add", [20, 22])["task_id"]
-    wait_for_event(at.rest, task, "handed_to_dramatiq")
-    done = at.rest.wait(task, timeout=60)
-    assert done["result"] == 42
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    task = at.rest.submit("patient", {"path": str(pipe)})["task_id"]
+    wait_for(lambda: at.rest.get(f"tasks/{task}")["status"] == "running", lambda: "it runs", 30)
     at.stop()
-    # A message like those that opscore sends, for a task that will be there again.
-    worker.run(
-        "import dramatiq\n"
-        "app.broker.enqueue(app.add.message(1, 1).copy(message_id='order-1'))\n"
-        "app.broker.enqueue(app.add.message(1, 1).copy(message_id='order-2'))"
-    )
+    pipe.write_text("at last")
     worker.wait_for_words("Reports do not reach opscore")
     at.start()
+    done = at.rest.wait(task, timeout=60)
+    assert done["result"] == "at last"
+    assert done["attempts"] == 1
     worker.wait_for_words("Reports reach opscore again")
     assert worker.stop() == 0
 
@@ -211,7 +219,7 @@ def test_an_actor_of_python_takes_rabbitmq(new_server):
 
 def test_dead_messages_go_back(at, new_worker):
     worker = new_worker().start()
-    failed = at.rest.run("boom", {"words": "first"}, timeout=60)
+    failed = at.rest.run("boom", {"words": "first"}, within=60)
     assert failed["status"] == "failed"
     wait_for(lambda: len(messages(at, "default.XQ")) == 1, lambda: "it is dead", 30)
     dead = messages(at, "default.XQ")[0]
@@ -235,8 +243,8 @@ def test_dead_messages_go_back(at, new_worker):
 
 def test_a_failed_task_is_retried_as_another_message(at, new_worker, tmp_path):
     worker = new_worker().start()
-    failed = at.rest.run("boom", {}, timeout=60)
-    at.rest.expect(200, "POST", f"tasks/{failed['task_id']}/retry", {"input_data": {"words": "2"}})
+    failed = at.rest.run("boom", {}, within=60)
+    at.rest.expect(202, "POST", f"tasks/{failed['task_id']}/retry", {"input_data": {"words": "2"}})
     again = at.rest.wait(failed["task_id"], timeout=60)
     assert again["error_message"] == "2"
     assert again["attempt"] == 2
@@ -248,7 +256,8 @@ def test_send_test_follows_a_task_to_its_end(at, new_worker):
     done = at.cli("send-test", "--actor", "add", "--input", "[1, 2]")
     assert done.returncode == 0, done.stdout + done.stderr
     hops = [line.split()[2] for line in done.stdout.splitlines()]
-    assert hops[:2] == ["submitted", "handed"]
+    assert hops[0] == "submitted"
+    assert "picked" in hops
     assert hops[-1] == "completed"
     lost = at.cli("send-test", "--queue", "nowhere", "--actor", "x", "--wait", "1s")
     assert lost.returncode == 6

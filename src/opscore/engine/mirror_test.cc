@@ -59,7 +59,7 @@ TEST_F(MirrorTest, ABatchIsAnsweredOneByOne) {
             report_of(id, Report::Kind::retrying), report_of(id, Report::Kind::running),
             report_of(other, Report::Kind::completed), report_of(id, Report::Kind::completed, 2)}),
       ElementsAre(ReportAnswer::applied, ReportAnswer::unknown, ReportAnswer::applied,
-                  ReportAnswer::too_old, ReportAnswer::applied, ReportAnswer::applied));
+                  ReportAnswer::known, ReportAnswer::applied, ReportAnswer::applied));
   EXPECT_EQ(service_->get(id).result, "[1, 2]");
   EXPECT_EQ(service_->get(id).live.charged, 2);
   EXPECT_EQ(service_->get(other).state(), State::completed);

@@ -45,6 +45,7 @@ Error too_large_error(const std::string& queue, int64_t limit) {
 
 // Why an item was not inserted.
 Error refusal(Store& store, const InsertItem& item, const InsertResult& result) {
+  if (result.error) return *result.error;
   if (result.kind == InsertResult::Kind::conflict) return conflict_error(store, item, result);
   if (result.kind == InsertResult::Kind::input_too_large)
     return too_large_error(item.spec.queue, result.limit);

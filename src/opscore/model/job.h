@@ -79,6 +79,9 @@ struct JobLook {
   bool ended = false;  // there is nothing behind it
 };
 
+// Those of its tasks that it has not looked at.
+KeyRange keys_left(const Job& job);
+
 // One step of a job, from its cursor to that of `look`.
 struct JobSlice {
   JobLook look;
@@ -89,6 +92,9 @@ struct JobSlice {
 };
 // The job after a step: `acted` says what was done with `slice.look.found`.
 void move_on(Job& job, const JobSlice& slice, const JobCounts& acted, TimePoint now);
+
+// Ends it, unless it has ended: false.
+bool end_job(Job& job, JobState state, const std::string& error, TimePoint now);
 
 // Whether the action is possible in a state; where it is not, the task is skipped.
 bool can(JobAction action, State state);

@@ -49,7 +49,7 @@ Plan end(const Task& task, const Report& report) {
   plan.receiver = receiver_of(task.options);
   plan.charged = true;
   ++plan.live.charged;
-  plan.error = report.error;
+  if (report.kind != Report::Kind::completed) plan.error = report.error;
   switch (report.kind) {
     case Report::Kind::completed:
       plan.ended = AttemptEnd::completed;

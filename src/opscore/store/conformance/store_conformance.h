@@ -29,6 +29,9 @@ struct StoreFactory {
   Open open;             // a new, empty store
   Open open_announcing;  // the same, and it writes token rows to the outbox
   Open reopen;           // the store that `open` made last, closed since; null: not durable
+  // Has the database of that store refuse tasks with this input, with "not this one"; null: it
+  // takes everything.
+  std::function<void(const std::string& input)> refuse = nullptr;
 };
 
 inline void PrintTo(const StoreFactory& factory, std::ostream* out) {
@@ -134,6 +137,11 @@ class StoreReopen : public StoreConformance {
   void SetUp() override;
   void reopen();
 };
+class StoreRefusal : public StoreConformance {
+ protected:
+  void SetUp() override;
+  static std::vector<InsertItem> items(size_t count, size_t refused);
+};
 // store_model_test.cc: random commands, compared with the memory store after each.
 class StoreModel : public testing::TestWithParam<StoreFactory> {};
 
@@ -161,6 +169,7 @@ class StoreModel : public testing::TestWithParam<StoreFactory> {};
   OPSCORE_INSTANTIATE_ONE(name, StoreAdoption, factory); \
   OPSCORE_INSTANTIATE_ONE(name, StoreRace, factory);     \
   OPSCORE_INSTANTIATE_ONE(name, StoreReopen, factory);   \
+  OPSCORE_INSTANTIATE_ONE(name, StoreRefusal, factory);  \
   OPSCORE_INSTANTIATE_ONE(name, StoreModel, factory);    \
   }                                                      \
   static_assert(true)

@@ -63,10 +63,10 @@ JobLook MemoryJobs::look(const Job& job, size_t most) {
   MutexLock lock(state_.mutex);
   JobLook look;
   look.cursor = job.cursor;
-  KeyRange range = range_of(job.filter);
+  KeyRange range = keys_left(job);
   auto& rows = state_.tasks.rows();
-  auto row = rows.lower_bound(std::max(range.first, TaskKey{job.cursor.value + 1}));
-  for (; row != rows.end() && row->first < range.end && row->first <= job.bound; ++row) {
+  for (auto row = rows.lower_bound(range.first); row != rows.end() && row->first < range.end;
+       ++row) {
     if (look.found.size() == most || look.examined == limits::kListWalk) return look;
     ++look.examined;
     look.cursor = row->first;
@@ -97,10 +97,7 @@ std::optional<Job> MemoryJobs::end(JobId id, JobState state, const std::string& 
   auto found = state_.jobs.find(id);
   if (found == state_.jobs.end()) return std::nullopt;
   Job& job = found->second;
-  if (is_ended(job.state)) return job;
-  job.state = state;
-  job.error = error;
-  job.ended_at = state_.clock.now();
+  end_job(job, state, error, state_.clock.now());
   return job;
 }
 

@@ -105,15 +105,15 @@ bool TaskRow::matches(const TaskFilter& filter) const {
          (filter.queue.empty() || filter.queue == spec.queue) && has_labels(filter, spec.options);
 }
 
-InsertResult TaskTable::replay_of(TaskKey by) const {
-  return {InsertResult::Kind::replayed, by, rows_.at(by).live.state, {}};
+TakenKey TaskTable::taken(const KeyOwner& owner) const {
+  return {owner.by, owner.hash, rows_.at(owner.by).live.state};
 }
 
 std::optional<InsertResult> TaskTable::find_adopted(const InsertItem& item) const {
   for (const UniqueKey& key : item.keys)
     if (key.kind == UniqueKey::Kind::message_id)
       if (auto found = keys_.find(name_of(key)); found != keys_.end())
-        return replay_of(found->second.by);
+        return replay_of(taken(found->second));
   return std::nullopt;
 }
 
@@ -127,12 +127,8 @@ void TaskTable::derive_id_if_taken(InsertItem& item) const {
 
 std::optional<InsertResult> TaskTable::find_taken(const InsertItem& item) const {
   for (const UniqueKey& key : item.keys) {
-    auto found = keys_.find(name_of(key));
-    if (found == keys_.end()) continue;
-    const auto& [by, hash] = found->second;
-    if (item.on_conflict != InsertItem::OnConflict::refuse && hash == item.request_hash)
-      return replay_of(by);
-    return InsertResult{InsertResult::Kind::conflict, by, rows_.at(by).live.state, key};
+    if (auto found = keys_.find(name_of(key)); found != keys_.end())
+      return answer_taken(item, key, taken(found->second));
   }
   return std::nullopt;
 }

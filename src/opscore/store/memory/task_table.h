@@ -86,12 +86,12 @@ class TaskTable {
 
  private:
   using KeyName = std::tuple<UniqueKey::Kind, std::string, std::string>;
-  struct Taken {
+  struct KeyOwner {
     TaskKey by;
-    std::string request_hash;
+    std::string hash;
   };
   static KeyName name_of(const UniqueKey& key) { return {key.kind, key.scope, key.key}; }
-  InsertResult replay_of(TaskKey by) const;
+  TakenKey taken(const KeyOwner& owner) const;
   std::optional<InsertResult> find_adopted(const InsertItem& item) const;
   std::optional<InsertResult> find_taken(const InsertItem& item) const;
   void derive_id_if_taken(InsertItem& item) const;
@@ -104,7 +104,7 @@ class TaskTable {
   std::map<std::string, std::set<Place>> open_;
   std::set<DueAt> scheduled_;
   std::map<SessionId, std::set<TaskKey>> held_;
-  std::map<KeyName, Taken> keys_;
+  std::map<KeyName, KeyOwner> keys_;
 };
 
 }  // namespace opscore

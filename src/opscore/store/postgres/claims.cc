@@ -285,7 +285,7 @@ ClaimedTask decode_claimed(const Rows& rows, int row, const Lane& lane) {
   ClaimedTask task;
   task.key = live.key;
   task.priority = live.priority;
-  task.live = std::move(live.live);
+  task.live = live.live;
   task.type = lane.type;
   task.queue = lane.queue;
   task.input = rows.text(row, kLiveColumns + 1);

@@ -16,15 +16,11 @@ using namespace std::chrono_literals;
 using testing::Contains;
 using testing::HasSubstr;
 
-class PostgresSubmit : public testing::Test {
+class PostgresSubmit : public PostgresTest {
  protected:
-  static void TearDownTestSuite() { database_.reset(); }
   void SetUp() override {
-    if (test_url() == nullptr) GTEST_SKIP() << "DATABASE_URL is not set";
-    if (database_)
-      database_->empty();
-    else
-      database_.emplace();
+    PostgresTest::SetUp();
+    if (database_ == nullptr) return;
     store_ = open();
     session_ = store_->fleet().open_session("host", "{}");
     CatalogueEntry entry;
@@ -35,7 +31,7 @@ class PostgresSubmit : public testing::Test {
     entry.aliases = {"send"};
     store_->fleet().announce_actors({entry});
   }
-  static std::unique_ptr<Store> open(bool announce = false, Duration poll_every = 1h) {
+  std::unique_ptr<Store> open(bool announce = false, Duration poll_every = 1h) {
     static SystemClock clock;
     static SystemRandom random;
     static const auto kLog = silent_log();
@@ -45,15 +41,15 @@ class PostgresSubmit : public testing::Test {
     return open_postgres_store(clock, random, *kLog, options);
   }
 
-  static Connection& application() { return database_->connection(); }
-  static std::string submit(const std::string& type, const std::string& input,
-                            const std::string& options = "{}") {
+  Connection& application() { return database_->connection(); }
+  std::string submit(const std::string& type, const std::string& input,
+                     const std::string& options = "{}") {
     static constexpr Statement kSubmit{"submit",
                                        "SELECT submit($1::text, $2::text::json, $3::text::json)"};
     return std::string(
         application().query(kSubmit, Parameters::of(type, input, options)).text(0, 0));
   }
-  static std::string refusal(const std::string& options, const std::string& type = "mail.send") {
+  std::string refusal(const std::string& options, const std::string& type = "mail.send") {
     try {
       submit(type, "{}", options);
       return "it was not refused";
@@ -74,11 +70,9 @@ class PostgresSubmit : public testing::Test {
     return store_->tasks().claim(request).tasks;
   }
 
-  static std::optional<TestDatabase> database_;  // of all tests, one after the other
   std::unique_ptr<Store> store_;
   SessionId session_;
 };
-std::optional<TestDatabase> PostgresSubmit::database_;
 
 TEST_F(PostgresSubmit, ATaskHasTheDefaultsOfItsActor) {
   Task found = task(submit("mail.send", R"({"to" : "ann"})"));

@@ -68,29 +68,6 @@ OutcomeRow decode_outcome(const Rows& rows, int row, int first) {
   return decoded;
 }
 
-OutcomeRow OutcomeRow::of(const Plan& plan) {
-  OutcomeRow row;
-  row.key = plan.key;
-  row.state = plan.next;
-  row.attempt = plan.attempt;
-  row.charged = plan.live.charged;
-  row.edits = plan.live.edits;
-  row.ended = plan.ended;
-  row.ended_charged = plan.charged;
-  row.session = plan.worker;
-  row.claimed_at = plan.claimed_at;
-  row.started_at = plan.started_at;
-  row.finished_at = plan.at;
-  row.result = plan.result;
-  row.error = plan.next == State::completed ? ErrorInfo{} : plan.error;
-  return row;
-}
-
-Attempt OutcomeRow::final_attempt() const {
-  return {attempt,     ended, ended_charged, session, claimed_at, or_null(started_at),
-          finished_at, error};
-}
-
 Attempt decode_attempt(const Rows& rows, int row, int first) {
   int column = first;
   Attempt attempt;

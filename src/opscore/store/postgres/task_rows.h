@@ -1,9 +1,9 @@
 #pragma once
 // Rows of live and outcomes as C++ values.
 
-#include "opscore/model/plan.h"
 #include "opscore/store/postgres/connection.h"
 #include "opscore/store/postgres/lanes.h"
+#include "opscore/store/stored_task.h"
 
 namespace opscore::postgres {
 
@@ -23,25 +23,6 @@ struct LiveRow {
   "l.edits, l.deadline, l.progress, l.external"
 inline constexpr int kLiveColumns = 20;
 LiveRow decode_live(const Rows& rows, int row, int first = 0);
-
-struct OutcomeRow {
-  TaskKey key;
-  State state = State::completed;
-  int attempt = 0;
-  int charged = 0;
-  int edits = 0;
-  std::optional<AttemptEnd> ended;  // nothing: no attempt was running
-  bool ended_charged = false;
-  SessionId session;
-  TimePoint claimed_at{};
-  TimePoint started_at{};
-  TimePoint finished_at{};
-  std::string result;
-  ErrorInfo error;
-
-  static OutcomeRow of(const Plan& plan);
-  Attempt final_attempt() const;  // only with `ended`
-};
 
 #define OPSCORE_OUTCOME_COLUMNS                                                          \
   "o.key, o.state, o.attempt, o.charged, o.edits, o.ended, o.ended_charged, o.session, " \

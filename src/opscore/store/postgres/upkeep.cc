@@ -1,7 +1,5 @@
 // What maintenance, operators and running attempts ask for, each in a transaction of its own.
 
-#include <algorithm>
-
 #include "opscore/model/decide.h"
 #include "opscore/store/postgres/settings_rows.h"
 #include "opscore/store/postgres/step_back.h"

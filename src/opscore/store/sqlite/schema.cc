@@ -308,8 +308,9 @@ MigrationStatus sqlite_migration_status(const std::string& path) {
     status.version = static_cast<int>(checked_version(db));
   }
   for (int version = status.version; version < status.known; ++version)
-    status.pending.push_back(
-        {version + 1, fmt::format("{:04}", version + 1), kMigrations[version]});
+    status.pending.push_back({version + 1, fmt::format("{:04}", version + 1),
+                              fmt::format("BEGIN IMMEDIATE;\n{}\nPRAGMA user_version={};\nCOMMIT;",
+                                          kMigrations[version], version + 1)});
   return status;
 }
 

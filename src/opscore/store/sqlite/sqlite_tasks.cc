@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include "opscore/model/decide.h"
 #include "opscore/store/sqlite/sqlite_parts.h"
 

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "opscore/model/submit.h"
-#include "opscore/model/task.h"
 #include "opscore/store/sqlite/lanes.h"
+#include "opscore/store/stored_task.h"
 
 namespace opscore::sqlite {
 
@@ -19,24 +19,6 @@ struct LiveRow {
   Live live;
   std::optional<TimePoint> deadline;
   std::string progress;
-};
-
-struct OutcomeRow {
-  TaskKey key;
-  State state = State::completed;
-  int attempt = 0;
-  int charged = 0;
-  int edits = 0;
-  std::optional<AttemptEnd> ended;  // nothing: no attempt was running
-  bool ended_charged = false;
-  SessionId session;
-  TimePoint claimed_at{};
-  TimePoint started_at{};
-  TimePoint finished_at{};
-  std::string result;
-  ErrorInfo error;
-
-  Attempt final_attempt() const;  // only with `ended`
 };
 
 struct TaskKeyRow {
@@ -75,8 +57,6 @@ class TaskQueries {
 
  private:
   std::string current_input(TaskKey key, int edits, std::string_view submitted);
-  void fill_live(Task& task, LiveRow row);
-  void fill_outcome(Task& task, OutcomeRow row);
 
   Connection& db_;
   Lanes& lanes_;

@@ -267,8 +267,8 @@ def test_a_full_disk_refuses_work_and_loses_none(new_server, small_disk):
 
     wait_for(full, "the disk is full", 60)
     assert accepted
-    # Until less than the reserve is free, so that the smallest task is refused, too. Piece by piece,
-    # since checkpoints of the log give space back meanwhile, and finishes need some.
+    # Until less than the reserve is free, so that the smallest task is refused, too. Piece by
+    # piece, since checkpoints of the log give space back meanwhile, and finishes need some.
     filler = small_disk / "filler"
     filled_at = 0.0
 

@@ -175,7 +175,7 @@ TEST_F(PostgresTrouble, ALockThatOthersHoldIsUnavailableInTime) {
 
 // As an application holds it that has submitted with it and goes on with its transaction.
 TEST_F(PostgresTrouble, AKeyThatSomebodyHoldsFailsOnlyWhoWantsIt) {
-  options_.timeout = 4s;
+  options_.timeout = 2s;
   auto store = open();
   insert(*store);
   database_->connection().execute("BEGIN; INSERT INTO keys VALUES(0, '', 'held', 1, '')");

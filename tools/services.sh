@@ -45,14 +45,14 @@ ROOT=${OPSCORE_SERVICES_ROOT:+$(readlink -f "$OPSCORE_SERVICES_ROOT")}
 mark=OPSCORE_STARTED_FOR=$folder
 
 # PostgreSQL does not run as root. With a ROOT, its programs and settings are seen instead of this
-# system's; network and processes are shared.
+# system's; network, processes and temporary files are shared.
 as_user() {
   local command=(env "$mark" "$@")
   if [[ -n $ROOT ]]; then
     command=(bwrap --ro-bind "$ROOT/usr" /usr --symlink usr/bin /bin --symlink usr/sbin /sbin
       --symlink usr/lib /lib --symlink usr/lib64 /lib64 --ro-bind "$ROOT/etc" /etc
-      --ro-bind /etc/passwd /etc/passwd --dev /dev --ro-bind /proc /proc --tmpfs /tmp
-      --bind "$folder" "$folder" "${command[@]}")
+      --ro-bind /etc/passwd /etc/passwd --dev-bind /dev /dev --ro-bind /proc /proc --tmpfs /tmp
+      --bind "${TMPDIR:-/tmp}" "${TMPDIR:-/tmp}" --bind "$folder" "$folder" "${command[@]}")
   fi
   if [[ $owner -eq 0 ]]; then
     command=(setpriv --reuid=nobody --regid=nogroup --clear-groups --no-new-privs "${command[@]}")

@@ -98,7 +98,8 @@ def test_a_running_task_is_cancelled_from_another_process(cluster):
     here, there = (api.rest for api in cluster.apis)
     task_id = here.submit("opscore.sleep", {"ms": 60_000})["task_id"]
     here.wait(task_id, "running")
-    there.expect(202, "POST", f"tasks/{task_id}/cancel")
+    # 200 when the worker was told, and had stopped, before the answer was written.
+    assert there.send("POST", f"tasks/{task_id}/cancel").status in (200, 202)
     assert here.wait(task_id)["status"] == "cancelled"
 
 

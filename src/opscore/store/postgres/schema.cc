@@ -34,7 +34,7 @@ int known_version() {
 // Whoever waits for a lock on a table has all others that use it wait behind it.
 std::string sql_of(const Migration& migration, const std::string& schema) {
   return fmt::format(
-      "BEGIN;\nSET LOCAL search_path = {};\nSET LOCAL lock_timeout = '2s';\n"
+      "BEGIN;\nSET LOCAL search_path = {};\nSET LOCAL lock_timeout = '1s';\n"
       "{}\nINSERT INTO migrations(version, name, compatible_since) VALUES({}, '{}', {});\nCOMMIT;",
       quote_identifier(schema), migration.sql, migration.version, migration.name,
       compatible_since(migration));

@@ -175,7 +175,7 @@ TEST_F(PostgresTrouble, ALockThatOthersHoldIsUnavailableInTime) {
 
 // As an application holds it that has submitted with it and goes on with its transaction.
 TEST_F(PostgresTrouble, AKeyThatSomebodyHoldsFailsOnlyWhoWantsIt) {
-  options_.timeout = 4s;
+  options_.timeout = 2s;
   auto store = open();
   insert(*store);
   database_->connection().execute("BEGIN; INSERT INTO keys VALUES(0, '', 'held', 1, '')");
@@ -235,7 +235,7 @@ TEST_F(PostgresTrouble, ConnectionsCutAtRandomLoseAndDoubleNothing) {
   options_.poll_every = 100ms;
   auto store = open();
   SessionId session = store->fleet().open_session("host", "{}");
-  std::atomic<size_t> accepted{0}, finished{0};
+  std::atomic<size_t> accepted{0}, finished{0}, submitters{3};
   std::mutex mutex;
   std::map<Lease, int> claims;
   std::vector<std::jthread> threads;
@@ -244,11 +244,12 @@ TEST_F(PostgresTrouble, ConnectionsCutAtRandomLoseAndDoubleNothing) {
       while (accepted < kTasks) {
         accepted += store->tasks().insert(items(5), InsertMode::all_or_nothing).size();
       }
+      --submitters;
     });
   for (int i = 0; i < 3; ++i)
     threads.emplace_back([&] {
       Deadline deadline = Deadline::after(120s);
-      while (!deadline.passed() && (accepted < kTasks || finished < accepted)) {
+      while (!deadline.passed() && (submitters > 0 || finished < accepted)) {
         auto tasks = claim(*store, session, 10);
         {
           std::lock_guard lock(mutex);

@@ -14,6 +14,7 @@
 #include "opscore/app/config_sandbox.h"
 #include "opscore/app/python_hosting.h"
 #include "opscore/base/json.h"
+#include "opscore/broker/redis/redis_url.h"
 #include "opscore/engine/input_schema.h"
 #include "opscore/llm/scripted/scripted_client.h"
 #include "opscore/model/names.h"
@@ -223,12 +224,28 @@ class Checker {
       report(config_.origin_of("broker.rabbitmq.adopt"),
              "broker.rabbitmq.adopt names queues of RabbitMQ, and nothing says where RabbitMQ is: "
              "set broker.url, or RABBITMQ_URL");
+    check_results();
     const bool hosts = config_.python.kind == "dramatiq" && !config_.python.modules.empty();
     if (role_ == Role::up && !postgresql && !config_.broker.url.empty() && adopt.empty() && !hosts)
       config_.notes.push_back(
           fmt::format("{}: RabbitMQ is not used: on SQLite queues are kept in the store; it takes "
                       "a DATABASE_URL, too",
                       config_.origin_of("broker.url").words()));
+  }
+
+  // Without a broker nothing uses it, and REDIS_URL may be another program's.
+  void check_results() {
+    const auto& results = config_.results;
+    if (config_.broker.url.empty()) return;
+    if (results.url.empty()) {
+      if (!results.actors.empty())
+        report(config_.origin_of("results.actors"),
+               "results.actors names actors whose results are stored, and nothing says where: set "
+               "results.url to the application's Redis");
+      return;
+    }
+    if (auto url = parse_redis_url(results.url); !url)
+      report(config_.origin_of("results.url"), url.error().message());
   }
 
   void check_providers() {

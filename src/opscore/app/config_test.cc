@@ -130,48 +130,76 @@ TEST_F(ConfigTest, AdoptingTakesABroker) {
   EXPECT_THAT(load().broker.rabbitmq.adopt, ElementsAre("default", "emails"));
 }
 
+TEST_F(ConfigTest, ResultsTakeARedisThatCanBeSpokenTo) {
+  sources_.role = Role::up;
+  sources_.environment["REDIS_URL"] = "rediss://:hunter22@h";
+  EXPECT_EQ(failure(), "");  // another program's: nothing here uses it
+  sources_.flags["broker.url"] = "amqp://localhost";
+  EXPECT_THAT(failure(),
+              AllOf(HasSubstr("REDIS_URL"), HasSubstr("stunnel"), Not(HasSubstr("hunter22"))));
+  sources_.environment["OPSCORE_RESULTS_URL"] = "redis://:hunter22@h";
+  EXPECT_EQ(load().results.url, "redis://:hunter22@h");
+}
+
+TEST_F(ConfigTest, StoringResultsTakesAPlaceForThem) {
+  sources_.flags["broker.url"] = "amqp://localhost";
+  sources_.environment["OPSCORE_RESULTS_ACTORS"] = "*";
+  EXPECT_THAT(failure(), HasSubstr("set results.url"));
+}
+
+// layout: table
+std::map<std::string, std::string> values_of_settings() {
+  return {{"server.address", "127.0.0.9"},
+          {"server.port", "81"},
+          {"server.token", "secret-token"},
+          {"server.token_file", "token"},
+          {"server.allow_unauthenticated", "true"},
+          {"server.allowed_hosts", "a.example,b"},
+          {"server.connections_max", "50"},
+          {"server.client_timeout", "3s"},
+          {"probes.port", "82"},
+          {"probes.address", "127.0.0.8"},
+          {"api.compat", "ops-core"},
+          {"store.path", "x.db"},
+          {"store.url", "sqlite:///y.db"},
+          {"store.disk_reserve", "1MiB"},
+          {"store.direct_url", "postgresql://h/d"},
+          {"store.schema", "tasks"},
+          {"store.exports", "exports"},
+          {"broker.url", "amqp://localhost"},
+          {"broker.rabbitmq.adopt", "mail"},
+          {"broker.rabbitmq.max_priority", "9"},
+          {"broker.rabbitmq.dead_message_ttl", "3s"},
+          {"results.url", "redis://h"},
+          {"results.namespace", "mine"},
+          {"results.namespace_keys", "true"},
+          {"results.actors", "add,*"},
+          {"results.ttl", "3s"},
+          {"results.barrier_ttl", "3s"},
+          {"worker.slots", "3"},
+          {"worker.queues", "mail=2"},
+          {"worker.drain_grace", "3s"},
+          {"retention.completed", "3s"},
+          {"retention.failed", "3s"},
+          {"log.level", "debug"},
+          {"log.format", "json"},
+          {"log.file", "log"},
+          {"sandbox.mode", "preferred"},
+          {"agent.provider", "ollama"},
+          {"agent.model", "m"},
+          {"agent.planner", "react"},
+          {"agent.memory", "none"},
+          {"agent.max_steps", "7"},
+          {"webhooks.secret", "s"},
+          {"webhooks.timeout", "3s"},
+          {"webhooks.max_attempts", "3"},
+          {"net.allow", "10.0.0.0/8,::1"},
+          {"client.url", "http://h:1"}};
+}
+
 // Each setting can be set from each place that its row names, and its origin says so.
 TEST_F(ConfigTest, EverySettingHasItsOrigin) {
-  const std::map<std::string, std::string> values = {{"server.address", "127.0.0.9"},
-                                                     {"server.port", "81"},
-                                                     {"server.token", "secret-token"},
-                                                     {"server.token_file", "token"},
-                                                     {"server.allow_unauthenticated", "true"},
-                                                     {"server.allowed_hosts", "a.example,b"},
-                                                     {"server.connections_max", "50"},
-                                                     {"server.client_timeout", "3s"},
-                                                     {"probes.port", "82"},
-                                                     {"probes.address", "127.0.0.8"},
-                                                     {"api.compat", "ops-core"},
-                                                     {"store.path", "x.db"},
-                                                     {"store.url", "sqlite:///y.db"},
-                                                     {"store.disk_reserve", "1MiB"},
-                                                     {"store.direct_url", "postgresql://h/d"},
-                                                     {"store.schema", "tasks"},
-                                                     {"store.exports", "exports"},
-                                                     {"broker.url", "amqp://localhost"},
-                                                     {"broker.rabbitmq.adopt", "mail"},
-                                                     {"broker.rabbitmq.max_priority", "9"},
-                                                     {"broker.rabbitmq.dead_message_ttl", "3s"},
-                                                     {"worker.slots", "3"},
-                                                     {"worker.queues", "mail=2"},
-                                                     {"worker.drain_grace", "3s"},
-                                                     {"retention.completed", "3s"},
-                                                     {"retention.failed", "3s"},
-                                                     {"log.level", "debug"},
-                                                     {"log.format", "json"},
-                                                     {"log.file", "log"},
-                                                     {"sandbox.mode", "preferred"},
-                                                     {"agent.provider", "ollama"},
-                                                     {"agent.model", "m"},
-                                                     {"agent.planner", "react"},
-                                                     {"agent.memory", "none"},
-                                                     {"agent.max_steps", "7"},
-                                                     {"webhooks.secret", "s"},
-                                                     {"webhooks.timeout", "3s"},
-                                                     {"webhooks.max_attempts", "3"},
-                                                     {"net.allow", "10.0.0.0/8,::1"},
-                                                     {"client.url", "http://h:1"}};
+  const std::map<std::string, std::string> values = values_of_settings();
   write("token", "file-token-1\n");
   for (const auto& field : config_fields()) {
     if (!field.variables.empty() || *field.flag != '\0') {

@@ -7,9 +7,32 @@ import uuid
 
 import pytest
 
+from harness import interop
 from harness.cluster import Cluster, psql
+from harness.dramatiq import NEWEST, Dramatiq
+from harness.rabbitmq import RabbitMq
 from harness.server import BINARY, Server
 from harness.services import Services, provide
+
+
+def pytest_addoption(parser):
+    parser.addoption("--write-interop", metavar="FILE", help="write the table; harness/interop.py")
+    parser.addoption(
+        "--only-with-services",
+        action="store_true",
+        help="only the tests that use PostgreSQL or RabbitMQ",
+    )
+
+
+def pytest_configure(config):
+    if path := config.getoption("--write-interop"):
+        config.pluginmanager.register(interop.Writer(path))
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("only_with_services"):
+        config.hook.pytest_deselected(items=[i for i in items if "services" not in i.fixturenames])
+        items[:] = [item for item in items if "services" in item.fixturenames]
 
 
 def pytest_sessionstart(session):
@@ -96,3 +119,31 @@ def new_cluster(tmp_path, postgres, request):
             return cluster
 
         yield make
+
+
+@pytest.fixture
+def rabbitmq(services):
+    """A virtual host of RabbitMQ for this test."""
+    provide(services, "rabbitmq")
+    found = RabbitMq(services)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def new_python(tmp_path, rabbitmq):
+    """Makes what stands for an application with that version; see tests/harness/dramatiq.py."""
+    made = []
+
+    def make(version=NEWEST, redis=""):
+        made.append(Dramatiq(tmp_path / f"python-{version}", rabbitmq.url, version, redis))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def python(new_python):
+    return new_python()

@@ -27,38 +27,9 @@ folder=$(mktemp -d "${TMPDIR:-/var/tmp}/opscore-fresh-XXXXXX")
 root=$folder/root
 trap 'rm -rf --one-file-system "$folder"' EXIT
 
-# The mirror this machine uses, so that proxies and caches of its network apply.
-mirror_of() {  # WORD DEFAULT: the first URI of the host's apt sources that ends in /WORD
-  local found
-  found=$(grep -rhoE "https?://[^ ]+/$1/?( |\$)" /etc/apt/sources.list /etc/apt/sources.list.d \
-    --include='*.list' --include='*.sources' --include=sources.list 2>/dev/null |
-    tr -d ' ' | grep -v snapshot | sort -u) || true
-  found=${found%%$'\n'*}
-  echo "${found:-$2}"
-}
-mirror=$(mirror_of debian http://deb.debian.org/debian)
-security=$(mirror_of debian-security http://deb.debian.org/debian-security)
-
-echo "== minimal Debian $release from $mirror"
+echo "== minimal Debian $release"
 began=$SECONDS
-debootstrap --variant=minbase --include=git,ca-certificates "$release" "$root" "$mirror" \
-  >"$folder/debootstrap.log" 2>&1 || {
-  tail -n 20 "$folder/debootstrap.log" >&2
-  die "debootstrap failed"
-}
-cat >"$root/etc/apt/sources.list" <<TXT
-deb $mirror $release main
-deb $mirror $release-updates main
-deb $security $release-security main
-TXT
-# How this machine reaches the network: apt's proxy and checks, name servers, its own authorities.
-apt-config dump | grep -E '^Acquire::(http|https|Check|Retries|ForceIPv4)' \
-  >"$root/etc/apt/apt.conf.d/99-of-the-host" || true
-cp /etc/resolv.conf /etc/hosts "$root/etc/"
-if compgen -G '/usr/local/share/ca-certificates/*.crt' >/dev/null; then
-  cp /usr/local/share/ca-certificates/*.crt "$root/usr/local/share/ca-certificates/"
-  chroot "$root" update-ca-certificates >/dev/null 2>&1
-fi
+tools/debian_root.sh "$release" "$root" git
 git clone --quiet "file://$PWD" "$root/root/opscore"
 echo "== minimal Debian $release: $((SECONDS - began)) s"
 

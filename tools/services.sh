@@ -3,6 +3,11 @@
 # ordinary user, in a temporary folder, on free ports of 127.0.0.1. A system's instances are never
 # touched. Called by ./dev services, which installs the packages.
 set -euo pipefail
+# What runs on keeps nothing of the caller's open: a lock, or a pipe at whose end somebody waits.
+for fd in /proc/$$/fd/*; do
+  fd=${fd##*/}
+  ((fd <= 2 || fd == 255)) || eval "exec $fd>&-"  # 255: this script
+done
 checkout=$(readlink -f "$(dirname "$(readlink -f "$0")")/..")
 
 usage() {
@@ -18,7 +23,9 @@ usage: ./dev services COMMAND
                   REDIS_URL; in a shell: export $(./dev services env)
   rabbitmqctl ... RabbitMQ's own tool, for this node
 
-One set for each checkout. OPSCORE_SERVICES names another folder for what they write.
+One set for each checkout. OPSCORE_SERVICES names another folder for what they write. With
+OPSCORE_SERVICES_ROOT the first start takes the programs from the root of another Debian, such as
+sudo tools/debian_root.sh trixie FOLDER postgresql rabbitmq-server makes.
 TXT
 }
 
@@ -32,23 +39,62 @@ owner=$EUID
 id=$(printf '%s %s' "$checkout" "$owner" | sha256sum | cut -c1-10)
 folder=${OPSCORE_SERVICES:-${TMPDIR:-/tmp}/opscore-services-$id}
 settings=$folder/settings
+# Of the programs; what the settings say counts.
+ROOT=${OPSCORE_SERVICES_ROOT:+$(readlink -f "$OPSCORE_SERVICES_ROOT")}
+# Of everything that is started, so that it is found whatever became of its pid file.
+mark=OPSCORE_STARTED_FOR=$folder
 
-# PostgreSQL does not run as root.
+# PostgreSQL does not run as root. With a ROOT, its programs and settings are seen instead of this
+# system's; network and processes are shared.
 as_user() {
-  if [[ $owner -eq 0 ]]; then
-    setpriv --reuid=nobody --regid=nogroup --clear-groups --no-new-privs "$@"
-  else
-    "$@"
+  local command=(env "$mark" "$@")
+  if [[ -n $ROOT ]]; then
+    command=(bwrap --ro-bind "$ROOT/usr" /usr --symlink usr/bin /bin --symlink usr/sbin /sbin
+      --symlink usr/lib /lib --symlink usr/lib64 /lib64 --ro-bind "$ROOT/etc" /etc
+      --ro-bind /etc/passwd /etc/passwd --dev /dev --ro-bind /proc /proc --tmpfs /tmp
+      --bind "$folder" "$folder" "${command[@]}")
   fi
+  if [[ $owner -eq 0 ]]; then
+    command=(setpriv --reuid=nobody --regid=nogroup --clear-groups --no-new-privs "${command[@]}")
+  fi
+  "${command[@]}"
 }
 
-# Named, free, different ports of 127.0.0.1.
+# Whatever of ours runs: also what an interrupted start has left behind. A PostgreSQL that is killed
+# leaves shared memory: it is asked first, and initdb, which runs some, is let come to its end.
+end_all() {
+  local pids comms signal=TERM began=$SECONDS
+  while :; do
+    mapfile -t pids < <(grep -lsxzF "$mark" /proc/[0-9]*/environ | cut -d/ -f3)
+    [[ ${#pids[@]} -gt 0 ]] || return 0
+    ((SECONDS - began < 10)) || signal=KILL
+    comms=("${pids[@]/#//proc/}")
+    comms=("${comms[@]/%//comm}")
+    if [[ $signal == KILL ]] || ! grep -qsx initdb "${comms[@]}"; then
+      kill -s "$signal" "${pids[@]}" 2>/dev/null || true
+    fi
+    sleep 0.05
+  done
+}
+
+# Named, free, different ports of 127.0.0.1. None that the kernel gives to outgoing connections: while
+# a service is halted, one that tries to reach it could be given its port, and reach itself.
 free_ports() {
   /usr/bin/python3 - "$@" <<'PY'
-import socket, sys
-held = [(name, socket.create_server(("127.0.0.1", 0))) for name in sys.argv[1:]]
-for name, port in held:
-    print(f"{name}={port.getsockname()[1]}")
+import random, socket, sys
+with open("/proc/sys/net/ipv4/ip_local_port_range") as file:
+    first, last = map(int, file.read().split())
+ports = [port for port in range(10000, 65536) if not first <= port <= last]
+random.shuffle(ports)
+held = []
+for name in sys.argv[1:]:
+    while True:
+        try:
+            held.append(socket.create_server(("127.0.0.1", ports.pop())))
+            break
+        except OSError:
+            pass
+    print(f"{name}={held[-1].getsockname()[1]}")
 PY
 }
 
@@ -72,21 +118,37 @@ alive() {  # PID_FILE
 # ---------------------------------------------------------------- PostgreSQL
 
 postgres_bin() {
-  local found=(/usr/lib/postgresql/*/bin/postgres)
-  [[ -x ${found[-1]} ]] || die "PostgreSQL is not installed; run ./dev services start"
-  dirname "${found[-1]}"
+  local found=("$ROOT"/usr/lib/postgresql/*/bin/postgres)
+  [[ -x ${found[-1]} ]] || die "PostgreSQL is not installed${ROOT:+ in '$ROOT'}; run ./dev services start"
+  dirname "${found[-1]#"$ROOT"}"
+}
+
+# The password as PostgreSQL stores it, hashed once instead of 4,096 times: it is random anyway, and
+# that would be most of the time that tests take to connect, which they do thousands of times.
+scram_secret() {
+  /usr/bin/python3 - "$PASSWORD" <<'PY'
+import base64, hashlib, hmac, os, sys
+salt = os.urandom(16)
+salted = hashlib.pbkdf2_hmac("sha256", sys.argv[1].encode(), salt, 1)
+client, server = (hmac.digest(salted, name, "sha256") for name in (b"Client Key", b"Server Key"))
+salt, stored, server = (
+    base64.b64encode(each).decode() for each in (salt, hashlib.sha256(client).digest(), server)
+)
+print(f"SCRAM-SHA-256$1:{salt}${stored}:{server}")
+PY
 }
 
 start_postgres() {
   alive "$folder/postgres/data/postmaster.pid" && return
-  local bin log=$folder/postgres/log
+  local bin log=$folder/postgres/log new=$folder/postgres/new.$$
   bin=$(postgres_bin)
-  if [[ ! -f $folder/postgres/data/PG_VERSION ]]; then
+  if [[ ! -d $folder/postgres/data ]]; then
     as_user mkdir -p "$folder/postgres"
-    as_user sh -c "printf %s '$PASSWORD' >'$folder/postgres/password'"
-    as_user "$bin/initdb" -D "$folder/postgres/data" -U opscore -A scram-sha-256 \
+    scram_secret | as_user tee "$folder/postgres/password" >/dev/null
+    as_user "$bin/initdb" -D "$new" -U opscore -A scram-sha-256 \
       --pwfile="$folder/postgres/password" -E UTF8 --locale=C.UTF-8 >"$folder/initdb.log" 2>&1 ||
       { cat "$folder/initdb.log" >&2 && die "initdb failed"; }
+    as_user mv "$new" "$folder/postgres/data"  # whole, or not at all
   fi
   as_user "$bin/pg_ctl" -D "$folder/postgres/data" -l "$log" -w -t 90 \
     -o "-c listen_addresses=127.0.0.1 -c port=$POSTGRES_PORT -c unix_socket_directories='$folder/postgres' -c max_connections=200" \
@@ -97,7 +159,7 @@ start_postgres() {
 stop_postgres() {
   alive "$folder/postgres/data/postmaster.pid" || return 0
   as_user "$(postgres_bin)/pg_ctl" -D "$folder/postgres/data" -m immediate -w stop >/dev/null 2>&1 ||
-    kill -9 "$(head -n 1 "$folder/postgres/data/postmaster.pid")" 2>/dev/null || true
+    true
 }
 
 # ---------------------------------------------------------------- RabbitMQ
@@ -107,7 +169,7 @@ rabbit_server=/usr/lib/rabbitmq/bin/rabbitmq-server
 
 rabbit_env() {
   local home=$folder/rabbitmq
-  as_user env -i PATH="$PATH" HOME="$home" LANG=C.UTF-8 RABBITMQ_NODENAME="opscore-$id@localhost" \
+  as_user env -i "$mark" PATH="$PATH" HOME="$home" LANG=C.UTF-8 RABBITMQ_NODENAME="opscore-$id@localhost" \
     RABBITMQ_MNESIA_BASE="$home/mnesia" RABBITMQ_LOG_BASE="$home/log" RABBITMQ_LOGS="$home/log/node.log" \
     RABBITMQ_CONFIG_FILE="$home/rabbitmq" RABBITMQ_ENABLED_PLUGINS_FILE="$home/plugins" \
     RABBITMQ_PID_FILE="$home/pid" RABBITMQ_DIST_PORT="$RABBITMQ_DIST_PORT" RABBITMQ_CONF_ENV_FILE=/dev/null \
@@ -118,7 +180,8 @@ rabbit_env() {
 start_rabbitmq() {
   local home=$folder/rabbitmq
   alive "$home/pid" && return
-  [[ -x $rabbit_server ]] || die "RabbitMQ is not installed; run ./dev services start"
+  [[ -x $ROOT$rabbit_server ]] ||
+    die "RabbitMQ is not installed${ROOT:+ in '$ROOT'}; run ./dev services start"
   as_user mkdir -p "$home/log" "$home/mnesia" "$home/generated"
   as_user tee "$home/plugins" >/dev/null <<<'[rabbitmq_management].'
   as_user tee "$home/rabbitmq.conf" >/dev/null <<TXT
@@ -138,12 +201,10 @@ stop_rabbitmq() {
   local home=$folder/rabbitmq pid
   if alive "$home/pid"; then
     pid=$(head -n 1 "$home/pid")
-    # What it holds is thrown away, so it need not be asked; its port helpers end with it.
+    # What it holds is thrown away, so it need not be asked.
     kill -9 "$pid" 2>/dev/null || true
     while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
   fi
-  [[ -z ${EPMD_PORT:-} ]] || ! command -v epmd >/dev/null ||
-    rabbit_env epmd -port "$EPMD_PORT" -kill >/dev/null 2>&1 || true
 }
 
 rabbitmqctl() {
@@ -157,7 +218,8 @@ rabbitmqctl() {
 
 start_redis() {
   alive "$folder/redis/pid" && return
-  command -v redis-server >/dev/null || die "Redis is not installed; run ./dev services start redis"
+  [[ -x $ROOT/usr/bin/redis-server ]] ||
+    die "Redis is not installed${ROOT:+ in '$ROOT'}; run ./dev services start redis"
   as_user mkdir -p "$folder/redis"
   as_user redis-server --bind 127.0.0.1 --port "$REDIS_PORT" --requirepass "$PASSWORD" --daemonize yes \
     --dir "$folder/redis" --pidfile "$folder/redis/pid" --logfile "$folder/redis/log" --save "" >/dev/null
@@ -179,11 +241,15 @@ start() {
     {
       free_ports POSTGRES_PORT RABBITMQ_PORT RABBITMQ_MANAGEMENT_PORT RABBITMQ_DIST_PORT EPMD_PORT REDIS_PORT
       printf 'PASSWORD=%s\n' "$(head -c 18 /dev/urandom | base64 | tr '+/' 'ab')"
+      printf 'ROOT=%q\n' "$ROOT"
     } >"$settings.new"
     mv "$settings.new" "$settings"
   fi
+  local wanted=$ROOT
   # shellcheck source=/dev/null
   source "$settings"
+  [[ ${wanted:-$ROOT} == "$ROOT" ]] ||
+    die "those of this checkout are of '${ROOT:-/}', not of '$wanted'; stop them first"
   local name
   for name in "$@"; do "start_$name"; done
 }
@@ -202,7 +268,7 @@ stop() {
   [[ ! -f $settings ]] || source "$settings"
   stop_rabbitmq
   stop_postgres
-  stop_redis
+  end_all
   rm -rf --one-file-system "$folder"
 }
 
@@ -249,6 +315,8 @@ check_names() {
   done
 }
 
+# Read to its end before anything runs: whoever edits this file does not change a running command.
+{
 case $command in
   start)
     check_names "$@"
@@ -263,3 +331,5 @@ case $command in
   -h | --help | help) usage ;;
   *) usage >&2 && exit 2 ;;
 esac
+exit
+}

@@ -1,6 +1,5 @@
 """Python produces with the real Dramatiq, opscore executes."""
 
-import base64
 import json
 import re
 import signal
@@ -9,9 +8,8 @@ import uuid
 
 import pytest
 
-from harness.dramatiq import VERSIONS, Dramatiq
-from harness.rabbitmq import RabbitMq
-from harness.services import provide
+from harness.dramatiq import VERSIONS, task_of
+from harness.rabbitmq import DramatiqQueue
 from harness.waiting import wait_for
 
 PROGRAM = f"""#!{sys.executable}
@@ -45,6 +43,10 @@ queue = "python"
 AT_ONCE = "min_backoff=1, max_backoff=1"
 
 
+def interop(feature, **how):
+    return pytest.mark.interop(feature, direction="adopted", **how)
+
+
 def write_programs(folder):
     waiting = WAIT.format(folder=folder)
     for name, text in (("add.py", ADD), ("fail.py", FAIL), ("wait.sh", waiting)):
@@ -52,50 +54,6 @@ def write_programs(folder):
         program.write_text(text)
         program.chmod(0o755)
     return ACTORS.format(folder=folder)
-
-
-class Queue:
-    """A queue of Dramatiq, seen by the management API."""
-
-    def __init__(self, rabbitmq, name):
-        self.rabbitmq, self.name = rabbitmq, name
-        self.path = f"queues/{rabbitmq.vhost}/{name}"
-
-    def publish(self, payload):
-        encoding = "base64" if isinstance(payload, bytes) else "string"
-        if encoding == "base64":
-            payload = base64.b64encode(payload).decode()
-        self.rabbitmq.ask(
-            "POST",
-            f"exchanges/{self.rabbitmq.vhost}/amq.default/publish",
-            {
-                "properties": {"delivery_mode": 2},
-                "routing_key": self.name,
-                "payload": payload,
-                "payload_encoding": encoding,
-            },
-        )
-
-    def messages(self):
-        """Those that wait there; they stay."""
-        body = {"count": 1000, "ackmode": "ack_requeue_true", "encoding": "auto"}
-        return self.rabbitmq.ask("POST", self.path + "/get", body, missing=[])
-
-    def wait_messages(self, count, timeout=30):
-        wait_for(
-            lambda: len(self.messages()) >= count,
-            lambda: f"{count} messages on {self.name}; there are {self.messages()}",
-            timeout,
-        )
-        return self.messages()
-
-
-@pytest.fixture
-def rabbitmq(services):
-    provide(services, "rabbitmq")
-    found = RabbitMq(services)
-    yield found
-    found.close()
 
 
 @pytest.fixture
@@ -131,38 +89,6 @@ def up(new_up):
 @pytest.fixture
 def up_with_results(new_up, redis):
     return new_up(REDIS_URL=redis, OPSCORE_RESULTS_ACTORS="opscore.echo")
-
-
-@pytest.fixture
-def new_python(tmp_path, rabbitmq):
-    made = []
-
-    def make(version=VERSIONS[-1], redis=""):
-        made.append(Dramatiq(tmp_path / f"python-{version}", rabbitmq.url, version, redis))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
-
-
-@pytest.fixture
-def python(new_python):
-    return new_python()
-
-
-def task_of(rest, message, timeout=30):
-    """The task that a message became, once it has ended."""
-
-    def look():
-        found = [
-            task
-            for task in rest.get("tasks?limit=100")["tasks"]
-            if (task.get("metadata") or {}).get("dramatiq_message_id") == message["message_id"]
-        ]
-        return found[0]["task_id"] if found else None
-
-    return rest.wait(wait_for(look, f"the task of {message['message_id']}", timeout))
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -242,7 +168,7 @@ def test_failures_are_told_each_time_and_the_dead_message_is_the_original(up, py
     assert told[0][1]["message"] == "exit code 1"
     assert "boom" in told[0][0]["options"]["traceback"]
     assert told[2][1] == {"retries": 1, "max_retries": 1}
-    (dead,) = Queue(rabbitmq, "default.XQ").wait_messages(1)
+    (dead,) = DramatiqQueue(rabbitmq, "default.XQ").wait_messages(1)
     assert json.loads(dead["payload"]) == message
     assert "exit code 1" in dead["properties"]["headers"]["x-opscore-reason"]
 
@@ -277,16 +203,17 @@ def bodies_that_nobody_could_run(message):
     yield json.dumps({**other, "options": {"store_results": True}})
 
 
+@interop("messages that nobody could run", note="on `.XQ`, with `x-opscore-reason`")
 def test_bad_messages_are_dead_with_a_reason_and_hold_up_no_other(up, python, rabbitmq):
     message = python.send("add.send(0)")
     task_of(up.rest, message)
     bodies = list(bodies_that_nobody_could_run(message))
-    queue = Queue(rabbitmq, "default")
+    queue = DramatiqQueue(rabbitmq, "default")
     for body in bodies:
         queue.publish(body)
     good = python.send("add.send(20, 22)")
     assert task_of(up.rest, good)["result"] == 42
-    dead = Queue(rabbitmq, "default.XQ").wait_messages(len(bodies))
+    dead = DramatiqQueue(rabbitmq, "default.XQ").wait_messages(len(bodies))
     assert len(dead) == len(bodies)
     for each in dead:
         assert each["properties"]["headers"]["x-opscore-reason"]
@@ -313,7 +240,15 @@ def test_strange_messages_that_python_runs_run_here(up, python):
     assert task["input_data"]["kwargs"] == {"y": 41, "lossy": None, "text": "\\ud800"}
 
 
-def test_what_opscore_does_not_declare_comes_back_to_python(up, python):
+@interop(
+    "an actor that is not declared here",
+    outcome="differs",
+    note="it goes back to the queue after 1, 5, 30, 60 ... s, for who has the actor; "
+    "`.XQ` only when in 10 min nobody else was there",
+)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_opscore_does_not_declare_comes_back_to_python(up, new_python, version):
+    python = new_python(version)
     python.worker("default")
     # RabbitMQ gives consumers their turns, so one of two comes here first, and goes back.
     python.run("theirs.send(1)\ntheirs.send(2)")
@@ -324,7 +259,7 @@ def test_what_opscore_does_not_declare_comes_back_to_python(up, python):
 def test_a_message_for_nobody_is_parked_and_said(up, python, rabbitmq):
     python.send("theirs.send(1)")
     wait_for(lambda: "actor 'theirs' is not declared here" in up.output(), up.output, 30)
-    assert Queue(rabbitmq, "default.XQ").messages() == []
+    assert DramatiqQueue(rabbitmq, "default.XQ").messages() == []
 
 
 def test_kills_lose_and_double_nothing(up, python, rabbitmq):
@@ -345,9 +280,13 @@ def test_kills_lose_and_double_nothing(up, python, rabbitmq):
         assert up.rest.get(f"tasks/t-{i}")["result"]["args"] == [i]
     assert completed() == 3000
     assert not up.rest.get("tasks?status=failed")["tasks"]
-    assert Queue(rabbitmq, "default").messages() == []
+    assert DramatiqQueue(rabbitmq, "default").messages() == []
 
 
+@interop(
+    "`store_results`: `get_result()` of messages, pipelines and groups",
+    note="of actors whose decorator says it: those named in `results.actors`",
+)
 @pytest.mark.parametrize("version", VERSIONS)
 def test_python_gets_results(up_with_results, new_python, redis, version):
     python = new_python(version, redis)
@@ -369,6 +308,7 @@ print(json.dumps(list(group.get_results(block=True, timeout=30_000))))
     assert results[2:] == [7, [0, 1, 2]]
 
 
+@interop("`store_results`: `ResultFailure`")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_python_gets_failures(up_with_results, new_python, redis, version):
     (failure,) = new_python(version, redis).run(
@@ -405,6 +345,7 @@ def told_to_results(rest):
     return int(found[1]) if found else 0
 
 
+@interop("groups with callbacks, members on both sides")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_callbacks_of_a_group_that_both_sides_run(up_with_results, new_python, redis, version):
     python = new_python(version, redis)
@@ -488,7 +429,7 @@ def test_on_postgresql_in_roles(new_cluster, rabbitmq, new_python, redis, tmp_pa
     assert task_of(rest, message)["result"] == 3
     assert python.wait_records("collect")[0]["args"][1] == 3
     python.send(f"fail.send_with_options(args=(1,), max_retries=0, {AT_ONCE})")
-    Queue(rabbitmq, "default.XQ").wait_messages(1)
+    DramatiqQueue(rabbitmq, "default.XQ").wait_messages(1)
     (group,) = python.run(RUN_GROUP.format(members="add.message(1, 2), double.message(1)"))
     assert python.wait_records("collect", 2)[1]["args"] == ["done"]
     assert ask_redis(python, f"get('{group}')") == "b'1'"

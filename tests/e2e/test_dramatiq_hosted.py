@@ -7,12 +7,10 @@ import subprocess
 
 import pytest
 
+from harness.dramatiq import NEWEST, VERSIONS, installed
 from harness.processes import is_alive
-from harness.python import environment_with
 from harness.server import BINARY
 from harness.waiting import wait_for
-
-VERSIONS = ("1.17.0", "2.0.0", "2.2.1")
 
 BROKER = """
 import dramatiq
@@ -95,12 +93,16 @@ def endless():
 """
 
 
+def interop(feature, **how):
+    return pytest.mark.interop(feature, direction="hosted", **how)
+
+
 def application(server, version):
     (server.folder / "app").mkdir()
     (server.folder / "app/__init__.py").touch()
     (server.folder / "app/broker.py").write_text(BROKER)
     (server.folder / "app/tasks.py").write_text(TASKS)
-    server.environment["VIRTUAL_ENV"] = str(environment_with(version))
+    server.environment["VIRTUAL_ENV"] = str(installed(version).parents[1])
     return server
 
 
@@ -110,6 +112,7 @@ def run(server, *arguments):
     return server.rest
 
 
+@interop("middleware: `before_process_message`, `after_process_message`, `after_nack`")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_actors_run_with_their_options_and_middleware(new_server, version):
     server = application(new_server(), version)
@@ -137,9 +140,10 @@ def test_actors_run_with_their_options_and_middleware(new_server, version):
     assert f"{broken['task_id']} #1 broken: nack" not in server.output()
 
 
+@interop("command: broker as `module`, `module:path.to.broker`, `module:function`")
 @pytest.mark.parametrize("broker", ["app.broker", "app.broker:holder.inner", "app.broker:setup"])
 def test_the_broker_is_named_as_dramatiq_has_it(new_server, broker):
-    server = application(new_server(), VERSIONS[-1])
+    server = application(new_server(), NEWEST)
     server.launch(broker, "app.tasks", role="dramatiq")
     server.wait_ready()
     assert server.rest.run("add", {"a": 1, "b": 1})["result"] == 2
@@ -147,21 +151,53 @@ def test_the_broker_is_named_as_dramatiq_has_it(new_server, broker):
 
 @pytest.mark.parametrize("broker", ["app.broker:nothing", "app.tasks:pathlib", "app.nowhere"])
 def test_a_broker_that_is_none_is_exit_code_2(new_server, broker):
-    server = application(new_server(), VERSIONS[-1])
+    server = application(new_server(), NEWEST)
     assert server.launch(broker, role="dramatiq").wait(20) == 2
     assert "import the actors" in server.output()
 
 
+def test_what_is_missing_is_said_with_the_interpreter(new_server):
+    server = application(new_server(), NEWEST)
+    python = server.environment["VIRTUAL_ENV"]
+    (server.folder / "app/wrong.py").write_text("import surely_missing\n")
+    assert server.launch("app.broker", "app.wrong", role="dramatiq").wait(20) == 2
+    assert "No module named 'surely_missing'" in server.output()
+    assert f"{python}/bin/python3 does not find it: install it there" in server.output()
+
+
+def test_messages_that_are_not_taken_are_said(new_server):
+    server = new_server()
+    server.environment["VIRTUAL_ENV"] = str(installed(NEWEST).parents[1])
+    application_of_its_own = RABBITMQ_APP.replace('os.environ["RABBITMQ_URL"]', "'amqp://x'")
+    (server.folder / "shop.py").write_text(application_of_its_own)
+    server.launch("shop", role="dramatiq")
+    server.wait_ready()
+    assert "RABBITMQ_URL is not set: messages are not taken" in server.output()
+
+
+@pytest.mark.parametrize("flag", ["-p", "-t"])
+def test_a_wrong_value_is_said_by_its_flag(tmp_path, flag):
+    command = [BINARY, "dramatiq", "app.broker", flag, "0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2 and f"  {flag},--" in done.stderr
+
+
+@interop("command: `--queues`")
 def test_queues_can_be_chosen(new_server):
-    server = application(new_server(), VERSIONS[-1])
+    server = application(new_server(), NEWEST)
     rest = run(server, "-Q", "emails")
     waiting = rest.submit("add", {"a": 1, "b": 1})["task_id"]
     assert rest.run("broken")["status"] == "failed"
     assert rest.task(waiting)["status"] == "pending"
 
 
+@interop(
+    "`notify_shutdown`, `Shutdown`",
+    outcome="differs",
+    note="every actor is told of a shutdown, wanted or not, and it costs no retry",
+)
 def test_a_stop_is_raised_as_shutdown_and_costs_no_attempt(new_server):
-    server = application(new_server(), VERSIONS[-1])
+    server = application(new_server(), NEWEST)
     rest = run(server, "--worker-shutdown-timeout", "100")
     task_id = rest.submit("endless")["task_id"]
     wait_for(lambda: (server.folder / "endless").exists(), "the actor runs")
@@ -173,8 +209,9 @@ def test_a_stop_is_raised_as_shutdown_and_costs_no_attempt(new_server):
     assert (task["result"], task["attempts"]) == ("ended", 1)
 
 
+@interop("command: a second SIGTERM ends it at once")
 def test_a_second_signal_ends_it_at_once_with_code_1(new_server):
-    server = application(new_server(), VERSIONS[-1])
+    server = application(new_server(), NEWEST)
     rest = run(server)
     rest.submit("endless")
     wait_for(lambda: (server.folder / "endless").exists(), "the actor runs")
@@ -190,26 +227,32 @@ def test_a_second_signal_ends_it_at_once_with_code_1(new_server):
     assert server.process.returncode == 1
 
 
+@interop(
+    "command: SIGHUP",
+    outcome="differs",
+    note="the application is loaded anew beside what runs; Dramatiq ends and starts again",
+)
 def test_sighup_loads_the_application_anew(new_server):
-    server = application(new_server(), VERSIONS[-1])
+    server = application(new_server(), NEWEST)
     rest = run(server)
     running = rest.submit("endless")["task_id"]
     wait_for(lambda: (server.folder / "endless").exists(), "the actor runs")
     tasks = server.folder / "app/tasks.py"
-    tasks.write_text(TASKS.replace("return a + b", "return a * b"))
+    tasks.write_text(TASKS.replace("return a + b", "return a * b  # another size"))
     os.kill(server.process.pid, signal.SIGHUP)
     wait_for(lambda: rest.run("add", {"a": 5, "b": 5})["result"] == 25, "the new code runs")
     (server.folder / "go").touch()
     assert rest.wait(running)["attempt"] == 1
 
 
+@interop("command: `--pid-file`")
 def test_the_pid_file_is_held_while_it_runs(new_server):
-    server = application(new_server(), VERSIONS[-1])
+    server = application(new_server(), NEWEST)
     pid_file = server.folder / "worker.pid"
     run(server, "--pid-file", pid_file)
     assert int(pid_file.read_text()) == server.process.pid
     assert pid_file.stat().st_mode & 0o777 == 0o644
-    other = application(new_server("other"), VERSIONS[-1])
+    other = application(new_server("other"), NEWEST)
     other.launch("app.broker", "--pid-file", pid_file, role="dramatiq")
     assert other.process.wait(20) == 4
     assert f"belongs to process {server.process.pid}" in other.output()
@@ -220,14 +263,20 @@ def test_the_pid_file_is_held_while_it_runs(new_server):
     assert other.process.wait(20) == 4 and "holds no process id" in other.output()
 
 
+@interop("command: `--log-file`, `-v`")
 def test_logs_go_where_they_are_told(new_server):
-    server = application(new_server(), VERSIONS[-1])
+    server = application(new_server(), NEWEST)
     rest = run(server, "--log-file", "worker.log", "-v")
     task = rest.run("add", {"a": 1, "b": 1})
     log = server.folder / "worker.log"
     wait_for(lambda: f"{task['task_id']} #1 add: completed" in log.read_text(), "a debug line")
 
 
+@interop(
+    "command: `--fork-function`, `--watch-use-polling`, `--use-spawn`",
+    outcome="refused",
+    note="by name, with exit code 2",
+)
 @pytest.mark.parametrize(
     "arguments, words",
     [
@@ -251,3 +300,50 @@ def test_arguments_are_checked(tmp_path):
         [BINARY, "dramatiq", "--version"], capture_output=True, text=True, check=True
     )
     assert said.stdout.startswith("opscore ")
+
+
+RABBITMQ_APP = """
+import os
+import dramatiq
+from dramatiq.brokers.rabbitmq import RabbitmqBroker
+
+dramatiq.set_broker(RabbitmqBroker(url=os.environ["RABBITMQ_URL"]))
+
+@dramatiq.actor(queue_name="sums")
+def add(a, b):
+    return a + b
+
+@dramatiq.actor(queue_name="other", max_retries=1, min_backoff=10, max_backoff=10)
+def boom(why):
+    raise ValueError(why)
+"""
+
+
+def test_what_producers_send_through_rabbitmq_runs_in_the_hosted_application(new_server, rabbitmq):
+    server = new_server(environment={"RABBITMQ_URL": rabbitmq.url})
+    (server.folder / "shop.py").write_text(RABBITMQ_APP)
+    python = installed(NEWEST)
+    server.environment["VIRTUAL_ENV"] = str(python.parents[1])
+    server.launch("shop", role="dramatiq")
+    server.wait_ready()
+    assert "adopts  sums, other: messages of Dramatiq" in server.output()
+    sent = "import shop; print(shop.add.send(1, b=2).message_id, shop.boom.send('x').message_id)"
+    done = subprocess.run(
+        [python, "-c", sent],
+        cwd=server.folder,
+        env=server.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    added, failed = done.stdout.split()
+
+    def tasks():
+        listed = server.rest.get("tasks?limit=10")["tasks"]
+        return {each["metadata"]["dramatiq_message_id"]: each["task_id"] for each in listed}
+
+    wait_for(lambda: len(tasks()) == 2, "both are tasks")
+    assert server.rest.wait(tasks()[added])["result"] == 3
+    boom = server.rest.wait(tasks()[failed])
+    assert (boom["status"], boom["error"]["message"]) == ("failed", "ValueError: x")
+    assert boom["attempts"] == 2

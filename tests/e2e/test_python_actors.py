@@ -207,7 +207,7 @@ def test_a_cancel_is_raised_in_the_actor(hosting):
     (hosting.folder / "endless").unlink(missing_ok=True)
     task_id = hosting.rest.submit("endless")["task_id"]
     wait_for(lambda: (hosting.folder / "endless").exists(), "the actor runs")
-    hosting.rest.expect(202, "DELETE", f"tasks/{task_id}")
+    hosting.rest.expect(202, "POST", f"tasks/{task_id}/cancel")
     assert hosting.rest.wait(task_id)["status"] == "cancelled"
 
 
@@ -352,7 +352,7 @@ def test_what_does_not_end_in_time_is_handed_back_uncharged(new_server):
     server.start()
     server.rest.wait(task_id, "running")
     task = server.rest.task(task_id)
-    assert (task["attempts"], task["attempt"]) == (0, 2)
+    assert task["attempts"] == 0 and task["attempt"] > 1
 
 
 def test_interpreters_die_with_the_server(new_server):

@@ -387,6 +387,10 @@ def test_migrate(new_cluster):
     sql = cluster.cli("migrate", "--dry-run").stdout
     assert "CREATE TABLE tasks" in sql
     assert json.loads(cluster.cli("migrate", "status", "--json").stdout) == status
+    by_hand = sql[: sql.index("-- 0002")]
+    psql(cluster.url, by_hand)
+    pending = json.loads(cluster.cli("migrate", "status", "--json").stdout)["pending"]
+    assert pending == status["pending"][1:]
     runs = [threading.Thread(target=cluster.migrate) for _ in range(3)]
     for run in runs:
         run.start()

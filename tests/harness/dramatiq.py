@@ -122,3 +122,17 @@ class Dramatiq:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+
+
+def task_of(rest, message, timeout=30):
+    """The task that a message became, once it has ended."""
+
+    def look():
+        found = [
+            task
+            for task in rest.get("tasks?limit=100")["tasks"]
+            if (task.get("metadata") or {}).get("dramatiq_message_id") == message["message_id"]
+        ]
+        return found[0]["task_id"] if found else None
+
+    return rest.wait(wait_for(look, f"the task of {message['message_id']}", timeout))

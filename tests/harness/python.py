@@ -1,12 +1,8 @@
 """Applications in Python for servers to host."""
 
-import os
-import shutil
 import subprocess
 import sys
 import textwrap
-
-from harness.server import ROOT
 
 
 def host(server, source, settings="", modules=("app",)):
@@ -30,20 +26,3 @@ def children_of(server):
         if int(parent) == server.worker_pid() and "report_imports_ms" in " ".join(words):
             found.append(int(pid))
     return sorted(found)
-
-
-def environment_with(version):
-    """The interpreter of a virtual environment with that Dramatiq; kept for the next run."""
-    folder = ROOT / "build" / f"dramatiq-{version}"
-    if not (folder / "complete").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run(
-            [sys.executable, "-m", "venv", "--system-site-packages", folder], check=True
-        )
-        subprocess.run(
-            [folder / "bin/pip", "install", "--quiet", f"dramatiq=={version}"],
-            check=True,
-            env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
-        )
-        (folder / "complete").touch()
-    return folder

@@ -9,6 +9,8 @@ import urllib.parse
 import urllib.request
 import uuid
 
+from harness.waiting import wait_for
+
 
 class RabbitMq:
     """By the management API. `environment` is what ./dev services env prints."""
@@ -111,3 +113,39 @@ class RabbitMq:
 
     def close(self):
         self.ask("DELETE", f"vhosts/{self.vhost}", missing={})
+
+
+class DramatiqQueue:
+    """A queue of Dramatiq, seen by the management API."""
+
+    def __init__(self, rabbitmq, name):
+        self.rabbitmq, self.name = rabbitmq, name
+        self.path = f"queues/{rabbitmq.vhost}/{name}"
+
+    def publish(self, payload):
+        encoding = "base64" if isinstance(payload, bytes) else "string"
+        if encoding == "base64":
+            payload = base64.b64encode(payload).decode()
+        self.rabbitmq.ask(
+            "POST",
+            f"exchanges/{self.rabbitmq.vhost}/amq.default/publish",
+            {
+                "properties": {"delivery_mode": 2},
+                "routing_key": self.name,
+                "payload": payload,
+                "payload_encoding": encoding,
+            },
+        )
+
+    def messages(self):
+        """Those that wait there; they stay."""
+        body = {"count": 1000, "ackmode": "ack_requeue_true", "encoding": "auto"}
+        return self.rabbitmq.ask("POST", self.path + "/get", body, missing=[])
+
+    def wait_messages(self, count, timeout=30):
+        wait_for(
+            lambda: len(self.messages()) >= count,
+            lambda: f"{count} messages on {self.name}; there are {self.messages()}",
+            timeout,
+        )
+        return self.messages()

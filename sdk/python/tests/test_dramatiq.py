@@ -17,12 +17,13 @@ CASES = pathlib.Path(__file__).parent / "with_dramatiq"
 PYTEST = pathlib.Path(pytest.__file__).parents[1]  # not installed beside Dramatiq
 
 
+@pytest.mark.parametrize("cases", ["broker_cases.py", "middleware_cases.py"])
 @pytest.mark.parametrize("version", VERSIONS)
-def test_producers_of(version):
+def test_with(version, cases):
     surroundings = {**os.environ, "PYTHONPATH": os.pathsep.join((str(SDK), str(PYTEST)))}
     command = (installed(version), "-m", "pytest", "-q", "-p", "opscore.testing.plugin")
     done = subprocess.run(
-        (*command, "broker_cases.py"),
+        (*command, cases),
         cwd=CASES,
         env=surroundings,
         capture_output=True,
@@ -42,6 +43,7 @@ MESSAGES = {
     "unlimited": "add.message_with_options(args=(1,), max_retries=None)",
     "tried_before": "add.message_with_options(args=(1,), max_retries=5, retries=2)",
     "backoff": "add.message_with_options(args=(1,), min_backoff=100, max_backoff=5000)",
+    "narrow_backoff": "add.message_with_options(args=(1,), min_backoff=5, max_backoff=5)",
     "short_backoff": "add.message_with_options(args=(1,), min_backoff=7)",
     "long_backoff": "add.message_with_options(args=(1,), max_backoff=10**12)",
     "time_limit": "add.message_with_options(args=(1,), time_limit=1500)",

@@ -94,6 +94,8 @@ def test_backoff_is_doubled_and_bounded():
     assert options_of(min_backoff=100)["backoff"]["max"] == "604800000ms"
     assert options_of(max_backoff=60_000)["backoff"]["min"] == "30000ms"
     assert options_of(max_backoff=10**12)["backoff"]["max"] == "604800000ms"
+    assert options_of(min_backoff=1, max_backoff=1)["backoff"]["min"] == "1ms"
+    assert options_of(max_backoff=1000)["backoff"]["min"] == "1000ms"
     assert options_of(min_backoff=-5)["backoff"]["min"] == "0ms"
 
 

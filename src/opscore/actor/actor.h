@@ -64,8 +64,11 @@ class Actor {
 
 struct RegisteredActor {
   CatalogueEntry entry;
-  std::unique_ptr<Actor> actor;  // null: its code is in other processes, see children.h
-  bool is_hosted() const { return actor == nullptr; }
+  std::unique_ptr<Actor> actor;  // null: its code is in other processes
+  // Python's Dramatiq runs its tasks: no worker claims them.
+  bool is_external() const { return !entry.dramatiq.empty(); }
+  // In child processes of the worker, see children.h.
+  bool is_hosted() const { return actor == nullptr && !is_external(); }
   // How long it may take to end after it was asked to; then its slot counts as abandoned.
   Duration stop_grace = limits::kStopGrace;
 };
@@ -83,6 +86,7 @@ struct ActorOptions {
   std::vector<std::string> aliases;
   std::string sandbox;      // see CatalogueEntry
   std::string unsandboxed;  // see CatalogueEntry
+  std::string dramatiq;     // see CatalogueEntry
 };
 
 // Filled at start, then only read: safe for concurrent use from then on.

@@ -62,6 +62,7 @@ void Registry::add(const std::string& type, const std::string& kind, std::unique
   registered.entry.aliases = std::move(options.aliases);
   registered.entry.sandbox = std::move(options.sandbox);
   registered.entry.unsandboxed = std::move(options.unsandboxed);
+  registered.entry.dramatiq = std::move(options.dramatiq);
   registered.stop_grace = options.stop_grace;
   registered.actor = std::move(actor);
   insert(std::move(registered));

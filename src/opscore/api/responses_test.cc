@@ -186,6 +186,9 @@ std::optional<Request> ResponsesTest::special(const std::string& operation, int 
   if (key == "job_export 200")
     return Request{"GET", at_job(job(JobAction::export_tasks, true)), {}, {}};
   if (key == "job_export 409") return Request{"GET", at_job(job(JobAction::cancel, true)), {}, {}};
+  if (key == "hear_reports 200")
+    return Request{"POST", path, R"({"reports": [{"message_id": "x", "kind": "running"}]})", {}};
+  if (key == "hear_reports 422") return Request{"POST", path, R"({"reports": [{}]})", {}};
   if (key == "list_workers 422") return Request{"GET", path + "?ended_within=x", {}, {}};
   return std::nullopt;
 }

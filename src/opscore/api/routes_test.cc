@@ -388,5 +388,62 @@ TEST(RouteTable, PathsAreFoundWithAndWithoutASlash) {
   EXPECT_EQ(allowed_methods("/nowhere"), "");
 }
 
+TEST_F(RoutesTest, ReportsOfPythonsWorkersAreHeard) {
+  CatalogueEntry python;
+  python.type = "resize";
+  python.kind = "dramatiq";
+  python.dramatiq = "{}";
+  service->declare({python});
+  auto submitted = answer("POST", "/api/v1/tasks",
+                          R"({"task_type": "resize", "task_id": "r1", "input_data": [1]})");
+  ASSERT_EQ(submitted.status, 202) << submitted.body;
+  auto heard = answer("POST", "/api/v1/dramatiq/reports", R"({"reports": [
+      {"message_id": "r1", "kind": "progress", "progress": {"n":  1}, "worker": "web:1"},
+      {"message_id": "r2", "kind": "running"}]})");
+  EXPECT_EQ(heard.status, 200);
+  EXPECT_EQ(heard.body, R"({"results":["applied","unknown"]})");
+  EXPECT_EQ(get("r1")["status"], "running");
+  EXPECT_EQ(get("r1")["progress"], Json({{"n", 1}}));
+  answer("POST", "/api/v1/dramatiq/reports", R"({"reports": [{"message_id": "r1",
+      "kind": "failed", "error": {"type": "ValueError", "message": "no", "traceback": "T"}}]})");
+  EXPECT_EQ(get("r1")["status"], "failed");
+  EXPECT_EQ(get("r1")["error"]["kind"], "ValueError");
+  auto cancelled = answer("POST", "/api/v1/tasks/r1/cancel");
+  EXPECT_EQ(cancelled.status, 409);
+}
+
+TEST_F(RoutesTest, WhatPythonRunsIsNotCancelled) {
+  CatalogueEntry python;
+  python.type = "resize";
+  python.kind = "dramatiq";
+  python.dramatiq = "{}";
+  service->declare({python});
+  answer("POST", "/api/v1/tasks", R"({"task_type": "resize", "task_id": "r1"})");
+  for (auto refused :
+       {answer("POST", "/api/v1/tasks/r1/cancel"), answer("DELETE", "/api/v1/tasks/r1")}) {
+    EXPECT_EQ(refused.status, 409);
+    EXPECT_EQ(json(refused)["type"], "urn:opscore:error:handed-to-dramatiq");
+    EXPECT_NE(refused.body.find("handed_to_dramatiq"), std::string::npos);
+  }
+}
+
+TEST_F(RoutesTest, ReportsThatAreNoneAreRefused) {
+  auto report = [&](const std::string& body) {
+    return answer("POST", "/api/v1/dramatiq/reports", body);
+  };
+  EXPECT_EQ(report(R"({"reports": [{"message_id": "a"}]})").status, 422);
+  EXPECT_EQ(report(R"({"reports": [{"kind": "running"}]})").status, 422);
+  EXPECT_EQ(report(R"({"reports": [{"message_id": "a", "kind": "well"}]})").status, 422);
+  EXPECT_EQ(
+      report(R"({"reports": [{"message_id": "a", "kind": "running", "retries": -1}]})").status,
+      422);
+  EXPECT_EQ(report(R"({"reports": 7})").status, 422);
+  EXPECT_EQ(report("{").status, 400);
+  std::string many = R"({"reports": [)";
+  for (int i = 0; i < 1001; ++i)
+    many += std::string(i ? "," : "") + R"({"message_id": "a", "kind": "running"})";
+  EXPECT_EQ(report(many + "]}").status, 413);
+}
+
 }  // namespace
 }  // namespace opscore

@@ -285,6 +285,12 @@ void append_worker(std::string& out, const Session& session, const std::string& 
   } else {
     object.null("broker");
   }
+  if (report.dramatiq) {
+    object.raw("dramatiq", {});
+    append_broker(out, *report.dramatiq);
+  } else {
+    object.null("dramatiq");
+  }
   object.raw("adopts", {});
   append_texts(out, report.adopts);
   object.text_or_null("adoption_problem", report.adoption_problem);
@@ -320,6 +326,7 @@ void append_actor(std::string& out, const CatalogueEntry& entry) {
   object.word("concurrency_origin", origin_of(entry.chosen_concurrency, entry.concurrency));
   object.raw("aliases", {});
   append_texts(out, entry.aliases);
+  if (!entry.dramatiq.empty()) object.raw("options", entry.dramatiq);
   append_sandbox(object, out, entry);
   if (is_set(entry.seen_at))
     object.time("seen_at", entry.seen_at);

@@ -25,7 +25,9 @@ CommandExit run_client(ClientCommand command, const CommandLine& line, const Con
   SystemClock clock;
   Screen screen = look_at_terminal(config.environment);
   auto api = make_http_api_client(config);
-  ClientContext context{line, config, screen, clock, *api, std::cin, std::cout, std::cerr};
+  auto rabbitmq = make_rabbitmq_access(config);
+  ClientContext context{line,      config,   screen,    clock,    *api,
+                        *rabbitmq, std::cin, std::cout, std::cerr};
   try {
     return command(context);
   } catch (const Error& error) {
@@ -37,7 +39,8 @@ CommandExit run_client(ClientCommand command, const CommandLine& line, const Con
   std::cerr << fmt::format("no server answers at {}: reading {} itself\n", config.server_url(),
                            config.store_words());
   auto offline = make_offline_api_client(config);
-  ClientContext from_file{line, config, screen, clock, *offline, std::cin, std::cout, std::cerr};
+  ClientContext from_file{line,      config,   screen,    clock,    *offline,
+                          *rabbitmq, std::cin, std::cout, std::cerr};
   return command(from_file);
 }
 
@@ -173,6 +176,7 @@ ConfigSources config_sources(const CommandLine& line,
   ConfigSources sources;
   sources.role = role_of(line.command);
   sources.flags = line.flags;
+  sources.flag_names = line.flag_names;
   sources.environment = environment;
   sources.config_file = line.config_file;
   sources.use_dotenv = !line.no_dotenv;

@@ -40,6 +40,7 @@ class CommandTree {
     add_queues();
     add_jobs();
     add_fleet();
+    add_broker();
     add_config();
     add_others();
   }
@@ -354,6 +355,59 @@ class CommandTree {
                        "when no server answers",
                        "opscore explain task_0190b5a0"),
             1);
+  }
+
+  void add_broker() {
+    CLI::App* broker = add(root_, "broker", "Look into the queues of Dramatiq on RabbitMQ",
+                           "opscore broker inspect default.XQ");
+    broker->require_subcommand(1);
+    struct Verb {
+      const char *name, *description, *example, *queue;
+    };
+    for (const Verb& verb :
+         {Verb{"inspect", "Show what is on a queue without consuming it, and why messages died",
+               "opscore broker inspect default.XQ --actor send_email --json",
+               "The queue: Q with its Q.DQ and Q.XQ, or one of these alone"},
+          Verb{"redrive", "Send dead messages back to their queue, each confirmed first",
+               "opscore broker redrive default --actor send_email --older-than 1h --dry-run",
+               "The queue; what is sent back is on its Q.XQ"},
+          Verb{"purge", "Delete messages of a queue for good",
+               "opscore broker purge default.XQ --reason 'not a Dramatiq message' --yes",
+               "The queue, exactly: Q, Q.DQ or Q.XQ"}}) {
+      CLI::App* command = add(*broker, verb.name, verb.description, verb.example);
+      add_sources(command);
+      command->add_flag("--json", line_.json, "Print JSON");
+      command->add_option("queue", line_.queue, verb.queue)->required();
+      add_message_filter(command);
+      if (std::string_view(verb.name) == "inspect") continue;
+      command->add_flag("--dry-run", line_.dry_run, "Only say how many there are");
+      command->add_flag("--yes", line_.yes, "Do not ask, on a terminal");
+    }
+    CLI::App* test =
+        add_client(root_, "send-test", "Send one real message and follow it to its end, hop by hop",
+                   "opscore send-test --queue default --actor opscore.echo");
+    test->add_option("--queue", line_.queue, "The queue; else default, or the actor's own");
+    test->add_option("--actor", line_.test.actor,
+                     "Who is to run it. One of kind dramatiq gets a task that opscore hands over; "
+                     "any other a message as a Python producer sends it, to a queue that opscore "
+                     "adopts")
+        ->capture_default_str();
+    test->add_option("--input", line_.input,
+                     std::string(kInputHelp) +
+                         ". An object is keyword arguments, an array "
+                         "arguments");
+    test->add_option("--wait", line_.test.wait, "How long to follow it")->capture_default_str();
+  }
+
+  void add_message_filter(CLI::App* command) {
+    BrokerOptions& broker = line_.broker;
+    command->add_option("--actor", broker.actor, "For this actor only");
+    command->add_option("--reason", broker.reason, "Dead for a reason that has this in it");
+    command->add_option("--older-than", broker.older_than,
+                        "Dead, or made, for longer than this: 90s, 10m, 2h");
+    command->add_option("--limit", broker.limit, "How many that match")
+        ->check(CLI::Range(1, 1'000'000))
+        ->capture_default_str();
   }
 
   void add_config() {

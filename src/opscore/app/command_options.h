@@ -33,6 +33,17 @@ struct LimitOptions {
   std::string max_pending, concurrency, max_input;
 };
 
+// Which messages of a queue of Dramatiq.
+struct BrokerOptions {
+  std::string actor, reason, older_than;
+  int limit = 1000;
+};
+
+struct SendTestOptions {
+  std::string actor = "opscore.noop";
+  std::string wait = "30s";
+};
+
 // Of the live views.
 struct WatchOptions {
   std::string interval = "1s";
@@ -46,8 +57,9 @@ struct DramatiqOptions {
 };
 
 struct CommandLine {
-  std::string command;                       // "up", "tasks list"
-  std::map<std::string, std::string> flags;  // key of a setting -> what a flag says
+  std::string command;                            // "up", "tasks list"
+  std::map<std::string, std::string> flags;       // key of a setting -> what a flag says
+  std::map<std::string, std::string> flag_names;  // where it is not the setting's own flag
   std::string config_file;
   bool no_dotenv = false;
   bool json = false;
@@ -57,6 +69,8 @@ struct CommandLine {
   BenchOptions bench;
   SubmitOptions submit;
   ListOptions list;
+  BrokerOptions broker;
+  SendTestOptions test;
   WatchOptions watch;
   DramatiqOptions dramatiq;
   std::vector<std::string> ids;  // of tasks, or of a job
@@ -64,7 +78,7 @@ struct CommandLine {
   bool dry_run = false;
   std::string output = "-";          // of an export: a file, or - for stdout
   std::string file;                  // of a backup
-  std::optional<std::string> input;  // of a retry
+  std::optional<std::string> input;  // of a retry or test
   std::string queue;
   std::string type;  // of an actor
   LimitOptions limits;

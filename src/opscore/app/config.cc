@@ -350,7 +350,9 @@ Config read_config(const ConfigSources& sources, const std::optional<std::string
     OPSCORE_ASSERT(field, "a flag for a setting that does not exist");
     ConfigValue value;
     value.text = text;
-    value.origin = {Source::flag, {}, 0, field->flag};
+    auto named = sources.flag_names.find(key);
+    value.origin = {
+        Source::flag, {}, 0, named == sources.flag_names.end() ? field->flag : named->second};
     reader.put(*field, value);
   }
   return config;

@@ -59,6 +59,7 @@ struct ActorConfig {
   std::string description;
   std::vector<std::string> aliases;
   SchemaText input_schema;
+  SchemaText options;  // of Dramatiq's messages
   std::optional<Duration> timeout;
   std::optional<int> max_attempts;  // 0: unlimited
   RetryPolicy backoff;
@@ -136,6 +137,7 @@ struct Config {
   } store;
   struct Broker {
     std::string url;
+    std::string management_url;
     struct RabbitMq {
       std::vector<std::string> adopt;  // queues of Dramatiq
       std::optional<int> max_priority;
@@ -219,7 +221,8 @@ enum class Role : uint8_t { client, inspect, up, api, worker, maintenance, migra
 
 struct ConfigSources {
   Role role = Role::client;
-  std::map<std::string, std::string> flags;  // key of the setting -> text
+  std::map<std::string, std::string> flags;       // key of the setting -> text
+  std::map<std::string, std::string> flag_names;  // where a command has another name for one
   std::map<std::string, std::string> environment;
   std::string directory = ".";  // the working directory
   std::string config_file;      // --config; it must exist

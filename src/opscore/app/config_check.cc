@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -219,6 +220,8 @@ class Checker {
           fmt::format("{}: limits of queues are set by `opscore maintenance`, from its own "
                       "configuration: here they have no effect",
                       config_.queues.front().origin.words()));
+    const bool hands_over = std::ranges::any_of(
+        config_.actors, [](const ActorConfig& actor) { return actor.kind == "dramatiq"; });
     const std::vector<std::string>& adopt = config_.broker.rabbitmq.adopt;
     if (runs_tasks(role_) && !adopt.empty() && config_.broker.url.empty())
       report(config_.origin_of("broker.rabbitmq.adopt"),
@@ -226,7 +229,8 @@ class Checker {
              "set broker.url, or RABBITMQ_URL");
     check_results();
     const bool hosts = config_.python.kind == "dramatiq" && !config_.python.modules.empty();
-    if (role_ == Role::up && !postgresql && !config_.broker.url.empty() && adopt.empty() && !hosts)
+    if (role_ == Role::up && !postgresql && !config_.broker.url.empty() && adopt.empty() &&
+        !hosts && !hands_over)
       config_.notes.push_back(
           fmt::format("{}: RabbitMQ is not used: on SQLite queues are kept in the store; it takes "
                       "a DATABASE_URL, too",
@@ -317,7 +321,13 @@ class Checker {
 
   void check_python() {
     PythonConfig& python = config_.python;
-    if (!runs_tasks(role_) || python.modules.empty()) return;
+    if (!runs_tasks(role_)) return;
+    if (python.modules.empty()) {
+      if (!python.watch.empty())
+        report(config_.origin_of("python.watch"),
+               "python.watch: there are no modules to load anew: name one with --python");
+      return;
+    }
     const bool is_set = !python.interpreter.empty();
     if (auto found = find_interpreter(config_))
       python.program = *found;
@@ -342,14 +352,19 @@ class Checker {
              fmt::format("{}: the name '{}' is taken: {}", place, name, other->second));
   }
 
-  void check_actor(const ActorConfig& actor, const std::string& place) {
+  void check_actor(ActorConfig& actor, const std::string& place) {
     for (const auto& field : actor_fields())
       if (*field.only_of != '\0' && actor.kind != field.only_of &&
           actor.origins.contains(field.key))
         report(actor.origins.at(field.key),
                fmt::format("{}.{} is for kind = \"{}\"; this actor is of kind \"{}\"", place,
                            field.key, field.only_of, actor.kind));
-    actor.kind == "http" ? check_http(actor, place) : check_exec(actor, place);
+    if (actor.kind == "http")
+      check_http(actor, place);
+    else if (actor.kind == "dramatiq")
+      check_dramatiq(actor, place);
+    else
+      check_exec(actor, place);
     if (actor.backoff.min > actor.backoff.max)
       report(actor.origin, fmt::format("{}.backoff: min is more than max", place));
     if (actor.backoff.jitter_low > actor.backoff.jitter_high)
@@ -362,6 +377,28 @@ class Checker {
     if (!actor.secret.empty() && !actor.secret_env.empty())
       report(actor.origins.at("secret"),
              fmt::format("{}: there are secret and secret_env: keep one", place));
+  }
+
+  // What is Python's to decide, or is made for each message.
+  void check_dramatiq(ActorConfig& actor, const std::string& place) {
+    for (const char* key : {"concurrency", "result_max", "output", "backoff.factor",
+                            "backoff.jitter_low", "backoff.jitter_high"})
+      if (actor.origins.contains(key))
+        report(actor.origins.at(key),
+               fmt::format("{}.{} has no meaning for an actor that Python runs", place, key));
+    if (config_.broker.url.empty() && (role_ == Role::up || role_ == Role::maintenance))
+      report(actor.origin,
+             fmt::format("{}: its tasks are sent to RabbitMQ, and broker.url (RABBITMQ_URL) does "
+                         "not say where that is",
+                         place));
+    if (!load_object(actor.options, actor, "options", place)) return;
+    const Json options =
+        actor.options.json.empty() ? Json::object() : Json::parse(actor.options.json);
+    actor.options.json = options.dump();
+    for (const char* name : {"eta", "retries", "traceback", "requeue_timestamp"})
+      if (options.contains(name))
+        report(actor.origins.at("options"),
+               fmt::format("{}.options: {} is not for declarations", place, name));
   }
 
   void check_exec(const ActorConfig& actor, const std::string& place) {
@@ -379,7 +416,8 @@ class Checker {
   }
 
   void check_machine(ActorConfig& actor, const std::string& place) {
-    actor.kind == "http" ? fill_secrets(actor, place) : check_program(actor, place);
+    if (actor.kind == "http") fill_secrets(actor, place);
+    if (actor.kind == "exec") check_program(actor, place);
     check_schema(actor, place);
   }
 
@@ -440,23 +478,31 @@ class Checker {
   }
 
   void check_schema(ActorConfig& actor, const std::string& place) {
-    auto& schema = actor.input_schema;
-    if (schema.json.empty() && schema.file.empty()) return;
-    const Origin& origin = actor.origins.at("input_schema");
-    if (!schema.file.empty()) {
-      auto path = (fs::path(origin.file).parent_path() / schema.file).lexically_normal().string();
-      auto text = check_json_file(path, origin, place + ".input_schema");
-      if (!text) return;
-      schema.json = *text;
-    }
-    size_t first = schema.json.find_first_not_of(" \t\r\n");
-    if (first == std::string::npos || schema.json[first] != '{')
-      return report(origin, fmt::format("{}.input_schema must be a JSON object", place));
+    if (!load_object(actor.input_schema, actor, "input_schema", place)) return;
+    if (actor.input_schema.json.empty()) return;
     try {
-      InputSchema compiled(schema.json);
+      InputSchema compiled(actor.input_schema.json);
     } catch (const Error& error) {
-      report(origin, fmt::format("{}.input_schema is {}", place, error.message()));
+      report(actor.origins.at("input_schema"),
+             fmt::format("{}.input_schema is {}", place, error.message()));
     }
+  }
+
+  // False when it is not one, which is reported then.
+  bool load_object(SchemaText& object, const ActorConfig& actor, const std::string& key,
+                   const std::string& place) {
+    if (object.json.empty() && object.file.empty()) return true;
+    const Origin& origin = actor.origins.at(key);
+    if (!object.file.empty()) {
+      auto path = (fs::path(origin.file).parent_path() / object.file).lexically_normal().string();
+      auto text = check_json_file(path, origin, fmt::format("{}.{}", place, key));
+      if (!text) return false;
+      object.json = *text;
+    }
+    size_t first = object.json.find_first_not_of(" \t\r\n");
+    if (first != std::string::npos && object.json[first] == '{') return true;
+    report(origin, fmt::format("{}.{} must be a JSON object", place, key));
+    return false;
   }
 
   Config& config_;

@@ -214,9 +214,19 @@ const std::vector<Field<Config>>& config_table() {
            "RabbitMQ, as `amqp://user:password@host:port/vhost` or `amqps://...`; several "
            "separated by commas are tried in their order. For workers and maintenance on "
            "PostgreSQL: it "
-           "tells workers of work. On SQLite it is used for adoption only, and `up` says so.",
+           "tells workers of work. On SQLite it is used for Dramatiq only, and `up` says so.",
        .variables = {"OPSCORE_BROKER_URL", "RABBITMQ_URL"},
        .problem = amqp_url_problem,
+       .secret = Secret::url},
+      {.key = "broker.management_url",
+       .slot = SLOT(broker.management_url),
+       .fallback = "",
+       .description = "The management API of the same RabbitMQ, as "
+                      "`http://user:password@host:15672`. It tells what consumers hold: only so "
+                      "can opscore see that a message of Dramatiq is gone while its queue has "
+                      "consumers.",
+       .variables = {"OPSCORE_BROKER_MANAGEMENT_URL", "RABBITMQ_MANAGEMENT_URL"},
+       .problem = http_url_problem,
        .secret = Secret::url},
       {.key = "broker.rabbitmq.adopt",
        .slot = SLOT(broker.rabbitmq.adopt),

@@ -28,9 +28,11 @@ const std::vector<Field<ActorConfig>>& actor_table() {
       {.key = "kind",
        .slot = SLOT(kind),
        .fallback = "exec",
-       .description = "`exec` runs a program: input on stdin, result on stdout. `http` posts the "
-                      "input to a URL: the answer is the result.",
-       .choices = {"exec", "http"}},
+       .description =
+           "`exec` runs a program: input on stdin, result on stdout. `http` posts the "
+           "input to a URL: the answer is the result. `dramatiq` is an actor of Python's "
+           "Dramatiq: its tasks are sent to its queue on RabbitMQ.",
+       .choices = {"exec", "http", "dramatiq"}},
       {.key = "command",
        .slot = SLOT(command),
        .fallback = "",
@@ -110,16 +112,24 @@ const std::vector<Field<ActorConfig>>& actor_table() {
        .description =
            "JSON Schema (draft 7) that inputs must match: a table, or the name of a JSON "
            "file."},
+      {.key = "options",
+       .slot = SLOT(options),
+       .fallback = "",
+       .description = "What else its messages have in their options, as Dramatiq names it: "
+                      "`options = {max_age = 3600000, store_results = true}`; a table, or the name "
+                      "of a JSON file.",
+       .only_of = "dramatiq"},
       {.key = "timeout",
        .slot = SLOT(timeout),
        .fallback = "",
-       .description = "How long an attempt may take. Unset: 10m.",
+       .description = "How long an attempt may take. Unset: 10m; of `dramatiq` what Python says.",
        .min = 1,
        .max = limits::kTimeoutMax.count()},
       {.key = "max_attempts",
        .slot = SLOT(max_attempts),
        .fallback = "",
-       .description = "How often a task is tried; 0 is without limit. Unset: 5.",
+       .description = "How often a task is tried; 0 is without limit. Unset: 5; of `dramatiq` what "
+                      "Python says.",
        .max = limits::kAttemptsMax},
       {.key = "backoff.min",
        .slot = SLOT(backoff.min),

@@ -147,74 +147,86 @@ TEST_F(ConfigTest, StoringResultsTakesAPlaceForThem) {
   EXPECT_THAT(failure(), HasSubstr("set results.url"));
 }
 
-// layout: table
-std::map<std::string, std::string> values_of_settings() {
-  return {{"server.address", "127.0.0.9"},
-          {"server.port", "81"},
-          {"server.token", "secret-token"},
-          {"server.token_file", "token"},
-          {"server.allow_unauthenticated", "true"},
-          {"server.allowed_hosts", "a.example,b"},
-          {"server.connections_max", "50"},
-          {"server.client_timeout", "3s"},
-          {"probes.port", "82"},
-          {"probes.address", "127.0.0.8"},
-          {"api.compat", "ops-core"},
-          {"store.path", "x.db"},
-          {"store.url", "sqlite:///y.db"},
-          {"store.disk_reserve", "1MiB"},
-          {"store.direct_url", "postgresql://h/d"},
-          {"store.schema", "tasks"},
-          {"store.exports", "exports"},
-          {"broker.url", "amqp://localhost"},
-          {"broker.rabbitmq.adopt", "mail"},
-          {"broker.rabbitmq.max_priority", "9"},
-          {"broker.rabbitmq.dead_message_ttl", "3s"},
-          {"results.url", "redis://h"},
-          {"results.namespace", "mine"},
-          {"results.namespace_keys", "true"},
-          {"results.actors", "add,*"},
-          {"results.ttl", "3s"},
-          {"results.barrier_ttl", "3s"},
-          {"worker.slots", "3"},
-          {"worker.queues", "mail=2"},
-          {"worker.drain_grace", "3s"},
-          {"retention.completed", "3s"},
-          {"retention.failed", "3s"},
-          {"log.level", "debug"},
-          {"log.format", "json"},
-          {"log.file", "log"},
-          {"sandbox.mode", "preferred"},
-          {"agent.provider", "ollama"},
-          {"agent.model", "m"},
-          {"agent.planner", "react"},
-          {"agent.memory", "none"},
-          {"agent.max_steps", "7"},
-          {"webhooks.secret", "s"},
-          {"webhooks.timeout", "3s"},
-          {"webhooks.max_attempts", "3"},
-          {"net.allow", "10.0.0.0/8,::1"},
-          {"client.url", "http://h:1"}};
-}
+// One of each setting, other than its default.
+const std::map<std::string, std::string> kValues = {{"server.address", "127.0.0.9"},
+                                                    {"server.port", "81"},
+                                                    {"server.token", "secret-token"},
+                                                    {"server.token_file", "token"},
+                                                    {"server.allow_unauthenticated", "true"},
+                                                    {"server.allowed_hosts", "a.example,b"},
+                                                    {"server.connections_max", "50"},
+                                                    {"server.client_timeout", "3s"},
+                                                    {"probes.port", "82"},
+                                                    {"probes.address", "127.0.0.8"},
+                                                    {"api.compat", "ops-core"},
+                                                    {"store.path", "x.db"},
+                                                    {"store.url", "sqlite:///y.db"},
+                                                    {"store.disk_reserve", "1MiB"},
+                                                    {"store.direct_url", "postgresql://h/d"},
+                                                    {"store.schema", "tasks"},
+                                                    {"store.exports", "exports"},
+                                                    {"broker.url", "amqp://localhost"},
+                                                    {"broker.management_url", "http://localhost"},
+                                                    {"broker.management_url", "http://h:15672"},
+                                                    {"broker.rabbitmq.adopt", "mail"},
+                                                    {"broker.rabbitmq.max_priority", "9"},
+                                                    {"broker.rabbitmq.dead_message_ttl", "3s"},
+                                                    {"results.url", "redis://h"},
+                                                    {"results.namespace", "mine"},
+                                                    {"results.namespace_keys", "true"},
+                                                    {"results.actors", "add,*"},
+                                                    {"results.ttl", "3s"},
+                                                    {"results.barrier_ttl", "3s"},
+                                                    {"worker.slots", "3"},
+                                                    {"worker.queues", "mail=2"},
+                                                    {"worker.drain_grace", "3s"},
+                                                    {"python.modules", "app.tasks"},
+                                                    {"python.kind", "dramatiq"},
+                                                    {"python.path", "lib"},
+                                                    {"python.interpreter", "/usr/bin/python3"},
+                                                    {"python.processes", "2"},
+                                                    {"python.threads", "3"},
+                                                    {"python.max_memory", "1GiB"},
+                                                    {"python.max_tasks", "9"},
+                                                    {"python.take_logging", "false"},
+                                                    {"python.watch", "lib"},
+                                                    {"python.watch_include", "*.py"},
+                                                    {"python.watch_exclude", "*.pyc"},
+                                                    {"retention.completed", "3s"},
+                                                    {"retention.failed", "3s"},
+                                                    {"log.level", "debug"},
+                                                    {"log.format", "json"},
+                                                    {"log.file", "log"},
+                                                    {"sandbox.mode", "preferred"},
+                                                    {"agent.provider", "ollama"},
+                                                    {"agent.model", "m"},
+                                                    {"agent.planner", "react"},
+                                                    {"agent.memory", "none"},
+                                                    {"agent.max_steps", "7"},
+                                                    {"webhooks.secret", "s"},
+                                                    {"webhooks.timeout", "3s"},
+                                                    {"webhooks.max_attempts", "3"},
+                                                    {"net.allow", "10.0.0.0/8,::1"},
+                                                    {"client.url", "http://h:1"}};
 
 // Each setting can be set from each place that its row names, and its origin says so.
+// layout: table
 TEST_F(ConfigTest, EverySettingHasItsOrigin) {
-  const std::map<std::string, std::string> values = values_of_settings();
   write("token", "file-token-1\n");
   for (const auto& field : config_fields()) {
     if (!field.variables.empty() || *field.flag != '\0') {
-      ASSERT_TRUE(values.contains(field.key)) << field.key << " has no value in this test";
+      ASSERT_TRUE(kValues.contains(field.key)) << field.key << " has no value in this test";
     }
     for (std::string variable : field.variables) {
-      sources_.environment = {{variable, values.at(field.key)}};
+      sources_.environment = {{variable, kValues.at(field.key)}};
       EXPECT_EQ(load().origin_of(field.key).words(), "environment: " + variable);
       sources_.environment.clear();
-      write(".env", variable + "=" + values.at(field.key));
+      write(".env", variable + "=" + kValues.at(field.key));
       EXPECT_EQ(load().origin_of(field.key).words(), path(".env") + ":1: " + variable);
       std::filesystem::remove(path(".env"));
     }
     if (*field.flag == '\0') continue;
-    sources_.flags = {{field.key, values.at(field.key)}};
+    sources_.flags = {{field.key, kValues.at(field.key)}};
     EXPECT_EQ(load().origin_of(field.key).words(), field.flag);
     sources_.flags.clear();
   }
@@ -403,6 +415,20 @@ TEST_F(ConfigTest, BindingBeyondLoopbackNeedsAToken) {
   EXPECT_EQ(failure(), "");
   sources_.flags["server.address"] = "example.org:80";
   EXPECT_THAT(failure(), HasSubstr("must be an IP address"));
+}
+
+TEST_F(ConfigTest, AFolderIsWatchedForModules) {
+  sources_.role = Role::up;
+  sources_.flags["python.watch"] = ".";
+  EXPECT_THAT(failure(), HasSubstr("--watch: python.watch: there are no modules"));
+  sources_.flags["python.modules"] = "app";
+  EXPECT_EQ(failure(), "");
+}
+
+TEST_F(ConfigTest, AFlagMayHaveAnotherName) {
+  sources_.flags["python.processes"] = "0";
+  sources_.flag_names["python.processes"] = "-p,--processes";
+  EXPECT_THAT(failure(), HasSubstr("-p,--processes: python.processes must be"));
 }
 
 TEST_F(ConfigTest, RolesAndStores) {

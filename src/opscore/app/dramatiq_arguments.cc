@@ -41,7 +41,10 @@ class Arguments {
   }
 
  private:
-  void set(const std::string& key, const std::string& text) { line_.flags[key] = text; }
+  void set(const std::string& key, const std::string& text, const std::string& names = "") {
+    line_.flags[key] = text;
+    line_.flag_names[key] = names;
+  }
 
   // Before its other arguments are looked at.
   void set_defaults() {
@@ -53,19 +56,23 @@ class Arguments {
   void list(const std::string& names, const std::string& key, const std::string& words) {
     command_
         .add_option_function<Words>(
-            names, [this, key](const Words& given) { set(key, joined(given)); }, words)
+            names, [this, key, names](const Words& given) { set(key, joined(given), names); },
+            words)
         ->expected(0, 1000);
   }
   void text(const std::string& names, const std::string& key, const std::string& words,
             const std::string& unit = "") {
     command_.add_option_function<std::string>(
-        names, [this, key, unit](const std::string& given) { set(key, given + unit); }, words);
+        names,
+        [this, key, unit, names](const std::string& given) { set(key, given + unit, names); },
+        words);
   }
 
   void add_application() {
     command_
         .add_option_function<Words>(
-            "broker", [this](const Words& modules) { set("python.modules", joined(modules)); },
+            "broker",
+            [this](const Words& modules) { set("python.modules", joined(modules), "broker"); },
             "The module of the broker, or MODULE:NAME of a broker or of a function that sets one; "
             "then the modules with the actors")
         ->required()

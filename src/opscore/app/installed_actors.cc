@@ -29,6 +29,7 @@ ActorOptions actor_options(const Config& all, const ActorConfig& config) {
   options.aliases = config.aliases;
   options.sandbox = config.sandbox;
   options.unsandboxed = unsandboxed(all, config);
+  if (config.kind == "dramatiq") options.dramatiq = config.options.json;
   return options;
 }
 
@@ -177,6 +178,7 @@ std::unique_ptr<InstalledActors> install_actors(const Config& config, const AddA
   add_builtin_actors(installed->registry);
   for (const ActorConfig& actor : config.actors) {
     auto make = [&]() -> std::unique_ptr<Actor> {
+      if (actor.kind == "dramatiq") return nullptr;
       if (!runs) return std::make_unique<DeclaredActor>();
       if (actor.kind == "http") return make_http_actor(http, http_options(actor));
       return make_exec_actor(reaper, exec_options(config, actor, groups));

@@ -37,10 +37,12 @@ bool bind_or_outlast(int fd, const addrinfo& address) {
 
 [[noreturn]] void fail(const std::string& address, int port, int code) {
   std::string hint =
-      code == EADDRINUSE ? "another program has the port; choose another with --port, or stop it "
+      code == EADDRINUSE ? "another program has the port; choose another with --port or "
+                           "OPSCORE_SERVER_PORT, or stop it "
                            "('ss -ltnp' shows who it is)"
-      : code == EACCES   ? "ports below 1024 need privileges; choose another with --port"
-                         : "choose another with --address and --port";
+      : code == EACCES
+          ? "ports below 1024 need privileges; choose another with --port or OPSCORE_SERVER_PORT"
+          : "choose another with --address and --port";
   throw Error(Errc::unavailable,
               fmt::format("listen on {}:{}: {}\n  {}", address, port,
                           std::generic_category().message(code), hint),

@@ -60,7 +60,7 @@ std::string text_of(const std::string& store, const MigrationStatus& status) {
 std::string sql_of(const MigrationStatus& status) {
   std::string text;
   for (const PendingMigration& migration : status.pending)
-    text += fmt::format("-- {}\nBEGIN;\n{}\nCOMMIT;\n", migration.name, migration.sql);
+    text += fmt::format("-- {}\n{}\n", migration.name, migration.sql);
   return text;
 }
 

@@ -11,9 +11,11 @@
 namespace opscore {
 namespace {
 
-// The application's own environment, for that is what it was written for; and where the API is.
+// The application's own environment, for that is what it was written for; and where RabbitMQ and
+// the API are.
 std::vector<std::string> environment_of_actors(const Config& config, int api_port) {
   auto variables = process_environment();
+  if (!config.broker.url.empty()) variables.try_emplace("RABBITMQ_URL", config.broker.url);
   if (api_port > 0) {
     Config here = config;
     here.server.port = api_port;

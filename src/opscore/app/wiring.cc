@@ -10,9 +10,11 @@
 #include "opscore/app/config_sandbox.h"
 #include "opscore/app/host_metrics.h"
 #include "opscore/app/python_hosting.h"
+#include "opscore/app/rabbitmq_management.h"
 #include "opscore/app/session_context.h"
 #include "opscore/app/version.h"
 #include "opscore/app/webhook_caller.h"
+#include "opscore/broker/rabbitmq/amqp_url.h"
 #include "opscore/broker/rabbitmq/rabbitmq_broker.h"
 #include "opscore/broker/rabbitmq/rabbitmq_foreign_broker.h"
 #include "opscore/broker/redis/redis_results.h"
@@ -46,10 +48,15 @@ bool adopts(const Config& config, Duties duties) {
   return duties.worker && !config.broker.rabbitmq.adopt.empty();
 }
 
-// On a store of its own only what it adopts itself has anything to be told.
+bool hands_over(const Config& config) {
+  return std::ranges::any_of(config.actors,
+                             [](const ActorConfig& actor) { return actor.kind == "dramatiq"; });
+}
+
+// On a store of its own only for what it adopts or hands over itself.
 bool has_dramatiq(const Config& config, Duties duties) {
-  return !config.broker.url.empty() &&
-         (adopts(config, duties) || (duties.maintenance && !is_embedded(config)));
+  const bool publishes = duties.maintenance && (!is_embedded(config) || hands_over(config));
+  return !config.broker.url.empty() && (adopts(config, duties) || publishes);
 }
 
 std::unique_ptr<Store> open_embedded(const Config& config, const Clock& clock, Random& random,
@@ -102,6 +109,24 @@ AdopterOptions adopter_options(const Config& config) {
   options.has_results = !config.results.url.empty();
   options.stores_results = config.results.actors;
   return options;
+}
+
+ExternalWatchOptions external_watch_options(const Config& config, const Maintenance& maintenance,
+                                            HttpClient& http) {
+  ExternalWatchOptions options;
+  options.leads = [&maintenance] { return maintenance.leads(); };
+  options.unanswered = make_unanswered_counter(http, config.broker.management_url,
+                                               parse_amqp_urls(config.broker.url)->front().vhost);
+  return options;
+}
+
+void report_dramatiq(const ForeignBroker& broker, SessionReport& report) {
+  const BrokerState state = broker.state();
+  SessionReport::Broker& shown = report.dramatiq.emplace();
+  shown.where = state.where;
+  shown.problem = state.problem;
+  shown.blocked = state.blocked;
+  for (const Refusal& refusal : state.refused) shown.refused[refusal.queue] = refusal.why;
 }
 
 // As of the last contact with it.
@@ -391,6 +416,8 @@ void Server::begin() {
   if (has_dramatiq(config_, duties_) && !dramatiq) dramatiq = open_dramatiq(config_, log, random);
   auto complete = [this](SessionReport& report) {
     if (maintenance) maintenance->report(report);
+    // Who does not lead has no contact with it.
+    if (dramatiq && maintenance && maintenance->leads()) report_dramatiq(*dramatiq, report);
     if (adopter) adopter->report(report);
   };
   if (duties_.worker && !worker)
@@ -416,12 +443,16 @@ void Server::begin() {
                                               .results = results.get(),
                                               .keep_results = config_.results.ttl});
   }
+  if (duties_.maintenance && dramatiq && !external_watch)
+    external_watch.emplace(store, *dramatiq, clock, log, metrics,
+                           external_watch_options(config_, *maintenance, http));
   if (worker) worker->start();
   if (maintenance) maintenance->start();
   if (adopter) adopter->start();
   if (foreign_relay) foreign_relay->start();
   if (hint_relay) hint_relay->start();
   if (relay) relay->start();
+  if (external_watch) external_watch->start();
   begun_ = true;
 }
 
@@ -535,6 +566,7 @@ bool Server::stop(const std::string& last_words) {
   if (hint_relay) hint_relay->stop();
   if (relay) relay->stop();
   if (foreign_relay) foreign_relay->stop();
+  if (external_watch) external_watch->stop();
   if (presence) presence->close(last_words);
   log.flush();
   return clean;

@@ -16,6 +16,7 @@
 #include "opscore/store/postgres/postgres_store.h"
 #include "opscore/store/postgres/server_clock.h"
 #include "opscore/worker/adopter.h"
+#include "opscore/worker/external_watch.h"
 #include "opscore/worker/foreign_relay.h"
 #include "opscore/worker/hint_relay.h"
 #include "opscore/worker/maintenance.h"
@@ -121,6 +122,7 @@ class Server {
   std::optional<Relay> relay;
   std::optional<Adopter> adopter;
   std::optional<ForeignRelay> foreign_relay;
+  std::optional<ExternalWatch> external_watch;
   std::optional<ApiServer> api;
 
  private:

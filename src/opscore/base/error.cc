@@ -15,6 +15,7 @@ constexpr std::array<ErrcInfo, kErrcCount> kTable{{
     {"not-found", "Not found", 404, 5, false, LogLevel::debug},
     {"method-not-allowed", "Method not allowed", 405, 12, false, LogLevel::info},
     {"conflict", "Conflict", 409, 9, false, LogLevel::info},
+    {"handed-to-dramatiq", "Handed to Dramatiq", 409, 9, false, LogLevel::info},
     {"too-large", "Too large", 413, 8, false, LogLevel::info},
     {"invalid", "Invalid field", 422, 3, false, LogLevel::info},
     {"queue-full", "Queue full", 429, 8, true, LogLevel::warn},

@@ -18,6 +18,7 @@ enum class Errc {
   not_found,           // no such task, queue, route
   method_not_allowed,  // the route exists, the verb does not
   conflict,            // the state forbids it, or a key is taken by another request
+  handed_over,         // somebody outside runs the task
   too_large,           // over a size limit
   invalid,             // well-formed, but a field is wrong
   queue_full,          // a limit of the queue; try later

@@ -15,6 +15,7 @@ TEST(Error, TheTableKnowsEveryCode) {
                                      {Errc::not_found, 404},
                                      {Errc::method_not_allowed, 405},
                                      {Errc::conflict, 409},
+                                     {Errc::handed_over, 409},
                                      {Errc::too_large, 413},
                                      {Errc::invalid, 422},
                                      {Errc::queue_full, 429},

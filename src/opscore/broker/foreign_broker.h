@@ -7,6 +7,7 @@
 // same behaviour.
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -15,6 +16,7 @@
 
 #include "opscore/base/time.h"
 #include "opscore/broker/broker.h"
+#include "opscore/broker/queue_walk.h"
 
 namespace opscore {
 
@@ -46,9 +48,9 @@ struct ForeignQueue {
   uint64_t consumers = 0;  // of everybody, opscore's own included
 };
 
-// publish(), queues() and state() may be called from any thread. The others belong to one thread.
-// All but state() throw Error{unavailable} when the broker is away, and none takes longer than its
-// deadline and a few seconds.
+// publish(), queues(), walk() and state() may be called from any thread. The others belong to one
+// thread. All but state() throw Error{unavailable} when the broker is away, and none takes longer
+// than its deadline and a few seconds.
 class ForeignBroker {
  public:
   virtual ~ForeignBroker() = default;
@@ -71,6 +73,8 @@ class ForeignBroker {
   virtual void reject(std::span<const uint64_t> tags) = 0;
   // Those of the named queues that exist.
   virtual std::vector<ForeignQueue> queues(std::span<const std::string> names) = 0;
+  // A look through one queue, as the broker names it. Errc::not_found: there is no such queue.
+  virtual std::unique_ptr<QueueWalk> walk(const std::string& queue) = 0;
   // Never waits for the broker.
   virtual BrokerState state() const = 0;
 };

@@ -124,7 +124,11 @@ std::string command_for(const Diagnosis& diagnosis, const Facts& facts, const st
     case Verdict::slots_busy:
       return fmt::format("opscore tasks list --status running");
     case Verdict::lease_lost:
+    case Verdict::not_handed_over:
       return "opscore workers list";
+    case Verdict::handed_to_dramatiq:
+    case Verdict::unheard:
+      return fmt::format("opscore broker inspect {}", facts.task.queue);
     case Verdict::waiting_for_retry:
     case Verdict::not_started:
       return fmt::format("opscore tasks show {}", id);
@@ -141,8 +145,11 @@ Explanation explain(Store& store, const Clock& clock, std::string_view task_id, 
   Explanation explanation;
   explanation.task_id = store.id_of(facts.task);
   explanation.state = to_string(facts.task.state());
-  for (Hop hop : {record_hop(facts), queue_hop(facts), session_hop(facts), slot_hop(facts),
-                  attempt_hop(facts)}) {
+  std::vector<Hop> hops{record_hop(facts), queue_hop(facts)};
+  // What is run outside needs neither session nor slot of ours.
+  if (facts.task.live.claimable()) hops.insert(hops.end(), {session_hop(facts), slot_hop(facts)});
+  hops.push_back(attempt_hop(facts));
+  for (Hop& hop : hops) {
     hop.ok = hop.name != diagnosis.broken_hop;
     explanation.hops.push_back(hop);
     if (!hop.ok) break;

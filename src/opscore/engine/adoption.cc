@@ -28,6 +28,7 @@ constexpr int64_t kAttemptsMax = 1'000'000;
 // A year that any clock and any store can express.
 constexpr int64_t kTimeMaxMs = 253'402'300'799'000;
 constexpr size_t kKeyMax = 200;
+constexpr size_t kOptionsMax = 64 << 10;
 
 Adoption refuse(std::string reason) {
   Adoption adoption;
@@ -68,6 +69,7 @@ RetryPolicy retry_of(const PythonMembers& options, const CatalogueEntry& actor) 
     policy.jitter_high = 1;
   }
   if (auto most = backoff_option(options, "max_backoff")) policy.max = *most;
+  policy.min = std::min(policy.min, policy.max);
   return policy;
 }
 
@@ -120,6 +122,25 @@ std::string metadata_of(const DramatiqMessage& message, const StrictView& view,
   if (view.lossy_total > 0) metadata["dramatiq_lossy"] = view.lossy;
   if (view.lossy_total > view.lossy.size()) metadata["dramatiq_lossy_total"] = view.lossy_total;
   return metadata.dump();
+}
+
+// For actors in Python, whose middleware looks at the options; without the messages that are sent
+// afterwards, which the store sends.
+std::string options_of(const DramatiqMessage& message) {
+  PythonMembers options = message.options;
+  options.erase("pipe_target");
+  options.erase("group_completion_callbacks");
+  return strict_view(options.encode()).json;
+}
+
+void add_message(std::string& metadata, const std::string& options,
+                 const std::string& message_timestamp) {
+  metadata.pop_back();
+  metadata += fmt::format(R"(,"dramatiq_options":{})", options);
+  if (!message_timestamp.empty())
+    metadata +=
+        fmt::format(R"(,"dramatiq_message_timestamp":{})", strict_view(message_timestamp).json);
+  metadata += '}';
 }
 
 bool stores_result(const DramatiqMessage& message, const AdoptionContext& context) {
@@ -194,6 +215,15 @@ Adoption adopt(DramatiqMessage message, const std::string& body, const Catalogue
   const bool usable = !wanted_id.empty() && !task_id_problem(wanted_id);
   if (usable) options.id = wanted_id;
   options.metadata = metadata_of(message, view, usable ? "" : wanted_id);
+  if (actor.kind == kPythonKind) {
+    const std::string given = options_of(message);
+    if (given.size() > kOptionsMax)
+      return refuse(
+          fmt::format("its options are {} bytes long, at most {} are taken for an actor "
+                      "in Python",
+                      given.size(), kOptionsMax));
+    add_message(options.metadata, given, message.message_timestamp);
+  }
   item.message_id = message_key(message.message_id);
   item.request_hash = sha256(item.message_id).substr(0, 16);
   item.keys.push_back({UniqueKey::Kind::message_id, "", item.message_id});

@@ -20,8 +20,9 @@ namespace opscore {
 // Under which name Python sends agent tasks, with task_id, goal and input_data.
 inline constexpr char kAgentActorName[] = "execute_agent_task_actor";
 inline constexpr char kAgentType[] = "agent_task";
-// Kinds of actors whose tasks Python runs.
+// Kinds of actors whose tasks Python runs: by workers of Dramatiq, and hosted.
 inline constexpr char kDramatiqKind[] = "dramatiq";
+inline constexpr char kPythonKind[] = "python";
 
 // What is known of a type or alias; null when nobody here runs it. The answer lives until the next
 // question.

@@ -97,6 +97,19 @@ TEST_F(AdoptionTest, AMessageBecomesATask) {
   EXPECT_EQ(item.spec.options.metadata, R"({"dramatiq_message_id":"m-1"})");
 }
 
+TEST_F(AdoptionTest, AnActorInPythonGetsTheOptions) {
+  actors["add"].kind = "python";
+  Body body;
+  body.message.options.set("trace", R"({"id":NaN})");
+  body.message.options.set("pipe_target", "{}");
+  body.message.message_timestamp = "1700000000000";
+  EXPECT_EQ(spec(body).options.metadata,
+            R"({"dramatiq_message_id":"m-1","dramatiq_options":{"trace":{"id":null}},)"
+            R"("dramatiq_message_timestamp":1700000000000})");
+  body.message.options.set("trace", quote_python(std::string(70'000, 'x')));
+  EXPECT_THAT(refusal(body), HasSubstr("its options are"));
+}
+
 TEST_F(AdoptionTest, DefaultsAreDramatiqs) {
   TaskSpec task = spec(Body());
   EXPECT_EQ(task.max_attempts, 21);

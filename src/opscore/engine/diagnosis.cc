@@ -12,10 +12,12 @@ namespace opscore {
 namespace {
 
 constexpr std::array kWords{
-    "completed",   "failed",        "cancelled",    "due_later",       "waiting_for_retry",
-    "snoozed",     "waiting",       "queue_paused", "server_down",     "no_worker",
-    "no_actor",    "limit_reached", "slots_busy",   "suspect_waiting", "about_to_start",
-    "not_started", "stopping",      "lease_lost",   "running"};
+    "completed",          "failed",          "cancelled",      "due_later",
+    "waiting_for_retry",  "snoozed",         "waiting",        "queue_paused",
+    "server_down",        "no_worker",       "no_actor",       "limit_reached",
+    "slots_busy",         "suspect_waiting", "about_to_start", "not_started",
+    "stopping",           "lease_lost",      "running",        "not_handed_over",
+    "handed_to_dramatiq", "unheard"};
 
 bool contains(const std::vector<std::string>& list, const std::string& word) {
   return std::find(list.begin(), list.end(), word) != list.end();
@@ -170,7 +172,70 @@ void add_missing_maintenance(const Facts& facts, Diagnosis& diagnosis) {
   }
 }
 
+// Middleware that runs says so every minute.
+constexpr Duration kUnheard = std::chrono::minutes(5);
+
+// Why its message is not on its queue.
+Diagnosis diagnose_not_handed_over(const Facts& facts) {
+  const std::string& queue = facts.task.queue;
+  if (facts.queue && facts.queue->paused)
+    return {Verdict::queue_paused,
+            fmt::format("Queue '{}' is paused, so its message is not sent.", queue), "queue"};
+  if (facts.server_down)
+    return {Verdict::server_down, "No server answers, so nothing sends its message.", "queue"};
+  std::string why = "no process says that it sends messages to Dramatiq: see RABBITMQ_URL";
+  for (const Session& session : facts.sessions) {
+    if (!is_live(session, facts.now) || !session.report.dramatiq) continue;
+    const SessionReport::Broker& broker = *session.report.dramatiq;
+    auto refused = broker.refused.find(queue);
+    if (refused == broker.refused.end()) refused = broker.refused.find(queue + ".DQ");
+    why = !broker.problem.empty()           ? broker.problem
+          : !broker.blocked.empty()         ? "RabbitMQ takes no messages: " + broker.blocked
+          : refused != broker.refused.end() ? "RabbitMQ refuses " + refused->second
+                                            : "it is about to";
+  }
+  return {Verdict::not_handed_over,
+          fmt::format("Python's Dramatiq is to run it, and its message is not on queue '{}' yet: "
+                      "{}.",
+                      queue, why),
+          "queue"};
+}
+
+// Python owns its attempts; what is known of them is what was reported.
+Diagnosis diagnose_external(const Facts& facts) {
+  const Task& task = facts.task;
+  const TimePoint heard_at = *task.live.external_until - limits::kExternalDoubt;
+  if (task.state() == State::running) {
+    const std::string who =
+        facts.picked_up_by.empty() ? "a Python worker" : "Python worker " + facts.picked_up_by;
+    if (facts.now - heard_at > kUnheard)
+      return {Verdict::unheard,
+              fmt::format("Attempt {} began on {} at {}, which was last heard {} ago; if it died, "
+                          "RabbitMQ gives the message to another.",
+                          task.live.attempt, who, to_rfc3339(task.started_at.value_or(heard_at)),
+                          in(facts.now - heard_at)),
+              "attempt"};
+    return {Verdict::running,
+            fmt::format("Attempt {} runs on {} since {}.", task.live.attempt, who,
+                        to_rfc3339(task.started_at.value_or(heard_at))),
+            std::nullopt};
+  }
+  if (!facts.handed_over_at) return diagnose_not_handed_over(facts);
+  if (task.state() == State::scheduled && task.live.run_at > facts.now)
+    return diagnose_scheduled(facts);
+  return {
+      Verdict::handed_to_dramatiq,
+      fmt::format("handed_to_dramatiq: its message is on RabbitMQ, for queue '{}', since {}, "
+                  "and no Python worker has reported it. Either none takes it ('opscore broker "
+                  "inspect {}'), or those that do lack the middleware that reports: pip install "
+                  "opscore, and broker.add_middleware(OpscoreMiddleware()) from "
+                  "opscore.dramatiq.",
+                  task.queue, to_rfc3339(*facts.handed_over_at), task.queue),
+      "queue"};
+}
+
 Diagnosis diagnose_state(const Facts& facts) {
+  if (!facts.task.live.claimable()) return diagnose_external(facts);
   switch (facts.task.state()) {
     case State::completed:
     case State::failed:

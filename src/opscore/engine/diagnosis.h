@@ -18,6 +18,9 @@ struct Facts {
   int64_t actor_running = 0;             // tasks of it, when it has a limit
   std::vector<Session> sessions;         // that have not ended, and the task's own whatever it is
   std::optional<TimePoint> unled_since;  // no process does maintenance
+  // Of a task that Python runs: when RabbitMQ took its message, and who began it.
+  std::optional<TimePoint> handed_over_at;
+  std::string picked_up_by;
   TimePoint now{};
   bool server_down = false;  // read from the file, without a server
 };
@@ -43,6 +46,9 @@ enum class Verdict : uint8_t {
   stopping,     // a cancel was asked for
   lease_lost,   // its session is gone; rescue will give it back
   running,
+  not_handed_over,     // Python runs it, and RabbitMQ has not taken its message
+  handed_to_dramatiq,  // RabbitMQ has; nobody has reported yet
+  unheard,             // a Python worker began it, and has not been heard since
 };
 
 struct Diagnosis {

@@ -237,5 +237,52 @@ TEST(Diagnosis, ended) {
   EXPECT_EQ(diagnose(facts).broken_hop, "attempt");
 }
 
+Facts handed_over() {
+  Facts facts = pending();
+  facts.sessions.clear();
+  facts.task.live.external_until = kNow + limits::kExternalDoubt;
+  facts.handed_over_at = kNow - Duration(5000);
+  return facts;
+}
+
+TEST(Diagnosis, a_message_that_nobody_has_reported) {
+  Diagnosis diagnosis = diagnose(handed_over());
+  EXPECT_EQ(diagnosis.verdict, Verdict::handed_to_dramatiq);
+  EXPECT_THAT(diagnosis.sentence, HasSubstr("handed_to_dramatiq"));
+  EXPECT_THAT(diagnosis.sentence, HasSubstr("pip install opscore"));
+}
+
+TEST(Diagnosis, a_message_that_was_not_sent) {
+  Facts facts = handed_over();
+  facts.handed_over_at.reset();
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::not_handed_over);
+  EXPECT_THAT(diagnose(facts).sentence, HasSubstr("RABBITMQ_URL"));
+  facts.sessions = {worker("other", "other")};
+  facts.sessions[0].report.dramatiq.emplace().problem = "connection refused";
+  EXPECT_THAT(diagnose(facts).sentence, HasSubstr("connection refused"));
+  facts.sessions[0].report.dramatiq = SessionReport::Broker{};
+  facts.sessions[0].report.dramatiq->refused["default"] = "queue 'default': other arguments";
+  EXPECT_THAT(diagnose(facts).sentence, HasSubstr("other arguments"));
+  facts.queue->paused = true;
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::queue_paused);
+}
+
+TEST(Diagnosis, a_python_worker_runs_it) {
+  Facts facts = handed_over();
+  facts.task.live.state = State::running;
+  facts.picked_up_by = "web:7";
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::running);
+  EXPECT_THAT(diagnose(facts).sentence, HasSubstr("Python worker web:7"));
+  facts.now += std::chrono::minutes(6);
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::unheard);
+}
+
+TEST(Diagnosis, a_message_that_waits_for_its_eta) {
+  Facts facts = handed_over();
+  facts.task.live.state = State::scheduled;
+  facts.task.live.run_at = kNow + Duration(60'000);
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::due_later);
+}
+
 }  // namespace
 }  // namespace opscore

@@ -2,6 +2,10 @@
 
 #include <algorithm>
 
+#include "opscore/base/json_reader.h"
+#include "opscore/model/decide.h"
+#include "opscore/model/event.h"
+#include "opscore/model/handover.h"
 #include "opscore/model/limits.h"
 
 namespace opscore {
@@ -27,6 +31,22 @@ int64_t count_running(TaskReader& reader, const CatalogueEntry& entry) {
   return count;
 }
 
+// What its history says of a task that Python runs, since it was last handed over.
+void add_handover(Store& store, Facts& facts) {
+  for (const TaskEvent& event : store.reader().events(facts.task.key)) {
+    if (event.kind == event_kind::kRetried || event.kind == event_kind::kEditedRetry)
+      facts.handed_over_at.reset();
+    // Sent by hand, it is there, too.
+    if (event.kind == event_kind::kHandedToDramatiq || event.kind == event_kind::kSentBack)
+      facts.handed_over_at = event.at;
+    if (event.kind != event_kind::kPickedUp || event.data.empty()) continue;
+    JsonReader in(event.data);
+    in.object([&](std::string_view name) {
+      name == "worker" ? (void)(facts.picked_up_by = in.string()) : (void)in.raw();
+    });
+  }
+}
+
 }  // namespace
 
 Facts gather_facts(Store& store, const Clock& clock, Task task, Duration ended_within) {
@@ -42,6 +62,7 @@ Facts gather_facts(Store& store, const Clock& clock, Task task, Duration ended_w
       if (is_called(entry, facts.task.type)) facts.actor = std::move(entry);
   if (facts.actor && facts.actor->concurrency_in_force() != kUnlimited)
     facts.actor_running = count_running(store.reader(), *facts.actor);
+  if (!facts.task.live.claimable()) add_handover(store, facts);
   facts.now = clock.now();
   facts.unled_since = unled_since(store, facts.sessions, facts.now);
   return facts;

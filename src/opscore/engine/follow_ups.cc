@@ -10,6 +10,7 @@
 #include "opscore/base/json.h"
 #include "opscore/broker/dramatiq/results.h"
 #include "opscore/engine/adoption.h"
+#include "opscore/model/error_kind.h"
 
 namespace opscore {
 namespace {
@@ -82,6 +83,21 @@ std::string traceback_of(const ErrorInfo& error) {
   return to_valid_utf8(fmt::format("{}: {}", error.kind, error.message));
 }
 
+// An exception that a hosted actor raised is told as Python tells it. Its message is the last line
+// of its traceback: "ValueError: boom".
+PythonFailure failure_of(const ErrorInfo& error) {
+  const std::string_view words = error.message;
+  const size_t colon = words.find(": ");
+  if (error.kind == error_kind::kActorError && colon != std::string_view::npos) {
+    const std::string_view type = words.substr(0, colon), text = words.substr(colon + 2);
+    std::string_view trace = error.detail;
+    while (trace.ends_with('\n')) trace.remove_suffix(1);
+    if (trace.starts_with("Traceback (") && trace.ends_with(text.empty() ? type : words))
+      return {to_valid_utf8(type), to_valid_utf8(text)};
+  }
+  return {to_valid_utf8(error.kind), to_valid_utf8(error.message)};
+}
+
 void count_in_group(Telling& telling) {
   const DramatiqMessage& message = telling.message;
   telling.out.member = {text_option(message.options, "group_completion_uuid").value_or(""),
@@ -116,9 +132,9 @@ void tell_failure(Telling& telling, const ErrorInfo& error) {
   telling.message = after_failure(std::move(telling.message), std::max<int64_t>(before, 0),
                                   traceback_of(error), to_ms(telling.at));
   if (auto target = telling.target_of("on_failure"))
-    telling.publish(on_failure_message(
-        telling.message, *target, {to_valid_utf8(error.kind), to_valid_utf8(error.message)},
-        fresh_message(end, telling.facts, "on_failure", telling.at)));
+    telling.publish(
+        on_failure_message(telling.message, *target, failure_of(error),
+                           fresh_message(end, telling.facts, "on_failure", telling.at)));
   if (!end.exhausted) return;
   if (auto target = telling.target_of("on_retry_exhausted"))
     telling.publish(on_retry_exhausted_message(
@@ -157,8 +173,7 @@ FollowUps decide_follow_ups(const AdoptedEnd& end, const EndFacts& facts, TimePo
   const ErrorInfo error = error_of(end, facts);
   if (end.failed) tell_failure(telling, error);
   if (end.next != State::failed || !is_current) return std::move(telling.out);
-  if (adopted.result)
-    telling.keep(failure_value({to_valid_utf8(error.kind), to_valid_utf8(error.message)}));
+  if (adopted.result) telling.keep(failure_value(failure_of(error)));
   tell_death(telling, error);
   return std::move(telling.out);
 }

@@ -124,6 +124,20 @@ TEST_F(FollowUpsTest, AllThatIsToldOfTheLastFailure) {
   EXPECT_EQ(told.messages[2].queue, "default.XQ");
 }
 
+TEST_F(FollowUpsTest, AnExceptionOfAHostedActorIsToldAsPythonTellsIt) {
+  const std::string body = with("02_args", "on_failure", "\"on_ok\"");
+  task.error = {"actor_error", "KeyError: 'a: b'",
+                "Traceback (most ...):\n  x\nKeyError: 'a: b'\n"};
+  EXPECT_THAT(decoded(decide(body, failed(false)).messages.at(0)).args,
+              testing::EndsWith(R"(,{"type":"KeyError","message":"'a: b'"}])"));
+  task.error = {"actor_error", "Stop: ", "Traceback (most ...):\n  x\napp.Stop\n"};
+  EXPECT_THAT(decoded(decide(body, failed(false)).messages.at(0)).args,
+              testing::EndsWith(R"(,{"type":"Stop","message":""}])"));
+  task.error = {"actor_error", "refused: by the program", "what it wrote"};
+  EXPECT_THAT(decoded(decide(body, failed(false)).messages.at(0)).args,
+              testing::EndsWith(R"(,{"type":"actor_error","message":"refused: by the program"}])"));
+}
+
 TEST_F(FollowUpsTest, AFailureThatIsNotTheLast) {
   AdoptedEnd end = failed(false);
   end.next = State::scheduled;

@@ -8,6 +8,7 @@
 #include "opscore/model/adoption.h"
 #include "opscore/model/decide.h"
 #include "opscore/model/event.h"
+#include "opscore/model/handover.h"
 
 namespace opscore {
 namespace {
@@ -24,6 +25,11 @@ bool is_end(const TaskEvent& event) {
 // Of what is told of an end, afterwards.
 bool is_of_telling(const TaskEvent& event) {
   return event.kind.starts_with("webhook_") || event.kind == event_kind::kCallbackWarning;
+}
+
+// What is written while an attempt runs; everything else about one is written with its end.
+bool is_of_running(const TaskEvent& event) {
+  return event.kind == event_kind::kCancelRequested || event.kind == event_kind::kPickedUp;
 }
 
 // From the submit, or a retry, to the end that follows it.
@@ -79,7 +85,7 @@ bool precedes(const TaskEvent& implied, const TaskEvent& stored, const Round& ro
   if (is_of_telling(stored)) return round.first || implied.at <= stored.at;
   if (implied.attempt != stored.attempt) return implied.attempt < stored.attempt;
   if (is_end(implied)) return false;
-  return implied.kind == "started" || stored.kind != event_kind::kCancelRequested;
+  return implied.kind == "started" || !is_of_running(stored);
 }
 
 void append(std::vector<TaskEvent>& out, Round& round) {

@@ -192,5 +192,22 @@ TEST_F(HistoryGrows, when_an_old_webhook_is_answered_before_a_late_start) {
               ElementsAre("submitted", "cancelled", "retried", "started", "webhook_superseded"));
 }
 
+TEST(History, keeps_its_numbers_while_python_reports) {
+  TimePoint t = from_ms(1'750'000'000'000);
+  // The record of the handover came after the first report.
+  const std::vector<TaskEvent> stored{{0, t + Duration(11), "picked_up", 1, {}},
+                                      {0, t + Duration(12), "handed_to_dramatiq", 0, {}}};
+  Task task = task_at(t, State::running);
+  Attempt only{1, {}, false, {}, t, t + Duration(10), {}, {}};
+  EXPECT_THAT(kinds(history(task, {only}, stored)),
+              ElementsAre("submitted", "started", "picked_up", "handed_to_dramatiq"));
+  task.live.state = State::completed;
+  task.finished_at = only.ended_at = t + Duration(20);
+  only.end = AttemptEnd::completed;
+  EXPECT_THAT(kinds(history(task, {only}, stored)),
+              ElementsAre("submitted", "started", "picked_up", "handed_to_dramatiq",
+                          "attempt_completed", "completed"));
+}
+
 }  // namespace
 }  // namespace opscore

@@ -45,6 +45,7 @@ Error too_large_error(const std::string& queue, int64_t limit) {
 
 // Why an item was not inserted.
 Error refusal(Store& store, const InsertItem& item, const InsertResult& result) {
+  if (result.error) return *result.error;
   if (result.kind == InsertResult::Kind::conflict) return conflict_error(store, item, result);
   if (result.kind == InsertResult::Kind::input_too_large)
     return too_large_error(item.spec.queue, result.limit);
@@ -138,6 +139,7 @@ Service::Service(Store& store, const Clock& clock, Log& log, Metrics& metrics,
       options_(std::move(options)),
       catalogue_(store, clock, options_.declared),
       bulk_(store, clock, log, options_.bulk),
+      mirror_(store, clock, metrics),
       counters_(std::make_unique<Counters>(metrics)) {}
 
 Service::~Service() = default;
@@ -172,6 +174,7 @@ InsertItem Service::prepare(SubmitRequest request, std::vector<std::string>& war
     }
   }
   InsertItem item = to_item(std::move(request), &known->entry, now);
+  if (item.spec.options.is_external()) return item;  // whether somebody runs it, Python knows
   // A worker that has just come up need not be in an older view.
   if (!catalogue->is_served(item.spec.type, item.spec.queue) &&
       !catalogue_.fresh_view()->is_served(item.spec.type, item.spec.queue))

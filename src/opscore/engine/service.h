@@ -13,6 +13,7 @@
 #include "opscore/base/metrics.h"
 #include "opscore/engine/bulk_jobs.h"
 #include "opscore/engine/catalogue.h"
+#include "opscore/engine/mirror.h"
 #include "opscore/model/limits.h"
 #include "opscore/store/store.h"
 
@@ -134,6 +135,7 @@ class Service {
   static std::string worker_name(SessionId session);  // "worker-12"
   Store& store() { return store_; }
   BulkJobs& bulk() { return bulk_; }
+  Mirror& mirror() { return mirror_; }
   const Clock& clock() const { return clock_; }
   const ServiceOptions& options() const { return options_; }
 
@@ -150,6 +152,7 @@ class Service {
   ServiceOptions options_;
   Catalogue catalogue_;
   BulkJobs bulk_;
+  Mirror mirror_;
   std::unique_ptr<Counters> counters_;
 };
 

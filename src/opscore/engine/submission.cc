@@ -6,6 +6,7 @@
 
 #include "opscore/base/hash.h"
 #include "opscore/base/json.h"
+#include "opscore/broker/dramatiq/task_message.h"
 #include "opscore/model/names.h"
 
 namespace opscore {
@@ -102,6 +103,16 @@ void add(std::string& bytes, std::string_view part) {
   bytes += part;
 }
 
+// Python owns its attempts: what nobody says here is for the actor's declaration there to say.
+void hand_over(InsertItem& item, const SubmitRequest& request, const CatalogueEntry& entry,
+               TimePoint now) {
+  auto arguments = arguments_of(item.spec.input);
+  if (!arguments) refuse("input_data", arguments.error().message());
+  const std::optional<int> asked = request.max_attempts ? request.max_attempts : entry.max_attempts;
+  item.spec.max_attempts = asked.value_or(kUnlimitedAttempts);
+  item.spec.options.dramatiq = message_options(entry.dramatiq, item.spec, asked, now);
+}
+
 std::string hash_of(const SubmitRequest& request, const InsertItem& item) {
   TaskOptions options = item.spec.options;
   options.deadline = request.deadline;  // a relative one moves with the clock
@@ -177,6 +188,7 @@ InsertItem to_item(SubmitRequest request, const CatalogueEntry* entry, TimePoint
   if (!request.idempotency_key.empty())
     item.keys.push_back({UniqueKey::Kind::idempotency, request.type, request.idempotency_key});
   if (!item.keys.empty()) item.request_hash = hash_of(request, item);
+  if (entry && !entry->dramatiq.empty()) hand_over(item, request, *entry, now);
   return item;
 }
 

@@ -13,11 +13,13 @@
 namespace opscore {
 namespace {
 
-// Checks a plan against the table before anyone sees it.
-Plan checked(Plan plan, Event event) {
-  OPSCORE_ASSERT(successors(plan.expected, event).has(plan.next), "plan leaves the state table");
-  return plan;
+void leave_running(Live& live) {
+  live.session = SessionId{};
+  live.claimed_at = live.started_at = TimePoint{};
+  live.cancel_requested = false;
 }
+
+}  // namespace
 
 Plan plan_for(TaskKey key, const Live& live, TimePoint now) {
   Plan plan;
@@ -32,28 +34,46 @@ Plan plan_for(TaskKey key, const Live& live, TimePoint now) {
   return plan;
 }
 
+void run_again(Plan& plan, Duration delay) {
+  plan.next = delay > Duration(0) ? State::scheduled : State::pending;
+  plan.live.state = plan.next;
+  plan.live.run_at = plan.at + delay;
+  if (plan.live.external_until)
+    plan.live.external_until = plan.live.run_at + limits::kExternalDoubt;
+  leave_running(plan.live);
+}
+
+namespace {
+
 // Who is to hear of it.
 void address(Plan& plan, const TaskOptions& options) {
   plan.receiver = receiver_of(options);
   plan.adopted = options.adopted;
 }
 
-void leave_running(Live& live) {
-  live.session = SessionId{};
-  live.claimed_at = live.started_at = TimePoint{};
-  live.cancel_requested = false;
-}
-
-void run_again(Plan& plan, Duration delay) {
-  plan.next = delay > Duration(0) ? State::scheduled : State::pending;
-  plan.live.state = plan.next;
-  plan.live.run_at = plan.at + delay;
-  leave_running(plan.live);
+// Checks a plan against the table before anyone sees it.
+Plan checked(Plan plan, Event event) {
+  OPSCORE_ASSERT(successors(plan.expected, event).has(plan.next), "plan leaves the state table");
+  return plan;
 }
 
 void end_failed(Plan& plan, ErrorInfo error) {
   plan.next = State::failed;
   plan.error = std::move(error);
+}
+
+// Whoever runs it owns its attempts, too.
+void own_externally(Live& live) {
+  live.external_until = live.run_at + limits::kExternalDoubt;
+  live.budget = kUnlimitedAttempts;
+}
+
+Error handed_over_error(std::string_view verb, const Task& task) {
+  return Error(Errc::handed_over,
+               fmt::format("{}: handed_to_dramatiq: the task is {}, and Python's Dramatiq has its "
+                           "message, which cannot be called back; it ends there, and "
+                           "'opscore explain' says what is known of it",
+                           verb, to_string(task.state())));
 }
 
 void add_event(Plan& plan, std::string kind, std::string data = {}) {
@@ -138,10 +158,10 @@ void time_out(Plan& plan, const TaskOptions& options, const ErrorInfo& error, Ra
     return charge_and_retry(plan, options, error, {}, random);
   plan.charged = true;
   ++plan.live.charged;
-  end_failed(plan, {error_kind::kDeadline,
-                    fmt::format("its deadline {} passed while it ran",
-                                to_rfc3339(*options.deadline)),
-                    error.detail});
+  end_failed(plan,
+             {error_kind::kDeadline,
+              fmt::format("its deadline {} passed while it ran", to_rfc3339(*options.deadline)),
+              error.detail});
 }
 
 void crash(Plan& plan, const TaskOptions& options, ErrorInfo error, Random& random) {
@@ -170,6 +190,7 @@ Live decide_submit(const TaskSpec& spec, TimePoint now) {
   live.state = spec.waiting        ? State::waiting
                : live.run_at > now ? State::scheduled
                                    : State::pending;
+  if (spec.options.is_external()) own_externally(live);
   return live;
 }
 
@@ -278,6 +299,7 @@ std::expected<Plan, Error> decide_cancel(const Task& task, TimePoint now) {
   if (is_terminal(task.state()))
     return std::unexpected(Error(
         Errc::conflict, fmt::format("cancel: the task is already {}", to_string(task.state()))));
+  if (!task.live.claimable()) return std::unexpected(handed_over_error("cancel", task));
   Plan plan = plan_for(task.key, task.live, now);
   address(plan, task.options);
   if (task.state() == State::running) {
@@ -310,6 +332,10 @@ std::expected<Plan, Error> decide_retry(const Task& task, std::optional<std::str
   live.snoozes = live.losses = live.deaths = 0;
   live.suspect = false;
   if (edited_input) ++live.edits;
+  if (task.options.is_external()) {
+    own_externally(live);
+    plan.hands_over = true;
+  }
   // From now on only the history knows how it had ended.
   plan.events.push_back(
       end_event(task.state(), task.finished_at.value_or(now), plan.attempt, task.error));
@@ -319,6 +345,7 @@ std::expected<Plan, Error> decide_retry(const Task& task, std::optional<std::str
 }
 
 std::expected<void, Error> decide_remove(const Task& task) {
+  if (!task.live.claimable()) return std::unexpected(handed_over_error("delete", task));
   if (successors(task.state(), Event::remove).empty())
     return std::unexpected(Error(Errc::conflict, "delete: the task is running; cancel it first"));
   return {};

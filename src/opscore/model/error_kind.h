@@ -16,6 +16,9 @@ inline constexpr char kBadOutput[] = "bad_output";  // the program's output is n
 inline constexpr char kResultTooLarge[] = "result_too_large";
 inline constexpr char kJournalMismatch[] = "journal_mismatch";
 inline constexpr char kCorrupt[] = "corrupt";  // its row is damaged
+// Python's Dramatiq had it, nobody reported, and its message is gone.
+inline constexpr char kOutcomeUnknown[] = "outcome_unknown";
+inline constexpr char kSkipped[] = "skipped";  // a middleware of Python's did not let it run
 inline constexpr char kTooManySnoozes[] = "too_many_snoozes";
 
 }  // namespace opscore::error_kind

@@ -91,6 +91,7 @@ std::string encode_report(const SessionReport& report) {
   out.json("loops", encode_loops(report));
   out.json("running", encode_running(report));
   if (report.broker) out.json("broker", encode_broker(*report.broker));
+  if (report.dramatiq) out.json("dramatiq", encode_broker(*report.dramatiq));
   if (!report.adopts.empty()) out.json("adopts", encode_names(report.adopts));
   out.text("adoption_problem", report.adoption_problem);
   return out.take();
@@ -122,6 +123,8 @@ SessionReport decode_report(std::string_view text) {
       in.array([&](size_t) { report.running.push_back(read_running(in)); });
     else if (name == "broker")
       report.broker = read_broker(in);
+    else if (name == "dramatiq")
+      report.dramatiq = read_broker(in);
     else if (name == "adopts")
       report.adopts = read_names(in);
     else if (name == "adoption_problem")
@@ -147,6 +150,7 @@ std::string encode_entry(const CatalogueEntry& entry) {
   out.json("aliases", encode_names(entry.aliases));
   out.text("sandbox", entry.sandbox);
   out.text("unsandboxed", entry.unsandboxed);
+  out.json("dramatiq", entry.dramatiq);
   out.number("seen_ms", to_ms(entry.seen_at));
   return out.take();
 }
@@ -180,6 +184,8 @@ CatalogueEntry decode_entry(std::string_view text) {
       entry.sandbox = in.string();
     else if (name == "unsandboxed")
       entry.unsandboxed = in.string();
+    else if (name == "dramatiq")
+      entry.dramatiq = in.raw();
     else if (name == "seen_ms")
       entry.seen_at = read_time(in);
     else

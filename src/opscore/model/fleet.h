@@ -38,6 +38,8 @@ struct SessionReport {
     bool operator==(const Broker&) const = default;
   };
   std::optional<Broker> broker;
+  // The same of who publishes messages for Dramatiq.
+  std::optional<Broker> dramatiq;
   std::vector<std::string> adopts;  // queues of Dramatiq that it consumes
   std::string adoption_problem;     // why it does not, for now
 };
@@ -68,7 +70,7 @@ struct RenewReply {
 // One actor that workers of this installation can run.
 struct CatalogueEntry {
   std::string type;
-  std::string kind;               // native, exec, http, python, agent
+  std::string kind;               // native, exec, http, python, agent, dramatiq
   std::string queue = "default";  // where its tasks go unless the submitter says otherwise
   std::string version;
   std::string description;
@@ -82,7 +84,9 @@ struct CatalogueEntry {
   std::vector<std::string> aliases;  // other names under which tasks of it may be submitted
   std::string sandbox;               // of a program: off, preferred, required; empty: not a program
   std::string unsandboxed;           // why it runs without the preferred one
-  TimePoint seen_at{};               // last announced by a worker
+  // Of kind dramatiq, which Python runs: the options of its messages, a JSON object. Else empty.
+  std::string dramatiq;
+  TimePoint seen_at{};  // last announced by a worker
 
   int64_t concurrency_in_force() const {
     return chosen_concurrency.value_or(concurrency.value_or(kUnlimited));
@@ -96,7 +100,8 @@ struct QueueStats {
   int64_t pending = 0, scheduled = 0, running = 0, waiting = 0;
   int64_t dead = 0;  // failed
   int64_t completed = 0, cancelled = 0;
-  std::optional<TimePoint> oldest_pending_at;  // when the oldest due task became due
+  // When the oldest due task became due; those that are run outside do not count.
+  std::optional<TimePoint> oldest_pending_at;
   bool paused = false;
   LayeredLimits limits;
 };

@@ -1,5 +1,6 @@
 #include "opscore/model/job.h"
 
+#include <algorithm>
 #include <array>
 
 #include "opscore/model/stored_json.h"
@@ -56,6 +57,13 @@ std::map<std::string, int64_t> decode_skipped(std::string_view text) {
   return skipped;
 }
 
+KeyRange keys_left(const Job& job) {
+  KeyRange range = range_of(job.filter);
+  range.first = std::max(range.first, TaskKey{job.cursor.value + 1});
+  range.end = std::min(range.end, TaskKey{job.bound.value + 1});
+  return range;
+}
+
 void move_on(Job& job, const JobSlice& slice, const JobCounts& acted, TimePoint now) {
   job.counts += acted;
   job.counts.examined += static_cast<int64_t>(slice.look.examined);
@@ -65,6 +73,14 @@ void move_on(Job& job, const JobSlice& slice, const JobCounts& acted, TimePoint 
   if (!job.started_at) job.started_at = now;
   job.state = slice.look.ended ? JobState::completed : JobState::running;
   if (slice.look.ended) job.ended_at = now;
+}
+
+bool end_job(Job& job, JobState state, const std::string& error, TimePoint now) {
+  if (is_ended(job.state)) return false;
+  job.state = state;
+  job.error = error;
+  job.ended_at = now;
+  return true;
 }
 
 bool can(JobAction action, State state) {
@@ -79,6 +95,12 @@ bool can(JobAction action, State state) {
       return true;
   }
   OPSCORE_ASSERT(false, "an action without a rule");
+}
+
+std::string_view why_skipped(const Job& job, State state, bool claimable) {
+  if (!job.filter.states.has(state) || !can(job.action, state)) return to_string(state);
+  const bool ends_it = job.action == JobAction::cancel || job.action == JobAction::remove;
+  return ends_it && !claimable ? kSkippedHandedOver : std::string_view();
 }
 
 StateSet default_states(JobAction action) {

@@ -35,7 +35,7 @@ struct JobId {
 };
 
 // matched = done + everything skipped. The reason of a skip is the state that the task was in, or
-// "deleted".
+// one of the words below.
 struct JobCounts {
   int64_t examined = 0;
   int64_t matched = 0;
@@ -50,6 +50,7 @@ std::string encode_skipped(const std::map<std::string, int64_t>& skipped);
 std::map<std::string, int64_t> decode_skipped(std::string_view text);
 
 inline constexpr std::string_view kSkippedDeleted = "deleted";
+inline constexpr std::string_view kSkippedHandedOver = "handed_to_dramatiq";
 
 struct Job {
   JobId id;
@@ -78,6 +79,9 @@ struct JobLook {
   bool ended = false;  // there is nothing behind it
 };
 
+// Those of its tasks that it has not looked at.
+KeyRange keys_left(const Job& job);
+
 // One step of a job, from its cursor to that of `look`.
 struct JobSlice {
   JobLook look;
@@ -89,8 +93,13 @@ struct JobSlice {
 // The job after a step: `acted` says what was done with `slice.look.found`.
 void move_on(Job& job, const JobSlice& slice, const JobCounts& acted, TimePoint now);
 
+// Ends it, unless it has ended: false.
+bool end_job(Job& job, JobState state, const std::string& error, TimePoint now);
+
 // Whether the action is possible in a state; where it is not, the task is skipped.
 bool can(JobAction action, State state);
+// Why a job leaves out a task that its filter has found, as its counts have it; empty: it does not.
+std::string_view why_skipped(const Job& job, State state, bool claimable);
 // The states that are meant where a filter names none: those of unfinished tasks for cancel, failed
 // for retry, all others for the rest.
 StateSet default_states(JobAction action);

@@ -62,6 +62,9 @@ struct Plan {
   TimePoint started_at{};  // zero: never entered
   TimePoint at{};          // of the decision
 
+  // Its message is to be published: handover_row() belongs to the plan then.
+  bool hands_over = false;
+
   // Who is to be told when this ends the task: webhook_row() belongs to the plan then. And
   // adopted_row(), of a task that was adopted.
   std::string receiver;
@@ -73,6 +76,11 @@ struct Plan {
   // edit nor a cancel before the next claim moves the attempt number.
   int edits_before() const { return live.edits - (edited_input ? 1 : 0); }
 };
+
+// The plan that changes nothing yet, guarded by what `live` is.
+Plan plan_for(TaskKey key, const Live& live, TimePoint now);
+// What runs is to run again after that.
+void run_again(Plan& plan, Duration delay);
 
 enum class Applied : uint8_t {
   applied,

@@ -67,6 +67,10 @@ class StateSet {
   constexpr explicit StateSet(S... states) : bits_((... | (1u << static_cast<unsigned>(states)))) {}
   constexpr bool has(State state) const { return bits_ >> static_cast<unsigned>(state) & 1; }
   constexpr bool empty() const { return bits_ == 0; }
+  // It has some states, and no other than these.
+  constexpr bool only_of(StateSet allowed) const {
+    return !empty() && (bits_ & ~allowed.bits_) == 0;
+  }
   constexpr void add(State state) { bits_ |= 1u << static_cast<unsigned>(state); }
 
  private:

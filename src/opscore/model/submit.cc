@@ -12,6 +12,16 @@ std::string derived_task_id(std::string_view message_id) {
   return "message:" + to_hex(sha256(message_id)).substr(0, 32);
 }
 
+InsertResult replay_of(const TakenKey& taken) {
+  return {InsertResult::Kind::replayed, taken.by, taken.state, {}};
+}
+
+InsertResult answer_taken(const InsertItem& item, const UniqueKey& key, const TakenKey& taken) {
+  if (item.on_conflict != InsertItem::OnConflict::refuse && taken.hash == item.request_hash)
+    return replay_of(taken);
+  return {InsertResult::Kind::conflict, taken.by, taken.state, key};
+}
+
 void take_derived_id(TaskOptions& options, std::string_view message_id) {
   if (options.adopted) options.adopted->wanted_id = options.id;
   std::string kept = "\"dramatiq_task_id\":" + quote_json(options.id) + '}';

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "opscore/base/error.h"
 #include "opscore/model/settings.h"
 #include "opscore/model/task.h"
 
@@ -51,14 +52,27 @@ struct InsertResult {
     conflict,
     queue_full,       // the queue's max_pending
     input_too_large,  // the queue's max_input_bytes
+    failed,           // the store could not write it, and its neighbours it could
   } kind = Kind::inserted;
   TaskKey key;  // of the new task, or of the one in the way
   State state = State::pending;
-  UniqueKey conflicting;  // when conflict
-  int64_t limit = 0;      // that forbids it, when it is one of the queue's
+  UniqueKey conflicting;       // when conflict
+  int64_t limit = 0;           // that forbids it, when it is one of the queue's
+  std::optional<Error> error;  // when failed
 
   bool refused() const { return kind != Kind::inserted && kind != Kind::replayed; }
 };
+
+// Who has a unique name.
+struct TakenKey {
+  TaskKey by;
+  std::string hash;  // of that task's request
+  State state = State::pending;
+};
+InsertResult replay_of(const TakenKey& taken);
+// What an item is told whose `key` is taken: its task was submitted before, or the key is
+// another's.
+InsertResult answer_taken(const InsertItem& item, const UniqueKey& key, const TakenKey& taken);
 
 // Whether a queue takes one more task, when `waiting` wait to be started in it: the refusal, else
 // nothing. Pure.

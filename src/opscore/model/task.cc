@@ -106,6 +106,7 @@ std::string encode_options(const TaskOptions& options) {
   if (options.webhook) out.json("webhook", encode_webhook(*options.webhook));
   if (options.adopted) out.json("adopted", encode_adopted(*options.adopted));
   if (options.unchecked) out.json("unchecked", "true");
+  out.json("dramatiq", options.dramatiq);
   return out.take();
 }
 
@@ -134,6 +135,8 @@ TaskOptions decode_options(std::string_view text) {
       options.adopted = read_adopted(in);
     else if (name == "unchecked")
       options.unchecked = in.boolean();
+    else if (name == "dramatiq")
+      options.dramatiq = in.raw();
     else  // to ignore an option would be to run the task otherwise than was asked
       in.fail(Errc::corrupt, "unknown option, perhaps written by a newer version");
   });

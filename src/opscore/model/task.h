@@ -78,9 +78,13 @@ struct TaskOptions {
   std::optional<Webhook> webhook;
   std::optional<Adopted> adopted;
   bool unchecked = false;  // nobody has held the input against the actor's schema yet
+  // Python's Dramatiq runs it: the options of its message, a JSON object. Empty: opscore runs it.
+  std::string dramatiq;
+  bool is_external() const { return !dramatiq.empty(); }
   bool empty() const {
     return id.empty() && name.empty() && labels.empty() && metadata.empty() && !retry && !timeout &&
-           !deadline && idempotency_key.empty() && !webhook && !adopted && !unchecked;
+           !deadline && idempotency_key.empty() && !webhook && !adopted && !unchecked &&
+           dramatiq.empty();
   }
   bool operator==(const TaskOptions&) const = default;
 };
@@ -115,6 +119,10 @@ struct Live {
   SessionId session;              // while running
   TimePoint claimed_at{};         // while running
   TimePoint started_at{};         // while running, once reported: the actor was entered
+  // Its lease is external: somebody outside runs it, no session claims it, and until then nobody
+  // doubts that it is in good hands.
+  std::optional<TimePoint> external_until;
+  bool claimable() const { return !external_until; }
   bool operator==(const Live&) const = default;
 };
 
@@ -140,12 +148,11 @@ struct Task {
   int priority = 0;
   int max_attempts = 0;
   TaskOptions options;
-  Live live;              // for a finished task: state, attempt, charged, edits
-  bool claimable = true;  // false while somebody outside owns the attempt
-  std::string progress;   // JSON, last value of this attempt; empty when none
-  std::string result;     // JSON, when completed
-  ErrorInfo error;        // when failed or cancelled; while unfinished, the last attempt's
-  SessionId worker;       // that ran, or runs, the last attempt
+  Live live;             // for a finished task: state, attempt, charged, edits
+  std::string progress;  // JSON, last value of this attempt; empty when none
+  std::string result;    // JSON, when completed
+  ErrorInfo error;       // when failed or cancelled; while unfinished, the last attempt's
+  SessionId worker;      // that ran, or runs, the last attempt
   std::optional<TimePoint> started_at;   // of the last attempt
   std::optional<TimePoint> finished_at;  // when terminal
   TimePoint updated_at;
@@ -200,6 +207,11 @@ struct Step {
   TimePoint at{};
   Duration took{0};
 };
+
+// When `expire` may fail it: whoever runs a task outside has a deadline of its own.
+inline std::optional<TimePoint> expiry_of(const TaskOptions& options) {
+  return options.is_external() ? std::nullopt : options.deadline;
+}
 
 // The place of a task in its queue: smaller runs first.
 inline int64_t order_of(TimePoint run_at, int priority) {

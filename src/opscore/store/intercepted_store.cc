@@ -101,6 +101,9 @@ class InterceptedReader final : public TaskReader {
   std::vector<std::string> inputs(TaskKey key) override {
     return run_("inputs", [&] { return inner_.inputs(key); });
   }
+  std::vector<Task> doubtful(size_t limit) override {
+    return run_("doubtful", [&] { return inner_.doubtful(limit); });
+  }
   std::optional<MessageOrigin> origin(TaskKey key) override {
     return run_("origin", [&] { return inner_.origin(key); });
   }
@@ -124,6 +127,9 @@ class InterceptedFleet final : public Fleet {
   }
   std::vector<Session> sessions(Duration ended_within) override {
     return run_("sessions", [&] { return inner_.sessions(ended_within); });
+  }
+  void extend(std::span<const Lease> leases, TimePoint until) override {
+    run_("extend", [&] { inner_.extend(leases, until); });
   }
   void command(SessionId session, const std::string& command) override {
     run_("command", [&] { inner_.command(session, command); });
@@ -156,7 +162,8 @@ class InterceptedOutbox final : public Outbox {
   void add(std::vector<OutboxRow> rows) override {
     run_("outbox_add", [&] { inner_.add(rows); });
   }
-  void record(const OutboxTry& tried) override {
+  using Outbox::record;
+  void record(std::span<const OutboxTry> tried) override {
     run_("outbox_record", [&] { inner_.record(tried); });
   }
 

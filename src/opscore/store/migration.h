@@ -9,7 +9,7 @@ namespace opscore {
 struct PendingMigration {
   int version = 0;
   std::string name;
-  std::string sql;
+  std::string sql;  // as it is run: with its transaction, and the note that it was
 };
 
 struct MigrationStatus {

@@ -23,6 +23,7 @@
 #include "opscore/model/task.h"
 #include "opscore/model/task_filter.h"
 #include "opscore/store/jobs.h"
+#include "opscore/store/outbox.h"
 #include "opscore/store/retention.h"
 
 namespace opscore {
@@ -76,24 +77,28 @@ class TaskStore {
  public:
   virtual ~TaskStore() = default;
 
-  // Task and keys in one transaction; one result per item, in order.
+  // Task and keys in one transaction, and the handover_row() of what is run outside; one result per
+  // item, in order.
   virtual std::vector<InsertResult> insert(std::vector<InsertItem> items, InsertMode mode) = 0;
 
   // Throws what every insert would throw at the moment, whatever it holds: disk_low.
   virtual void check_room() {}
 
   // Takes the best due tasks, by order_of(), of the queues that are not paused. The claim is
-  // durable when this returns. Due tasks are claimable whether promoted or not.
+  // durable when this returns. Due tasks are claimable whether promoted or not; those that are run
+  // outside never are.
   virtual ClaimResult claim(const ClaimRequest& request) = 0;
 
   // Writes decided changes, each guarded; one result per plan, in order.
   virtual std::vector<Applied> apply(std::vector<Plan> plans) = 0;
 
   // Makes scheduled tasks whose time has come pending, at most `limit`. What became pending before
-  // the clock stepped back can be claimed at the latest when this returns.
+  // the clock stepped back can be claimed at the latest when this returns. Nobody is told of those
+  // that are run outside.
   virtual Promoted promote(size_t limit) = 0;
 
-  // Fails unfinished tasks that are not running and whose deadline passed. How many.
+  // Fails unfinished tasks that are not running, nor run outside, and whose deadline passed. How
+  // many.
   virtual size_t expire(size_t limit) = 0;
 
   // Ends a session (if it has not ended) and gives back what it holds, by decide_loss(). How many
@@ -110,7 +115,7 @@ class TaskStore {
   // Journals one step of a running attempt. already_applied: the number is taken by this attempt.
   virtual Applied append_step(const Lease& lease, const Step& step) = 0;
 
-  // Deletes tasks that are not running, with all that belongs to them. How many.
+  // Deletes tasks that are not running, nor run outside, with all that belongs to them. How many.
   virtual size_t remove(std::span<const TaskKey> keys) = 0;
 
   // Changes what is set about queues and actors; survives a restart, and holds from the next insert
@@ -152,6 +157,8 @@ class TaskReader {
   virtual std::vector<std::string> inputs(TaskKey key) = 0;
   // The foreign message that a task was adopted from; nothing for other tasks.
   virtual std::optional<MessageOrigin> origin(TaskKey key) = 0;
+  // Unfinished tasks that are run outside and whose external lease has run out, longest first.
+  virtual std::vector<Task> doubtful(size_t limit) = 0;
   // Every queue that has tasks or settings, or has had tasks since the store was opened.
   virtual std::vector<QueueStats> queues() = 0;
 };
@@ -165,6 +172,9 @@ class Fleet {
   virtual RenewReply renew(SessionId session, const SessionReport& report) = 0;
   // Sessions that have not ended, and those that ended within `ended_within`; newest first.
   virtual std::vector<Session> sessions(Duration ended_within) = 0;
+  // Renews the external leases of these attempts: nobody doubts before `until` that they are in
+  // good hands. Only of tasks that are run outside, while that attempt is their last.
+  virtual void extend(std::span<const Lease> leases, TimePoint until) = 0;
   // Asks a session to do something at its next renewal.
   virtual void command(SessionId session, const std::string& command) = 0;
   virtual void announce_actors(const std::vector<CatalogueEntry>& entries) = 0;
@@ -194,22 +204,6 @@ class Changes {
   virtual ChangeBatch wait(uint64_t since, Interest interest, Deadline deadline) = 0;
   // Wakes every waiter once; for shutting down and for retargeting a wait.
   virtual void interrupt() = 0;
-};
-
-// Rows written with the commit that caused them, delivered by the relay afterwards.
-class Outbox {
- public:
-  virtual ~Outbox() = default;
-  // Due rows of one kind, those that have been due for longest first, without those for the given
-  // destinations; they stay until settled. Tokens are due whatever the clock says.
-  virtual std::vector<OutboxRow> due(OutboxRow::Kind kind, size_t limit,
-                                     const std::vector<std::string>& but_for = {}) = 0;
-  virtual void settle(std::span<const int64_t> delivered) = 0;
-  // Adds rows that belong to no change of a task; their ids are the store's to give.
-  virtual void add(std::vector<OutboxRow> rows) = 0;
-  // Settles the row or has it wait, and writes the event, unless the task is gone, in one
-  // transaction. Does nothing for a row that is settled already.
-  virtual void record(const OutboxTry& tried) = 0;
 };
 
 class Store {

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <random>
 
+#include "opscore/model/report.h"
 #include "opscore/store/conformance/store_conformance.h"
 #include "opscore/store/memory/memory_store.h"
 
@@ -59,10 +60,11 @@ std::string text_of(const Side& side, const Live& live, TimePoint now) {
   bool due = live.state == State::scheduled && live.run_at <= now;
   return fmt::format(
       "{} run_at={} attempt={} charged={}/{} snoozes={} losses={} deaths={} suspect={} cancel={} "
-      "edits={} session={} claimed={} started={}",
+      "edits={} session={} claimed={} started={} external={}",
       to_string(due ? State::pending : live.state), to_ms(live.run_at), live.attempt, live.charged,
       live.budget, live.snoozes, live.losses, live.deaths, live.suspect, live.cancel_requested,
-      live.edits, side.index_of(live.session), to_ms(live.claimed_at), to_ms(live.started_at));
+      live.edits, side.index_of(live.session), to_ms(live.claimed_at), to_ms(live.started_at),
+      text_of(live.external_until));
 }
 
 std::string text_of(const Side& side, const Attempt& attempt) {
@@ -141,6 +143,7 @@ class Script {
   Command lose();
   Command renew();
   Command record();
+  Command report();
   Command keep_up();
   Command clear();
 
@@ -163,6 +166,7 @@ TaskSpec Script::spec() {
   if (chance(30)) spec.run_at = soon();
   if (chance(15)) spec.options.deadline = soon();
   spec.waiting = chance(5);
+  if (chance(10)) spec.options.dramatiq = "{}";
   // Without jitter, so that two stores decide the same.
   spec.options.retry = RetryPolicy{Duration(static_cast<int64_t>(below(2) * 20)), 1s, 2, 1, 1};
   return spec;
@@ -346,6 +350,33 @@ Command Script::record() {
       }};
 }
 
+// What somebody outside says of one of the first attempts of a task.
+Command Script::report() {
+  Report report;
+  report.kind = static_cast<Report::Kind>(below(5));
+  report.attempt = static_cast<int>(below(3)) + 1;
+  report.at = clock_.now();
+  report.result = std::to_string(below(100));
+  report.error = {"ValueError", "words", "detail"};
+  report.next_at = clock_.now() + Duration(static_cast<int64_t>(below(100)));
+  size_t which = below(1000);
+  bool extends = chance(20);
+  return {"report", [=](Side& side) -> std::string {
+            if (side.tasks.empty()) return "";
+            auto task = side.store->reader().find(side.tasks[which % side.tasks.size()]);
+            if (!task || !task->options.is_external()) return "";
+            if (extends) {
+              side.store->fleet().extend(std::vector{Lease{task->key, report.attempt}}, report.at);
+              return fmt::format("{}", side.store->reader().doubtful(1000).size());
+            }
+            Mirrored mirrored = decide_report(*task, report);
+            std::string text = std::to_string(static_cast<int>(mirrored.heard));
+            for (Applied applied : side.store->tasks().apply(mirrored.plans))
+              text += text_of(applied);
+            return text;
+          }};
+}
+
 Command Script::keep_up() {
   size_t what = below(5);
   bool limits = chance(50);
@@ -400,7 +431,8 @@ Command Script::next() {
   if (dice < 64) return apply_again();
   if (dice < 74) return change();
   if (dice < 78) return lose();
-  if (dice < 84) return renew();
+  if (dice < 82) return renew();
+  if (dice < 85) return report();
   if (dice < 89) return record();
   if (dice < 96) return keep_up();
   return clear();

@@ -9,6 +9,7 @@ namespace opscore {
 namespace {
 
 constexpr size_t kKeptMax = 20'000;
+constexpr auto kRefusedAgain = std::chrono::seconds(10);
 
 double seconds(std::chrono::nanoseconds duration) {
   return std::chrono::duration<double>(duration).count();
@@ -62,28 +63,40 @@ void Finisher::post(std::vector<Finished> finished) {
 
 void Finisher::forget(SessionId session) {
   MutexLock lock(mutex_);
-  std::erase_if(posted_, [&](const Finished& f) { return f.task.live.session == session; });
+  for (auto* kept : {&posted_, &refused_})
+    std::erase_if(*kept, [&](const Finished& f) { return f.task.live.session == session; });
 }
 
 bool Finisher::empty() const {
   MutexLock lock(mutex_);
-  return posted_.empty() && !applying_;
+  return posted_.empty() && !applying_ && refused_.empty();
+}
+
+void Finisher::take_batch() {
+  if (!refused_.empty() && clock_.steady() >= again_at_) {
+    batch_ = std::exchange(refused_, {});
+  } else if (posted_.size() <= limits::kClaimBatch) {
+    batch_.swap(posted_);
+  } else {
+    auto end = posted_.begin() + limits::kClaimBatch;
+    batch_.assign(std::make_move_iterator(posted_.begin()), std::make_move_iterator(end));
+    posted_.erase(posted_.begin(), end);
+  }
+  applying_ = !batch_.empty();
 }
 
 bool Finisher::step() {
   if (batch_.empty()) {
     MutexLock lock(mutex_);
-    if (posted_.empty()) return false;
-    if (posted_.size() <= limits::kClaimBatch) {
-      batch_.swap(posted_);
-    } else {
-      auto end = posted_.begin() + limits::kClaimBatch;
-      batch_.assign(std::make_move_iterator(posted_.begin()), std::make_move_iterator(end));
-      posted_.erase(posted_.begin(), end);
-    }
-    applying_ = true;
+    take_batch();
+    if (batch_.empty()) return false;
   }
-  apply(batch_);
+  try {
+    apply(batch_);
+  } catch (const Error& error) {
+    if (error.retryable()) throw;
+    apply_apart();
+  }
   batch_.clear();
   {
     MutexLock lock(mutex_);
@@ -93,7 +106,25 @@ bool Finisher::step() {
   return true;
 }
 
-void Finisher::apply(std::vector<Finished>& batch) {
+// One of the batch is at fault, and the others must not pay for it.
+void Finisher::apply_apart() {
+  while (!batch_.empty()) {
+    const Finished& finished = batch_.back();
+    try {
+      apply({&finished, 1});
+    } catch (const Error& error) {
+      if (error.retryable()) throw;  // what is left stays in the batch
+      log_.error("{} #{}: its outcome cannot be stored, and is kept to be tried again: {}",
+                 store_.id_of(finished.task), finished.task.live.attempt, error.what());
+      MutexLock lock(mutex_);
+      again_at_ = clock_.steady() + kRefusedAgain;
+      refused_.push_back(finished);
+    }
+    batch_.pop_back();
+  }
+}
+
+void Finisher::apply(std::span<const Finished> batch) {
   std::vector<Plan> plans;
   std::vector<Decided> decided;
   plans.reserve(batch.size());
@@ -152,7 +183,11 @@ void Finisher::count(const Finished& finished, const Decided& decided) {
 Duration Finisher::tick(std::stop_token stop) {
   if (step()) return Duration(0);
   MutexLock lock(mutex_);
-  changed_.wait(lock, stop, [this]() OPSCORE_REQUIRES(mutex_) { return !posted_.empty(); });
+  auto is_posted = [this]() OPSCORE_REQUIRES(mutex_) { return !posted_.empty(); };
+  if (refused_.empty())
+    changed_.wait(lock, stop, is_posted);
+  else
+    changed_.wait_until(lock, stop, again_at_, is_posted);
   return Duration(0);
 }
 
@@ -162,7 +197,7 @@ bool Finisher::stop(Deadline deadline) {
     MutexLock lock(mutex_);
     done = changed_.wait_until(lock, deadline.when(), [this]() OPSCORE_REQUIRES(mutex_) {
       return posted_.empty() && !applying_;
-    });
+    }) && refused_.empty();
   }
   loop_.stop();
   return done;

@@ -2,7 +2,8 @@
 // Turns outcomes into decided changes and has the store apply them, in batches: whatever arrived
 // while the last batch was being written makes the next one. While the store is away outcomes are
 // kept, up to a bound, and tried again; an answer that was lost on the way is recognised as
-// already_applied.
+// already_applied. What the store cannot write of a batch is kept by itself and tried again now and
+// then, so that it keeps nothing else from being written.
 
 #include <map>
 
@@ -43,7 +44,9 @@ class Finisher {
     State next;
   };
   Duration tick(std::stop_token stop);
-  void apply(std::vector<Finished>& batch);
+  void take_batch() OPSCORE_REQUIRES(mutex_);
+  void apply(std::span<const Finished> batch);
+  void apply_apart();
   void count(const Finished& finished, const Decided& decided);
 
   Store& store_;
@@ -56,6 +59,8 @@ class Finisher {
   StoppableCondition changed_;
   std::vector<Finished> posted_ OPSCORE_GUARDED_BY(mutex_);
   bool applying_ OPSCORE_GUARDED_BY(mutex_) = false;
+  std::vector<Finished> refused_ OPSCORE_GUARDED_BY(mutex_);  // by the store, not only together
+  SteadyPoint again_at_ OPSCORE_GUARDED_BY(mutex_){};         // when it is asked again
   std::vector<Finished> batch_;  // of the loop; survives a failed apply
   // By type and queue; of the loop.
   std::map<std::pair<std::string, std::string>, std::unique_ptr<TaskMetrics>> by_task_;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <set>
 
 #include "opscore/model/limits.h"
 #include "opscore/store/intercepted_store.h"
@@ -18,7 +19,8 @@ struct FinisherTest : testing::Test {
   std::unique_ptr<Store> open() {
     auto counted = intercept(open_memory_store(clock, random),
                              [this](std::string_view operation, const std::function<void()>& call) {
-                               if (operation == "apply") ++applies;
+                               if (operation == "apply" && refused.contains(++applies))
+                                 throw Error(Errc::internal, "the database refuses it");
                                call();
                              });
     auto failing = [](std::atomic<bool>& flag) {
@@ -61,6 +63,7 @@ struct FinisherTest : testing::Test {
   std::unique_ptr<Log> log = silent_log();
   Metrics metrics;
   std::atomic<int> applies{0};
+  std::set<int> refused;  // which of them
   std::atomic<bool> away{false};
   std::atomic<bool> answers_lost{false};
   std::unique_ptr<Store> store = open();
@@ -145,6 +148,29 @@ TEST_F(FinisherTest, an_outcome_whose_lease_was_lost_is_dropped_and_its_neighbou
   EXPECT_TRUE(finisher.step());
   EXPECT_TRUE(finisher.empty());
   EXPECT_EQ(task(fresh).result, "1");
+}
+
+TEST_F(FinisherTest, an_outcome_that_cannot_be_stored_keeps_no_other_from_it) {
+  auto tasks = claimed(4);
+  finisher.post(done({tasks[0], tasks[1], tasks[2]}));
+  refused = {1, 3, 6, 7};  // all together; one of them alone, now and when it is tried again
+  EXPECT_TRUE(finisher.step());
+  EXPECT_EQ(task(tasks[0]).state(), State::completed);
+  EXPECT_EQ(task(tasks[1]).state(), State::running);
+  EXPECT_EQ(task(tasks[2]).state(), State::completed);
+  EXPECT_FALSE(finisher.empty());
+  finisher.post({done(tasks[3])});
+  EXPECT_TRUE(finisher.step());
+  EXPECT_EQ(task(tasks[3]).state(), State::completed);
+  EXPECT_FALSE(finisher.step()) << "not yet";
+  EXPECT_FALSE(finisher.stop(Deadline::at({}))) << "something is left";
+  clock.advance(10s);
+  EXPECT_TRUE(finisher.step());
+  EXPECT_EQ(task(tasks[1]).state(), State::running);
+  clock.advance(10s);
+  EXPECT_TRUE(finisher.step());
+  EXPECT_EQ(task(tasks[1]).state(), State::completed);
+  EXPECT_TRUE(finisher.empty());
 }
 
 TEST_F(FinisherTest, forgetting_a_session_drops_what_belongs_to_it) {

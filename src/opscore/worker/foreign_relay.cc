@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "opscore/base/json.h"
+#include "opscore/broker/dramatiq/task_message.h"
 #include "opscore/engine/foreign_rows.h"
 
 namespace opscore {
@@ -12,6 +13,7 @@ constexpr Duration kLookEvery{100};
 constexpr Duration kAgain{1000};
 constexpr Duration kAskRefusedEvery{10'000};
 constexpr Duration kAskResultsEvery{3000};
+constexpr Duration kLookAtPausesEvery{1000};
 constexpr size_t kRows = 500;
 constexpr size_t kBytes = 4 << 20;
 
@@ -26,6 +28,7 @@ struct ForeignRelay::Sending {
   std::optional<StoredResult> result;
   std::optional<GroupMember> member;
   std::vector<ForeignMessage> group_callbacks;
+  std::optional<OutboxTry> handed_over;
   bool refused = false;
   bool waits = false;  // for the results backend
 
@@ -81,52 +84,91 @@ Duration ForeignRelay::step() {
 std::vector<OutboxRow> ForeignRelay::due() {
   if (clock_.steady() >= ask_refused_at_) refused_.clear();
   if (clock_.steady() >= ask_results_at_) without_results_.clear();
-  std::vector<std::string> but_for = refused_;
-  but_for.insert(but_for.end(), without_results_.begin(), without_results_.end());
-  return service_.store().outbox().due(OutboxRow::Kind::amqp, kRows, but_for);
+  if (!paused_.empty()) look_at_pauses();
+  std::vector<std::string> held = refused_;
+  held.insert(held.end(), without_results_.begin(), without_results_.end());
+  held.insert(held.end(), paused_.begin(), paused_.end());
+  auto rows = service_.store().outbox().due(OutboxRow::Kind::amqp, kRows, held);
+  if (std::ranges::none_of(rows, [](const auto& row) { return decode_handover(row).has_value(); }))
+    return rows;
+  look_at_pauses();
+  std::erase_if(rows, [this](const OutboxRow& row) {
+    return std::ranges::find(paused_, row.destination) != paused_.end();
+  });
+  return rows;
+}
+
+// At most once a second, and only while there is something that a pause could hold back: the counts
+// of queues that come with it are not for nothing.
+void ForeignRelay::look_at_pauses() {
+  if (clock_.steady() < look_at_) return;
+  paused_.clear();
+  for (const QueueStats& queue : service_.store().reader().queues())
+    if (queue.paused) paused_.push_back(handover_destination(queue.name));
+  look_at_ = clock_.steady() + kLookAtPausesEvery;
 }
 
 ForeignRelay::Sending ForeignRelay::compose(OutboxRow row) {
   Sending sending;
   sending.row = std::move(row);
   try {
-    if (!is_adopted_row(sending.row)) {
+    if (auto handover = decode_handover(sending.row))
+      compose_handover(*handover, sending);
+    else if (is_adopted_row(sending.row))
+      compose_ends(sending);
+    else
       sending.messages.push_back(to_message(sending.row));
-      return sending;
-    }
-    Store& store = service_.store();
-    const AdoptedEnd end = decode_adopted_row(sending.row);
-    const auto task = store.reader().find(end.task);
-    const auto origin = task ? store.reader().origin(end.task) : std::nullopt;
-    if (!origin) {
-      log_.warn("{}: the task was deleted before what its message asks for could be sent",
-                store.ids().encode(end.task));
-      return sending;
-    }
-    auto view = service_.catalogue().view();
-    const EndFacts facts{*origin,
-                         *task,
-                         store.id_of(*task),
-                         store.reader().attempts(end.task),
-                         [view](const std::string& name) {
-                           const Catalogue::Known* known = view->find(name);
-                           return known ? &known->entry : nullptr;
-                         },
-                         options_.keep_results};
-    FollowUps follow_ups = decide_follow_ups(end, facts, sending.row.not_before);
-    sending.messages = std::move(follow_ups.messages);
-    sending.warnings = std::move(follow_ups.warnings);
-    sending.result = std::move(follow_ups.result);
-    sending.member = std::move(follow_ups.member);
-    sending.group_callbacks = std::move(follow_ups.group_callbacks);
-    sending.end = end;
   } catch (const Error& error) {
     if (error.code() != Errc::corrupt) throw;
     // It would be as wrong the next time, and must not hold up all others.
-    log_.error("a message for queue '{}' cannot be made: {}", sending.row.destination,
-               error.what());
+    log_.error("a message for '{}' cannot be made: {}", sending.row.destination, error.what());
   }
   return sending;
+}
+
+// Nothing is sent when the task was deleted, or has been reported or handed over again since.
+void ForeignRelay::compose_handover(const Handover& handover, Sending& sending) {
+  Store& store = service_.store();
+  const auto task = store.reader().find(handover.task);
+  if (!task || task->live.claimable() || task->live.attempt != handover.attempt ||
+      task->state() == State::running)
+    return;
+  sending.messages.push_back(
+      message_of_task(*task, store.id_of(*task), handover.attempt, clock_.now()));
+  OutboxTry& told = sending.handed_over.emplace();
+  told.row = sending.row.id;
+  told.task = task->key;
+  told.event = {0, clock_.now(), event_kind::kHandedToDramatiq, handover.attempt,
+                Json{{"queue", sending.messages.back().queue}}.dump()};
+}
+
+void ForeignRelay::compose_ends(Sending& sending) {
+  Store& store = service_.store();
+  const AdoptedEnd end = decode_adopted_row(sending.row);
+  const auto task = store.reader().find(end.task);
+  const auto origin = task ? store.reader().origin(end.task) : std::nullopt;
+  if (!origin) {
+    log_.warn("{}: the task was deleted before what its message asks for could be sent",
+              store.ids().encode(end.task));
+    return;
+  }
+  auto view = service_.catalogue().view();
+  const EndFacts facts{*origin,
+                       *task,
+                       store.id_of(*task),
+                       store.reader().attempts(end.task),
+                       [view](const std::string& name) {
+                         const Catalogue::Known* known = view->find(name);
+                         return known ? &known->entry : nullptr;
+                       },
+                       options_.keep_results};
+  FollowUps follow_ups = decide_follow_ups(end, facts, sending.row.not_before);
+  sending.messages = std::move(follow_ups.messages);
+  sending.warnings = std::move(follow_ups.warnings);
+  sending.result = std::move(follow_ups.result);
+  sending.member = std::move(follow_ups.member);
+  sending.group_callbacks = std::move(follow_ups.group_callbacks);
+  sending.end = end;
 }
 
 // Before anything is published, since a callback may ask for the result that it is told of. What
@@ -195,24 +237,25 @@ bool ForeignRelay::publish(std::vector<Sending>& sendings) {
 
 void ForeignRelay::settle(const std::vector<Sending>& sendings) {
   std::vector<int64_t> settled;
+  std::vector<OutboxTry> told;
   for (const Sending& sending : sendings) {
     if (sending.waits) continue;
     if (sending.refused) {
       refused_.push_back(sending.row.destination);
       ask_refused_at_ = clock_.steady() + kAskRefusedEvery;
-      continue;
-    }
-    if (sending.warnings.empty()) {
+    } else if (sending.handed_over) {
+      told.push_back(*sending.handed_over);
+    } else if (!sending.warnings.empty()) {
+      OutboxTry& warned = told.emplace_back();
+      warned.row = sending.row.id;
+      warned.task = sending.end->task;
+      warned.event = {0, clock_.now(), event_kind::kCallbackWarning, sending.end->attempt,
+                      Json{{"warnings", sending.warnings}}.dump()};
+    } else {
       settled.push_back(sending.row.id);
-      continue;
     }
-    OutboxTry told;
-    told.row = sending.row.id;
-    told.task = sending.end->task;
-    told.event = {0, clock_.now(), event_kind::kCallbackWarning, sending.end->attempt,
-                  Json{{"warnings", sending.warnings}}.dump()};
-    service_.store().outbox().record(told);
   }
+  service_.store().outbox().record(told);
   service_.store().outbox().settle(settled);
 }
 

@@ -1,8 +1,8 @@
 #pragma once
-// Publishes what is due on Dramatiq's queues: callbacks, next stages and dead messages of adopted
-// tasks, parked messages. Before that it tells the results backend what producers and groups wait
-// for. A row stays until backend and broker have taken all that it stands for, so a crash costs
-// repeated messages at most, with the same ids.
+// Publishes what is due on Dramatiq's queues: tasks that Python runs, callbacks, next stages and
+// dead messages of adopted tasks, parked messages. Before that it tells the results backend what
+// producers and groups wait for. A row stays until backend and broker have taken all that it stands
+// for, so a crash costs repeated messages at most, with the same ids. A paused queue gets no tasks.
 
 #include "opscore/base/log.h"
 #include "opscore/base/metrics.h"
@@ -11,6 +11,7 @@
 #include "opscore/broker/results_backend.h"
 #include "opscore/engine/adoption.h"
 #include "opscore/engine/service.h"
+#include "opscore/model/handover.h"
 
 namespace opscore {
 
@@ -34,7 +35,10 @@ class ForeignRelay {
  private:
   struct Sending;
   std::vector<OutboxRow> due();
+  void look_at_pauses();
   Sending compose(OutboxRow row);
+  void compose_handover(const Handover& handover, Sending& sending);
+  void compose_ends(Sending& sending);
   void tell_results(std::vector<Sending>& sendings);
   bool publish(std::vector<Sending>& sendings);
   void settle(const std::vector<Sending>& sendings);
@@ -52,6 +56,8 @@ class ForeignRelay {
   SteadyPoint ask_refused_at_{};
   std::vector<std::string> without_results_;  // destinations that wait for the backend, until then:
   SteadyPoint ask_results_at_{};
+  std::vector<std::string> paused_;  // destinations, as of the last look
+  SteadyPoint look_at_{};
   Loop loop_;
 };
 

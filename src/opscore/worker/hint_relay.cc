@@ -151,7 +151,7 @@ void HintRelay::announce_forgotten() {
   for (const QueueStats& stats : store_.reader().queues()) {
     Queue& queue = queues_.try_emplace(stats.name, 0, now).first->second;
     int64_t taken = stats.running + stats.completed + stats.dead + stats.cancelled;
-    bool needed = stats.pending > 0 && !stats.paused &&
+    bool needed = stats.oldest_pending_at && !stats.paused &&
                   std::any_of(workers_.begin(), workers_.end(), [&](const Session& worker) {
                     return has_room(worker) && serves(worker, stats.name);
                   });

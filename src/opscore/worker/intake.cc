@@ -152,10 +152,13 @@ void Intake::set_aside(std::span<const ClaimedTask> damaged) {
 // from the runner to the finisher is not touched.
 void Intake::hand_back_unknown() {
   const TimePoint now = clock_.now();
-  const auto asked_ago = std::chrono::floor<Duration>(clock_.steady() - unanswered_claim_->steady);
-  TimePoint since = unanswered_claim_->at;
-  // A clock that has stepped back since dates what the claim took earlier.
-  if (now - asked_ago + kJump < since) since = now - asked_ago;
+  const auto asked_ago = std::chrono::ceil<Duration>(clock_.steady() - unanswered_claim_->steady);
+  const TimePoint asked_at = unanswered_claim_->at;
+  // If the clock has stepped back since, what the claim took is dated before the step, or after it.
+  const bool stepped_back = now - asked_ago + kJump < asked_at;
+  auto claimed_since = [&](TimePoint at) {
+    return at >= asked_at || (stepped_back && at >= now - asked_ago && at <= now + kJump);
+  };
   TaskFilter running;
   running.states = StateSet(State::running);
   std::optional<TaskKey> before;
@@ -164,9 +167,9 @@ void Intake::hand_back_unknown() {
     std::vector<Plan> plans;
     for (const Task& task : page.tasks) {
       Lease lease{task.key, task.live.attempt};
-      TimePoint claimed_at = task.live.claimed_at;
-      bool earlier = claimed_at < since || claimed_at > now + kJump;  // before a step back
-      if (task.live.session != session() || earlier || runner_.holds(lease)) continue;
+      if (task.live.session != session() || !claimed_since(task.live.claimed_at) ||
+          runner_.holds(lease))
+        continue;
       plans.push_back(decide_loss(task.key, task.live, task.options, Loss::not_entered,
                                   "the answer to the claim was lost", now, random_));
     }

@@ -230,6 +230,17 @@ TEST_F(IntakeTest, also_when_the_clock_has_stepped_back_meanwhile) {
   EXPECT_EQ(task(running).live.attempt, 1);
 }
 
+TEST_F(IntakeTest, or_has_stepped_back_afterwards) {
+  auto keys = submit(1);
+  claim_answers_lost = true;
+  EXPECT_THROW(intake.step(), Error);
+  claim_answers_lost = false;
+  clock.advance(10ms);
+  clock.jump(-1h);
+  intake.step();
+  EXPECT_EQ(task(keys[0]).live.attempt, 2);
+}
+
 TEST_F(IntakeTest, a_drain_ends_claims_and_hands_back_what_has_not_started) {
   intake.step();
   intake.drain();

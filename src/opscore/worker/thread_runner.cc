@@ -39,7 +39,7 @@ void ThreadRunner::replace(std::shared_ptr<const Registry> actors) {
   auto types = std::make_shared<std::vector<std::string>>();
   std::vector<const RegisteredActor*> own;
   for (const RegisteredActor* actor : actors->all()) {
-    if (actor->is_hosted()) continue;
+    if (actor->is_hosted() || actor->is_external()) continue;
     own.push_back(actor);
     auto names = names_of(actor->entry);
     types->insert(types->end(), names.begin(), names.end());

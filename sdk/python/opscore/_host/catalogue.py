@@ -36,9 +36,10 @@ def load(settings: dict[str, Any]) -> dict[str, Hosted]:
             importlib.import_module(module)
         actors = declared()
     if not actors:
+        kind = "dramatiq" if settings["dramatiq"] else "opscore"
         raise LookupError(
             f"there is no actor in {', '.join(settings['modules'])}: decorate functions with "
-            "@opscore.actor"
+            f"@{kind}.actor, and name their modules"
         )
     return actors
 

@@ -14,6 +14,9 @@ from typing import Optional
 from opscore._host.channel import Channel, text
 
 _STACK_LINES = 40
+_HOW_TO_FIND_IT = (
+    "install it there, activate the virtual environment that has it, or name its folder with --path"
+)
 
 
 @contextlib.contextmanager
@@ -68,6 +71,8 @@ def refusal(error: BaseException) -> str:
     trace = "".join(
         ["Traceback (most recent call last):\n", *traceback.format_list(frames)]
         + traceback.format_exception_only(type(error), error)
-    )
+    ).rstrip()
     words = "".join(traceback.format_exception_only(type(error), error)).strip().splitlines()[-1]
+    if isinstance(error, ModuleNotFoundError):
+        words += f". {sys.executable} does not find it: {_HOW_TO_FIND_IT}"
     return '["refused",%s,%s]' % (text("import the actors: " + words), text(trace))

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from opscore.dramatiq.broker import OpscoreBroker as OpscoreBroker
+    from opscore.dramatiq.middleware import OpscoreMiddleware as OpscoreMiddleware
+    from opscore.dramatiq.middleware import report_progress as report_progress
 
 _HOME_OF = {
     "OpscoreBroker": "opscore.dramatiq.broker",
     "OpscoreMiddleware": "opscore.dramatiq.middleware",
+    "report_progress": "opscore.dramatiq.middleware",
 }
 
 __all__ = [*_HOME_OF]

@@ -1,7 +1,7 @@
 """Dramatiq's actors as opscore runs them: what `opscore dramatiq` does in its interpreters.
 
 The store does what some of the middleware does elsewhere, so that is not asked: retries, time
-limits, ages, callbacks and pipelines of messages, groups. Every other middleware is called before
+limits, callbacks and pipelines of messages, groups. Every other middleware is called before
 and after a message as Dramatiq's own worker would call it.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import time
 from functools import reduce
 from types import ModuleType, SimpleNamespace
@@ -18,7 +19,6 @@ import dramatiq
 from dramatiq.broker import Broker, MessageProxy
 from dramatiq.errors import Retry as DramatiqRetry
 from dramatiq.middleware import (
-    AgeLimit,
     Callbacks,
     GroupCallbacks,
     Middleware,
@@ -37,7 +37,6 @@ from opscore.actors import Fail
 from opscore.dramatiq import mapping
 
 DONE_BY_THE_STORE = (
-    AgeLimit,
     Callbacks,
     GroupCallbacks,
     Pipelines,
@@ -66,6 +65,7 @@ def load(modules: list[str]) -> dict[str, Hosted]:
     broker = _broker_of(modules[0])
     for module in modules[1:]:
         importlib.import_module(module)
+    _tell_what_is_not_taken(broker)
     worker = SimpleNamespace(broker=broker, logger=logger, queues=None)
     hooks = [each for each in broker.middleware if not isinstance(each, DONE_BY_THE_STORE)]
     broker.emit_after("process_boot")
@@ -87,7 +87,7 @@ def _broker_of(name: str) -> Broker:
         found = reduce(getattr, path.split(".") if path else [], found)
     except AttributeError as error:
         raise ImportError(f"there is no {path!r} in the module {module!r}") from error
-    if isinstance(found, ModuleType):
+    if isinstance(found, ModuleType) and not path:
         return dramatiq.get_broker()
     if callable(found) and not isinstance(found, Broker):
         found()
@@ -95,6 +95,21 @@ def _broker_of(name: str) -> Broker:
     if not isinstance(found, Broker):
         raise ImportError(f"{name!r} is not a Broker but {type(found).__name__}")
     return found
+
+
+def _tell_what_is_not_taken(broker: Broker) -> None:
+    """Messages come from the RabbitMQ that opscore knows, never from elsewhere."""
+    kind = type(broker).__name__
+    if kind == "RabbitmqBroker" and not os.environ.get("RABBITMQ_URL"):
+        logger.warning(
+            "The broker is a RabbitmqBroker, and RABBITMQ_URL is not set: messages are not taken "
+            "from RabbitMQ. Set it, or send with opscore.dramatiq.OpscoreBroker."
+        )
+    elif kind == "RedisBroker":
+        logger.warning(
+            "The broker is a RedisBroker: messages are not taken from Redis. Send with a "
+            "RabbitmqBroker, or with opscore.dramatiq.OpscoreBroker."
+        )
 
 
 def _emit(hooks: list[Middleware], signal: str, broker: Broker, *args: Any, **kwargs: Any) -> None:
@@ -156,7 +171,7 @@ def message_of(actor: Any, task: Any) -> dramatiq.Message[Any]:
         args, kwargs = [] if given is None else [given], {}
     options = dict(metadata.get("dramatiq_options") or {})
     if task.charged:
-        options["retries"] = task.charged
+        options["retries"] = task.charged + _retries_before(task)
     return dramatiq.Message(
         queue_name=actor.queue_name,
         actor_name=actor.actor_name,
@@ -166,6 +181,11 @@ def message_of(actor: Any, task: Any) -> dramatiq.Message[Any]:
         message_id=metadata.get("dramatiq_message_id") or task.id,
         message_timestamp=metadata.get("dramatiq_message_timestamp") or int(time.time() * 1000),
     )
+
+
+def _retries_before(task: Any) -> int:
+    """Those that the message says were made before it became this task."""
+    return int((task.metadata or {}).get("dramatiq_options", {}).get("retries") or 0)
 
 
 def _hosted(broker: Broker, hooks: list[Middleware], actor: Any) -> Hosted:
@@ -230,7 +250,7 @@ def _judge(
         error.opscore_retryable = False
         logger.info("Aborting message %s: expected %s.", message.message_id, type(error).__name__)
     elif retry_when is not None:
-        error.opscore_retryable = bool(retry_when(task.charged, error))
+        error.opscore_retryable = bool(retry_when(message.options.get("retries") or 0, error))
     if isinstance(error, DramatiqRetry) and error.delay is not None:
         error.opscore_delay = error.delay / 1000  # type: ignore[attr-defined]
 
@@ -254,5 +274,6 @@ def _tell_exhausted(
     if name is None or "on_retry_exhausted" in message.options or was_judged:
         return
     if task.stopping in (None, "timeout") and task.is_last_attempt():
-        counts = {"retries": task.charged, "max_retries": task.budget - 1}
+        before = _retries_before(task)
+        counts = {"retries": task.charged + before, "max_retries": task.budget - 1 + before}
         broker.get_actor(name).send(message.asdict(), counts)

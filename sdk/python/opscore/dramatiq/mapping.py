@@ -218,7 +218,18 @@ def _backoff(options: Mapping[str, Any], actor: types.Actor) -> dict[str, Any]:
         backoff = _doubled(_bounded(least), backoff["max"])
     if most is not None:
         backoff["max"] = f"{_bounded(most)}ms"
+    if _ms(backoff["min"]) > _ms(backoff["max"]):
+        backoff["min"] = backoff["max"]
     return backoff
+
+
+def _ms(duration: str) -> float:
+    """
+    >>> _ms("250ms"), _ms("1h30m")
+    (250.0, 5400000.0)
+    """
+    units = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+    return sum(float(n) * units[unit] for n, unit in re.findall(r"([\d.]+)(ms|[smhd])", duration))
 
 
 def _doubled(least_ms: int, most: str) -> dict[str, Any]:

@@ -80,7 +80,8 @@ class ItemReader {
       if (!element_) in_.fail(Errc::corrupt, "an item of no known kind");
       (this->*element_)(index);
     });
-    if (count == 0 || count != size_) in_.fail(Errc::corrupt, fmt::format("an item of {} elements", count));
+    if (count == 0 || count != size_)
+      in_.fail(Errc::corrupt, fmt::format("an item of {} elements", count));
   }
 
  private:

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "opscore/app/cli/api_client.h"
+#include "opscore/app/cli/broker_access.h"
 #include "opscore/app/cli/exit_codes.h"
 #include "opscore/app/cli/screen.h"
 #include "opscore/app/command_options.h"
@@ -23,6 +24,7 @@ struct ClientContext {
   const Screen& screen;
   const Clock& clock;
   ApiClient& api;
+  BrokerAccess& rabbitmq;
   std::istream& in;
   std::ostream& out;
   std::ostream& err;
@@ -57,6 +59,10 @@ CommandExit list_actors(ClientContext& context);
 CommandExit set_actor(ClientContext& context);
 CommandExit explain_task(ClientContext& context);
 CommandExit reload_config(ClientContext& context);
+CommandExit inspect_broker(ClientContext& context);
+CommandExit redrive_broker(ClientContext& context);
+CommandExit purge_broker(ClientContext& context);
+CommandExit send_test(ClientContext& context);
 
 // What the commands share.
 

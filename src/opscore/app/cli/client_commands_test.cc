@@ -11,6 +11,8 @@
 #include <sstream>
 
 #include "opscore/api/server.h"
+#include "opscore/broker/dramatiq/message.h"
+#include "opscore/broker/memory/memory_foreign_broker.h"
 #include "opscore/model/decide.h"
 #include "opscore/store/memory/memory_store.h"
 #include "opscore/store/sqlite/sqlite_store.h"
@@ -30,6 +32,16 @@ ServiceOptions service_options() {
   return options;
 }
 
+class MemoryAccess final : public BrokerAccess {
+ public:
+  explicit MemoryAccess(ForeignBroker& broker) : broker_(broker) {}
+  ForeignBroker& broker() override { return broker_; }
+  std::optional<uint64_t> unanswered(const std::string&) override { return std::nullopt; }
+
+ private:
+  ForeignBroker& broker_;
+};
+
 class ClientCommandTest : public testing::Test {
  protected:
   ClientCommandTest() {
@@ -46,7 +58,8 @@ class ClientCommandTest : public testing::Test {
     std::istringstream in(input);
     std::ostringstream out, err;
     auto api = make_http_api_client(config_);
-    ClientContext context{*line, config_, screen_, clock_, *api, in, out, err};
+    MemoryAccess rabbitmq(*broker_);
+    ClientContext context{*line, config_, screen_, clock_, *api, rabbitmq, in, out, err};
     CommandExit status = find_client_command(line->command)(context);
     out_ = out.str();
     err_ = err.str();
@@ -80,6 +93,8 @@ class ClientCommandTest : public testing::Test {
   std::unique_ptr<Store> store_ = open_memory_store(clock_, random_);
   Service service_{*store_, clock_, *log_, metrics_, service_options()};
   ApiServer server_{service_, metrics_, *log_, {.port = 0}};
+  std::shared_ptr<MemoryForeignHub> hub_ = open_memory_foreign();
+  std::unique_ptr<ForeignBroker> broker_ = hub_->connect();
   SessionId session_;
   Config config_;
   Screen screen_;
@@ -274,6 +289,83 @@ TEST(OfflineClient, ReadsTheDataFile) {
   EXPECT_EQ(parse_json(explained.body)["verdict"], "server_down");
   EXPECT_EQ(api->get("/tasks/task_none/explain").status, 404);
   std::filesystem::remove_all(folder);
+}
+
+DramatiqMessage dead_message(const std::string& actor, const std::string& id) {
+  DramatiqMessage message;
+  message.queue_name = "mail";
+  message.actor_name = actor;
+  message.message_id = id;
+  message.message_timestamp = "1000";
+  message.options.set("retries", "2");
+  return message;
+}
+
+TEST_F(ClientCommandTest, DeadMessagesAreShownAndSentBack) {
+  for (const auto& [actor, id] : {std::pair{"send", "m1"}, {"other", "m2"}})
+    broker_->publish(std::vector{ForeignMessage{
+        "mail.XQ", encode_dramatiq(dead_message(actor, id)), {}, {{kReasonHeader, "too old"}}}});
+  broker_->publish(std::vector{ForeignMessage{"mail.XQ", "junk", {}, {}}});
+  EXPECT_EQ(run({"broker", "inspect", "mail.XQ", "--json"}), 0);
+  Json seen = parse_json(out_);
+  EXPECT_EQ(seen["queues"][0]["ready"], 3);
+  EXPECT_EQ(seen["messages"][0]["why"], "too old");
+  EXPECT_EQ(seen["messages"][0]["retries"], 2);
+  EXPECT_THAT(seen["messages"][2]["why"].get<std::string>(), HasSubstr("not a Dramatiq message"));
+  EXPECT_EQ(run({"broker", "inspect", "mail"}), 0);
+  EXPECT_THAT(out_, HasSubstr("mail.DQ"));
+  EXPECT_EQ(hub_->contents("mail.XQ").size(), 3u) << "a look takes nothing";
+
+  EXPECT_EQ(run({"broker", "redrive", "mail", "--actor", "send", "--dry-run"}), 0);
+  EXPECT_THAT(out_, HasSubstr("would be redriven 1 of 1"));
+  EXPECT_EQ(run({"broker", "redrive", "mail", "--actor", "send"}), 0);
+  ASSERT_EQ(hub_->contents("mail").size(), 1u);
+  const DramatiqMessage back = decode_dramatiq(hub_->contents("mail")[0].body).value();
+  EXPECT_EQ(back.message_id, "m1");
+  EXPECT_EQ(back.options.encode(), R"({"opscore_attempts":3})");
+  EXPECT_EQ(hub_->contents("mail.XQ").size(), 2u);
+  EXPECT_EQ(run({"broker", "redrive", "mail", "--reason", "not a"}), 5) << "junk stays";
+  EXPECT_THAT(err_, HasSubstr("left: "));
+
+  EXPECT_EQ(run({"broker", "purge", "mail.XQ", "--older-than", "1h", "--json"}), 0);
+  EXPECT_EQ(parse_json(out_)["purged"], 1);
+  EXPECT_EQ(hub_->contents("mail.XQ").size(), 1u);
+}
+
+TEST_F(ClientCommandTest, ABrokersQueueThatIsNotThereIsSaidToBe) {
+  auto error = [&](std::vector<std::string> args) {
+    try {
+      run(std::move(args));
+    } catch (const Error& caught) {
+      return client_exit_status(caught.code());
+    }
+    return CommandExit::ok;
+  };
+  EXPECT_EQ(error({"broker", "inspect", "nowhere"}), CommandExit::not_found);
+  EXPECT_EQ(error({"broker", "purge", "nowhere"}), CommandExit::not_found);
+  hub_->set_away(true);
+  EXPECT_EQ(error({"broker", "inspect", "mail"}), CommandExit::unreachable);
+}
+
+TEST_F(ClientCommandTest, ATestMessageSaysWhereItIs) {
+  EXPECT_EQ(run({"send-test", "--queue", "mail", "--actor", "x", "--wait", "0s"}), 6);
+  EXPECT_THAT(out_, HasSubstr("sent"));
+  EXPECT_THAT(out_, HasSubstr("nobody consumes 'mail'"));
+  const DramatiqMessage sent = decode_dramatiq(hub_->contents("mail").at(0).body).value();
+  EXPECT_EQ(sent.actor_name, "x");
+  EXPECT_EQ(sent.options.encode(), "{}");
+  EXPECT_EQ(sent.kwargs, R"({"task_id":"send-test-)" + sent.message_id + R"("})");
+}
+
+TEST_F(ClientCommandTest, ATestOfAPythonActorFollowsItsTask) {
+  CatalogueEntry entry;
+  entry.type = "resize";
+  entry.kind = "dramatiq";
+  entry.dramatiq = "{}";
+  service_.declare({entry});
+  EXPECT_EQ(run({"send-test", "--actor", "resize", "--input", "[1]", "--wait", "0s", "--json"}), 6);
+  EXPECT_THAT(out_, HasSubstr(R"("hop":"submitted")"));
+  EXPECT_THAT(out_, HasSubstr("not on queue 'default' yet")) << "no leader publishes here";
 }
 
 }  // namespace

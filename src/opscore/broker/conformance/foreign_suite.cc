@@ -178,5 +178,64 @@ TEST_P(ForeignConformance, NothingIsPublishedAndAnswered) {
   EXPECT_THAT(broker_->queues({}), IsEmpty());
 }
 
+std::vector<std::string> bodies_seen(const std::vector<WalkedMessage>& seen) {
+  std::vector<std::string> bodies;
+  for (const WalkedMessage& message : seen) bodies.push_back(message.body);
+  return bodies;
+}
+
+TEST_P(ForeignConformance, AWalkLeavesEverythingInItsPlace) {
+  for (const char* body : {"one", "two", "three"}) publish(q_, body);
+  auto walk = broker_->walk(q_);
+  EXPECT_THAT(bodies_seen(walk->next(2)), ElementsAre("one", "two"));
+  EXPECT_THAT(bodies_seen(walk->next(10)), ElementsAre("three"));
+  EXPECT_THAT(walk->next(10), IsEmpty());
+  walk.reset();
+  EXPECT_TRUE(counts(q_, 3, 0));
+  broker_->subscribe({q_});
+  auto deliveries = receive(*broker_, 3);
+  EXPECT_THAT(bodies_of(deliveries), ElementsAre("one", "two", "three"));
+  EXPECT_TRUE(deliveries[0].redelivered);
+}
+
+TEST_P(ForeignConformance, WhatAWalkTakesIsGone) {
+  for (const char* body : {"one", "two", "three"}) publish(q_, body);
+  auto walk = broker_->walk(q_);
+  auto seen = walk->next(3);
+  ASSERT_EQ(seen.size(), 3u);
+  walk->take(std::vector{seen[1].tag});
+  walk.reset();
+  EXPECT_TRUE(counts(q_, 2, 0));
+  EXPECT_THAT(bodies_seen(broker_->walk(q_)->next(10)), ElementsAre("one", "three"));
+}
+
+TEST_P(ForeignConformance, AWalkSaysHowAMessageDied) {
+  publish(q_, "poison");
+  broker_->publish(
+      std::vector{ForeignMessage{q_ + ".XQ", "dead", uint8_t{3}, {{kReasonHeader, "too old"}}}});
+  broker_->subscribe({q_});
+  broker_->reject(tags_of(receive(*broker_, 1)));
+  ASSERT_TRUE(counts(q_ + ".XQ", 2, 0));
+  auto seen = broker_->walk(q_ + ".XQ")->next(10);
+  ASSERT_EQ(seen.size(), 2u);
+  EXPECT_EQ(seen[0].priority, 3);
+  EXPECT_THAT(seen[0].headers,
+              ElementsAre(std::pair<std::string, std::string>(kReasonHeader, "too old")));
+  EXPECT_THAT(seen[0].deaths, IsEmpty());
+  ASSERT_EQ(seen[1].deaths.size(), 1u);
+  EXPECT_EQ(seen[1].deaths[0].queue, q_);
+  EXPECT_EQ(seen[1].deaths[0].reason, "rejected");
+  EXPECT_EQ(seen[1].deaths[0].count, 1);
+}
+
+TEST_P(ForeignConformance, AQueueThatIsNotThereCannotBeWalked) {
+  try {
+    broker_->walk("nowhere");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Errc::not_found) << error.what();
+  }
+}
+
 }  // namespace
 }  // namespace opscore

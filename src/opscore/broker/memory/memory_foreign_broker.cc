@@ -15,6 +15,7 @@ namespace {
 struct Waiting {
   ForeignMessage message;
   bool redelivered = false;
+  std::vector<MessageDeath> deaths;
 };
 
 struct Consumer {
@@ -39,6 +40,8 @@ class Hub final : public MemoryForeignHub, public std::enable_shared_from_this<H
   enum class Answer { ack, give_back, reject };
   void answer(Consumer& consumer, std::span<const uint64_t> tags, Answer answer);
   std::vector<ForeignQueue> queues(std::span<const std::string> names);
+  void require_queue(const std::string& queue);
+  std::vector<WalkedMessage> walk_on(Consumer& walker, const std::string& queue, size_t most);
   BrokerState state() const;
 
  private:
@@ -55,6 +58,27 @@ class Hub final : public MemoryForeignHub, public std::enable_shared_from_this<H
   uint64_t last_tag_ OPSCORE_GUARDED_BY(mutex_) = 0;
   bool away_ OPSCORE_GUARDED_BY(mutex_) = false;
   std::map<std::string, std::string> refused_ OPSCORE_GUARDED_BY(mutex_);  // with the reason
+};
+
+// Holds what it has seen, as a consumer of no queue.
+class MemoryWalk final : public QueueWalk {
+ public:
+  MemoryWalk(std::shared_ptr<Hub> hub, std::string queue)
+      : hub_(std::move(hub)), walker_(hub_->add()), queue_(std::move(queue)) {}
+  ~MemoryWalk() override { hub_->remove(walker_); }
+  MemoryWalk(const MemoryWalk&) = delete;
+
+  std::vector<WalkedMessage> next(size_t most) override {
+    return hub_->walk_on(*walker_, queue_, most);
+  }
+  void take(std::span<const uint64_t> tags) override {
+    hub_->answer(*walker_, tags, Hub::Answer::ack);
+  }
+
+ private:
+  const std::shared_ptr<Hub> hub_;
+  const std::shared_ptr<Consumer> walker_;
+  const std::string queue_;
 };
 
 class MemoryForeignBroker final : public ForeignBroker {
@@ -84,6 +108,10 @@ class MemoryForeignBroker final : public ForeignBroker {
   }
   std::vector<ForeignQueue> queues(std::span<const std::string> names) override {
     return hub_->queues(names);
+  }
+  std::unique_ptr<QueueWalk> walk(const std::string& queue) override {
+    hub_->require_queue(queue);
+    return std::make_unique<MemoryWalk>(hub_, queue);
   }
   BrokerState state() const override { return hub_->state(); }
 
@@ -203,8 +231,9 @@ void Hub::answer(Consumer& consumer, std::span<const uint64_t> tags, Answer answ
     if (found == consumer.unanswered.end()) continue;
     if (answer == Answer::reject) {
       ForeignMessage message = std::move(found->second.message);
+      MessageDeath death{message.queue, "rejected"};
       message.queue = std::string(canonical_queue(message.queue)) + std::string(kDeadSuffix);
-      queues_[message.queue].push_back({std::move(message)});
+      queues_[message.queue].push_back({std::move(message), false, {std::move(death)}});
     }
     if (answer == Answer::give_back) {
       found->second.redelivered = true;
@@ -237,6 +266,28 @@ std::vector<ForeignQueue> Hub::queues(std::span<const std::string> names) {
     known.push_back({name, found->second.size(), static_cast<uint64_t>(consumers)});
   }
   return known;
+}
+
+void Hub::require_queue(const std::string& queue) {
+  MutexLock lock(mutex_);
+  require_available();
+  if (!queues_.contains(queue)) throw Error(Errc::not_found, "there is no queue '" + queue + "'");
+}
+
+std::vector<WalkedMessage> Hub::walk_on(Consumer& walker, const std::string& name, size_t most) {
+  MutexLock lock(mutex_);
+  require_available();
+  std::vector<WalkedMessage> seen;
+  std::deque<Waiting>& queue = queues_[name];
+  while (!queue.empty() && seen.size() < most) {
+    Waiting waiting = std::move(queue.front());
+    queue.pop_front();
+    const ForeignMessage& message = waiting.message;
+    seen.push_back({++last_tag_, message.body.substr(0, body_bytes_max_), message.body.size(),
+                    message.priority, waiting.redelivered, message.headers, waiting.deaths});
+    walker.unanswered.emplace(last_tag_, std::move(waiting));
+  }
+  return seen;
 }
 
 BrokerState Hub::state() const {

@@ -90,6 +90,48 @@ std::string queue_of(amqp_bytes_t consumer) {
   return tag.substr(tag.find('.') + 1);
 }
 
+int64_t number_of(const amqp_field_value_t& value) {
+  switch (value.kind) {
+    case AMQP_FIELD_KIND_I64:
+      return value.value.i64;
+    case AMQP_FIELD_KIND_U64:
+    case AMQP_FIELD_KIND_TIMESTAMP:
+      return static_cast<int64_t>(value.value.u64);
+    case AMQP_FIELD_KIND_I32:
+      return value.value.i32;
+    default:
+      return 0;
+  }
+}
+
+MessageDeath death_of(const amqp_table_t& table) {
+  MessageDeath death;
+  for (int i = 0; i < table.num_entries; ++i) {
+    const std::string name = text_of(table.entries[i].key);
+    const amqp_field_value_t& value = table.entries[i].value;
+    const bool is_text = value.kind == AMQP_FIELD_KIND_UTF8 || value.kind == AMQP_FIELD_KIND_BYTES;
+    if (name == "queue" && is_text) death.queue = to_valid_utf8(text_of(value.value.bytes));
+    if (name == "reason" && is_text) death.reason = to_valid_utf8(text_of(value.value.bytes));
+    if (name == "count") death.count = number_of(value);
+    if (name == "time") death.at = from_ms(number_of(value) * 1000);  // in seconds
+  }
+  return death;
+}
+
+void read_headers(const amqp_table_t& headers, Delivered& delivered) {
+  for (int i = 0; i < headers.num_entries; ++i) {
+    const std::string name = to_valid_utf8(text_of(headers.entries[i].key));
+    const amqp_field_value_t& value = headers.entries[i].value;
+    if (value.kind == AMQP_FIELD_KIND_UTF8 || value.kind == AMQP_FIELD_KIND_BYTES)
+      delivered.headers.emplace_back(name, to_valid_utf8(text_of(value.value.bytes)));
+    if (name != "x-death" || value.kind != AMQP_FIELD_KIND_ARRAY) continue;
+    const amqp_array_t& deaths = value.value.array;
+    for (int n = 0; n < deaths.num_entries; ++n)
+      if (deaths.entries[n].kind == AMQP_FIELD_KIND_TABLE)
+        delivered.deaths.push_back(death_of(deaths.entries[n].value.table));
+  }
+}
+
 // What the server gives as the reason when it closes a channel or the connection.
 struct Closed {
   bool of_channel = false;
@@ -129,6 +171,7 @@ class RabbitConnection final : public Connection {
                                              std::span<const QueueArgument> arguments,
                                              Duration patience) override;
   std::optional<QueueCounts> inspect(const std::string& queue) override;
+  std::optional<Delivered> get(const std::string& queue) override;
   void confirm_publishes() override;
   void publish(const std::string& queue, std::string_view body, const PublishProperties& properties,
                Deadline deadline) override;
@@ -173,6 +216,7 @@ class RabbitConnection final : public Connection {
   bool healthy_ = false;
   std::string blocked_;
   std::optional<Partial> partial_;
+  bool getting_ = false;  // it is what get() asked for
   uint64_t last_consumer_ = 0;
   std::map<std::string, std::string> consumers_;  // queue -> consumer tag
 };
@@ -374,6 +418,8 @@ void RabbitConnection::take_header(const amqp_frame_t& frame) {
   delivered->size = partial_->missing;
   auto* properties = static_cast<amqp_basic_properties_t*>(frame.payload.properties.decoded);
   if (properties->_flags & AMQP_BASIC_PRIORITY_FLAG) delivered->priority = properties->priority;
+  if (getting_ && properties->_flags & AMQP_BASIC_HEADERS_FLAG)
+    read_headers(properties->headers, *delivered);
 }
 
 std::optional<Incoming> RabbitConnection::complete() {
@@ -501,6 +547,25 @@ void RabbitConnection::cancel(const std::string& queue) {
   wait_for_room("stop consuming");
   amqp_basic_cancel(state_, kMessages, bytes_of(consumers_.at(queue)));
   require_reply(fmt::format("stop consuming queue '{}'", queue));
+}
+
+std::optional<Delivered> RabbitConnection::get(const std::string& queue) {
+  const std::string doing = fmt::format("look into queue '{}'", queue);
+  wait_for_room(doing);
+  amqp_rpc_reply_t reply = amqp_basic_get(state_, kMessages, bytes_of(queue), 0);
+  if (auto closed = check_reply(doing, reply)) fail(doing, refusal(*closed, queue));
+  if (reply.reply.id != AMQP_BASIC_GET_OK_METHOD) return std::nullopt;
+  auto* ok = static_cast<amqp_basic_get_ok_t*>(reply.reply.decoded);
+  Delivered delivered;
+  delivered.tag = ok->delivery_tag;
+  delivered.queue = queue;
+  delivered.redelivered = ok->redelivered != 0;
+  partial_ = Partial{std::move(delivered)};
+  getting_ = true;
+  auto incoming = next(Deadline::after(options_.call_timeout));
+  getting_ = false;
+  if (!incoming) fail(doing, "the message did not come in time");
+  return std::get<Delivered>(*std::move(incoming));
 }
 
 // ---------------------------------------------------------------- messages

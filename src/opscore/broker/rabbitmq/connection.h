@@ -18,6 +18,7 @@
 
 #include "opscore/base/error.h"
 #include "opscore/base/time.h"
+#include "opscore/broker/queue_walk.h"
 #include "opscore/broker/rabbitmq/amqp_url.h"
 
 namespace opscore {
@@ -30,6 +31,9 @@ struct Delivered {
   uint64_t size = 0;  // of all of it
   std::optional<uint8_t> priority;
   bool redelivered = false;
+  // Only of what get() brings.
+  std::vector<std::pair<std::string, std::string>> headers;
+  std::vector<MessageDeath> deaths;
 };
 struct Confirmed {
   uint64_t sequence = 0;
@@ -92,6 +96,10 @@ class Connection {
                                                      Duration patience) = 0;
   // nullopt: there is no such queue.
   virtual std::optional<QueueCounts> inspect(const std::string& queue) = 0;
+
+  // The first message that is ready on the queue, to be answered as a delivery is; nullopt: there
+  // is none.
+  virtual std::optional<Delivered> get(const std::string& queue) = 0;
 
   virtual void confirm_publishes() = 0;
   // Persistent, mandatory. The first one after confirm_publishes() has sequence 1.

@@ -101,7 +101,7 @@ Connection& Publisher::connection(Deadline deadline) {
 
 void Publisher::deliver(Connection& server, Messages messages, Deadline deadline) {
   const size_t count = messages.size();
-  messages = send(server, std::move(messages), deadline);
+  messages = send(server, messages, deadline);
   for (Duration pause(5); !messages.empty(); pause *= 2) {
     if (deadline.passed())
       throw Error(Errc::unavailable,
@@ -110,7 +110,7 @@ void Publisher::deliver(Connection& server, Messages messages, Deadline deadline
                               server.where(), messages.size(), count,
                               options_.names.in_rabbitmq(messages[0]->queue)));
     if (auto incoming = server.next(Deadline::after(pause))) handle(*incoming);
-    messages = send(server, std::move(messages), deadline);
+    messages = send(server, messages, deadline);
   }
 }
 
@@ -138,31 +138,36 @@ void Publisher::ask_silent(const Messages& messages) {
   close_if_given_up();
 }
 
-Publisher::Messages Publisher::send(Connection& server, Messages messages, Deadline deadline) {
+Publisher::Messages Publisher::send(Connection& server, const Messages& messages,
+                                    Deadline deadline) {
   again_.clear();
-  while (!messages.empty()) {
-    Messages later;
-    std::set<std::string> full;  // to the end of the round, so that their messages stay in order
-    for (const ForeignMessage* message : messages) {
-      const std::string& queue = message->queue;
-      if (!declared(server, queue)) continue;
-      if (under_way_[queue] >= kUnderWayOfAQueue) full.insert(queue);
-      if (full.contains(queue)) {
-        later.push_back(message);
-        continue;
-      }
-      wait_until_unconfirmed(server, options_.window - 1, deadline);
-      if (refused_.contains(queue)) continue;  // it was given up meanwhile
-      server.publish(options_.names.in_rabbitmq(queue), message->body,
-                     {options_.content_type, message->priority, message->headers}, deadline);
-      ++under_way_[queue];
-      unconfirmed_.emplace(++last_sequence_,
-                           Published{queue, message, std::chrono::steady_clock::now()});
-    }
-    wait_until_unconfirmed(server, 0, deadline);
-    messages = std::move(later);
+  std::map<std::string, std::deque<const ForeignMessage*>> waiting;
+  for (const ForeignMessage* message : messages) waiting[message->queue].push_back(message);
+  while (!waiting.empty()) {
+    for (auto& [queue, of_queue] : waiting) send_some(server, of_queue, deadline);
+    std::erase_if(waiting, [](const auto& each) { return each.second.empty(); });
+    // While others are answered the next ones are under way.
+    wait_until_unconfirmed(server, waiting.empty() ? 0 : unconfirmed_.size() / 2, deadline);
   }
   return std::move(again_);
+}
+
+// As many as may be under way. The rest are dropped when their queue is refused.
+void Publisher::send_some(Connection& server, std::deque<const ForeignMessage*>& waiting,
+                          Deadline deadline) {
+  const std::string& queue = waiting.front()->queue;
+  while (!waiting.empty() && under_way_[queue] < kUnderWayOfAQueue) {
+    if (!declared(server, queue)) return waiting.clear();
+    wait_until_unconfirmed(server, options_.window - 1, deadline);
+    if (refused_.contains(queue)) return waiting.clear();  // it was given up meanwhile
+    const ForeignMessage* message = waiting.front();
+    server.publish(options_.names.in_rabbitmq(queue), message->body,
+                   {options_.content_type, message->priority, message->headers}, deadline);
+    waiting.pop_front();
+    ++under_way_[queue];
+    unconfirmed_.emplace(++last_sequence_,
+                         Published{queue, message, std::chrono::steady_clock::now()});
+  }
 }
 
 bool Publisher::declared(Connection& server, const std::string& queue) {

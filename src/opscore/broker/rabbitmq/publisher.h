@@ -8,6 +8,7 @@
 //
 // Safe for concurrent use: publishers take turns.
 
+#include <deque>
 #include <map>
 #include <mutex>
 #include <set>
@@ -62,7 +63,8 @@ class Publisher {
   void ask_silent(const Messages& messages);
   // Publishes all but what is refused, waits for the confirms, and answers what has to be published
   // again: its queue was deleted or is not up yet.
-  Messages send(Connection& server, Messages messages, Deadline deadline);
+  Messages send(Connection& server, const Messages& messages, Deadline deadline);
+  void send_some(Connection& server, std::deque<const ForeignMessage*>& waiting, Deadline deadline);
   bool declared(Connection& server, const std::string& queue);
   void wait_until_unconfirmed(Connection& server, size_t at_most, Deadline deadline);
   void handle(const Incoming& incoming);

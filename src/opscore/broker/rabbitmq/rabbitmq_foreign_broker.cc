@@ -8,6 +8,7 @@
 #include "opscore/broker/rabbitmq/broker_state.h"
 #include "opscore/broker/rabbitmq/consumer.h"
 #include "opscore/broker/rabbitmq/publisher.h"
+#include "opscore/broker/rabbitmq/queue_walk.h"
 
 namespace opscore {
 namespace {
@@ -47,7 +48,9 @@ class ForeignRabbitMq final : public ForeignBroker {
  public:
   ForeignRabbitMq(const ForeignRabbitMqOptions& options, const std::vector<AmqpUrl>& urls, Log& log,
                   Random& random)
-      : notices_(log),
+      : urls_(urls),
+        walking_(connection_options(options, " looking")),
+        notices_(log),
         publisher_(urls, connection_options(options, " publishing"),
                    {QueueNames(""), declare_as_dramatiq(options), options.publish_window, ""},
                    notices_, log, random),
@@ -64,11 +67,16 @@ class ForeignRabbitMq final : public ForeignBroker {
   std::vector<ForeignQueue> queues(std::span<const std::string> names) override {
     return publisher_.queues(names);
   }
+  std::unique_ptr<QueueWalk> walk(const std::string& queue) override {
+    return walk_rabbitmq(urls_, walking_, queue);
+  }
   BrokerState state() const override {
     return broker_state(consumer_.link(), publisher_.link(), notices_);
   }
 
  private:
+  const std::vector<AmqpUrl> urls_;
+  const ConnectionOptions walking_;
   Notices notices_;
   Publisher publisher_;
   Consumer consumer_;

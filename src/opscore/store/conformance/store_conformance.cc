@@ -8,8 +8,8 @@ void PrintTo(Applied applied, std::ostream* out) {
 }
 
 void PrintTo(InsertResult::Kind kind, std::ostream* out) {
-  static constexpr const char* kWords[] = {"inserted", "replayed", "conflict", "queue_full",
-                                           "input_too_large"};
+  static constexpr const char* kWords[] = {"inserted",   "replayed",        "conflict",
+                                           "queue_full", "input_too_large", "failed"};
   *out << kWords[static_cast<size_t>(kind)];
 }
 

@@ -16,6 +16,8 @@
 #include "opscore/base/random.h"
 #include "opscore/model/adoption.h"
 #include "opscore/model/decide.h"
+#include "opscore/model/handover.h"
+#include "opscore/model/report.h"
 #include "opscore/model/webhook.h"
 #include "opscore/store/store.h"
 
@@ -27,6 +29,9 @@ struct StoreFactory {
   Open open;             // a new, empty store
   Open open_announcing;  // the same, and it writes token rows to the outbox
   Open reopen;           // the store that `open` made last, closed since; null: not durable
+  // Has the database of that store refuse tasks with this input, with "not this one"; null: it
+  // takes everything.
+  std::function<void(const std::string& input)> refuse = nullptr;
 };
 
 inline void PrintTo(const StoreFactory& factory, std::ostream* out) {
@@ -112,6 +117,15 @@ class StoreWebhook : public StoreConformance {
   std::vector<TaskEnd> ends();    // what they are about
   std::vector<std::string> event_kinds(TaskKey key);
 };
+class StoreExternal : public StoreConformance {
+ protected:
+  StoreExternal();
+  // Of type "t" in queue "q", for somebody outside.
+  static TaskSpec external_spec();
+  // What somebody outside says of an attempt is written; whether it was news.
+  bool report(TaskKey key, Report::Kind kind, int attempt = 1);
+  std::vector<Handover> handovers();  // that are due
+};
 class StoreAdoption : public StoreConformance {
  protected:
   std::vector<OutboxRow> rows();   // due messages
@@ -122,6 +136,11 @@ class StoreReopen : public StoreConformance {
  protected:
   void SetUp() override;
   void reopen();
+};
+class StoreRefusal : public StoreConformance {
+ protected:
+  void SetUp() override;
+  static std::vector<InsertItem> items(size_t count, size_t refused);
 };
 // store_model_test.cc: random commands, compared with the memory store after each.
 class StoreModel : public testing::TestWithParam<StoreFactory> {};
@@ -146,9 +165,11 @@ class StoreModel : public testing::TestWithParam<StoreFactory> {};
   OPSCORE_INSTANTIATE_ONE(name, StoreOutbox, factory);   \
   OPSCORE_INSTANTIATE_ONE(name, StoreJobs, factory);     \
   OPSCORE_INSTANTIATE_ONE(name, StoreWebhook, factory);  \
+  OPSCORE_INSTANTIATE_ONE(name, StoreExternal, factory); \
   OPSCORE_INSTANTIATE_ONE(name, StoreAdoption, factory); \
   OPSCORE_INSTANTIATE_ONE(name, StoreRace, factory);     \
   OPSCORE_INSTANTIATE_ONE(name, StoreReopen, factory);   \
+  OPSCORE_INSTANTIATE_ONE(name, StoreRefusal, factory);  \
   OPSCORE_INSTANTIATE_ONE(name, StoreModel, factory);    \
   }                                                      \
   static_assert(true)

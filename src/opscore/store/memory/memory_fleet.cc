@@ -34,6 +34,15 @@ std::vector<Session> MemoryFleet::sessions(Duration ended_within) {
   return state_.sessions.list(ended_within, state_.clock.now());
 }
 
+void MemoryFleet::extend(std::span<const Lease> leases, TimePoint until) {
+  MutexLock lock(state_.mutex);
+  for (const Lease& lease : leases) {
+    TaskRow* row = state_.tasks.find(lease.key);
+    if (row && !row->live.claimable() && row->live.attempt == lease.attempt)
+      row->live.external_until = until;
+  }
+}
+
 void MemoryFleet::command(SessionId session, const std::string& command) {
   MutexLock lock(state_.mutex);
   Effects effects;

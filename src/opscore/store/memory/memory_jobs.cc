@@ -11,9 +11,8 @@ void act(TaskTable& tasks, const Job& job, TaskKey key, TimePoint now, JobCounts
          Effects& effects) {
   const TaskRow* row = tasks.find(key);
   if (!row) return counts.skip(kSkippedDeleted);
-  State state = row->live.state;
-  if (!job.filter.states.has(state) || !can(job.action, state))
-    return counts.skip(to_string(state));
+  auto reason = why_skipped(job, row->live.state, row->live.claimable());
+  if (!reason.empty()) return counts.skip(reason);
   ++counts.done;
   if (job.action == JobAction::remove) return tasks.erase(key, effects);
   Task task = row->task();
@@ -64,10 +63,10 @@ JobLook MemoryJobs::look(const Job& job, size_t most) {
   MutexLock lock(state_.mutex);
   JobLook look;
   look.cursor = job.cursor;
-  KeyRange range = range_of(job.filter);
+  KeyRange range = keys_left(job);
   auto& rows = state_.tasks.rows();
-  auto row = rows.lower_bound(std::max(range.first, TaskKey{job.cursor.value + 1}));
-  for (; row != rows.end() && row->first < range.end && row->first <= job.bound; ++row) {
+  for (auto row = rows.lower_bound(range.first); row != rows.end() && row->first < range.end;
+       ++row) {
     if (look.found.size() == most || look.examined == limits::kListWalk) return look;
     ++look.examined;
     look.cursor = row->first;
@@ -98,10 +97,7 @@ std::optional<Job> MemoryJobs::end(JobId id, JobState state, const std::string& 
   auto found = state_.jobs.find(id);
   if (found == state_.jobs.end()) return std::nullopt;
   Job& job = found->second;
-  if (is_ended(job.state)) return job;
-  job.state = state;
-  job.error = error;
-  job.ended_at = state_.clock.now();
+  end_job(job, state, error, state_.clock.now());
   return job;
 }
 

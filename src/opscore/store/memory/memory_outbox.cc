@@ -32,19 +32,21 @@ void MemoryOutbox::add(std::vector<OutboxRow> rows) {
   state_.commit(std::move(effects));
 }
 
-void MemoryOutbox::record(const OutboxTry& tried) {
+void MemoryOutbox::record(std::span<const OutboxTry> tries) {
   MutexLock lock(state_.mutex);
-  auto found = state_.outbox.find(tried.row);
-  if (found == state_.outbox.end()) return;
-  if (tried.again) {
-    found->second.not_before = state_.clock.now() + *tried.again;
-    found->second.properties = tried.properties;
-  } else {
-    state_.outbox.erase(found);
-  }
   Effects effects;
-  if (TaskRow* row = state_.tasks.find(tried.task))
-    TaskTable::add_event(*row, tried.event, effects);
+  for (const OutboxTry& tried : tries) {
+    auto found = state_.outbox.find(tried.row);
+    if (found == state_.outbox.end()) continue;
+    if (tried.again) {
+      found->second.not_before = state_.clock.now() + *tried.again;
+      found->second.properties = tried.properties;
+    } else {
+      state_.outbox.erase(found);
+    }
+    if (TaskRow* row = state_.tasks.find(tried.task))
+      TaskTable::add_event(*row, tried.event, effects);
+  }
   state_.commit(std::move(effects));
 }
 

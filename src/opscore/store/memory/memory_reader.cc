@@ -92,6 +92,17 @@ std::vector<std::string> MemoryReader::inputs(TaskKey key) {
   return row ? row->inputs : std::vector<std::string>{};
 }
 
+std::vector<Task> MemoryReader::doubtful(size_t limit) {
+  MutexLock lock(state_.mutex);
+  TimePoint now = state_.clock.now();
+  std::vector<Task> tasks;
+  for (const auto& [key, row] : state_.tasks.rows())
+    if (row.live.external_until && *row.live.external_until <= now) tasks.push_back(row.task());
+  std::ranges::stable_sort(tasks, {}, [](const Task& task) { return *task.live.external_until; });
+  if (tasks.size() > limit) tasks.resize(limit);
+  return tasks;
+}
+
 std::optional<MessageOrigin> MemoryReader::origin(TaskKey key) {
   MutexLock lock(state_.mutex);
   const TaskRow* row = state_.tasks.find(key);

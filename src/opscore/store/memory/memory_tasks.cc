@@ -122,7 +122,8 @@ ClaimResult MemoryTasks::claim(const ClaimRequest& request) {
     served.insert(from.queue);
   }
   for (const auto& [run_at, key] : state_.tasks.scheduled()) {
-    if (run_at <= now || !served.contains(state_.tasks.find(key)->spec.queue)) continue;
+    const TaskRow& row = *state_.tasks.find(key);
+    if (run_at <= now || !row.live.claimable() || !served.contains(row.spec.queue)) continue;
     claiming.result.next_due_at = run_at;
     break;
   }
@@ -240,7 +241,8 @@ size_t MemoryTasks::remove(std::span<const TaskKey> keys) {
   size_t removed = 0;
   for (TaskKey key : keys) {
     const TaskRow* row = state_.tasks.find(key);
-    if (!row || successors(row->live.state, Event::remove).empty()) continue;
+    if (!row || !row->live.claimable() || successors(row->live.state, Event::remove).empty())
+      continue;
     state_.tasks.erase(key, effects);
     ++removed;
   }

@@ -4,6 +4,7 @@
 
 #include "opscore/model/adoption.h"
 #include "opscore/model/decide.h"
+#include "opscore/model/handover.h"
 #include "opscore/model/webhook.h"
 
 namespace opscore {
@@ -89,11 +90,13 @@ Task TaskRow::task() const {
 }
 
 bool TaskRow::due(TimePoint now) const {
-  return live.state == State::pending || (live.state == State::scheduled && live.run_at <= now);
+  return live.claimable() &&
+         (live.state == State::pending || (live.state == State::scheduled && live.run_at <= now));
 }
 
 bool TaskRow::past_deadline(TimePoint now) const {
-  return spec.options.deadline && *spec.options.deadline <= now;
+  auto expiry = expiry_of(spec.options);
+  return expiry && *expiry <= now;
 }
 
 bool TaskRow::matches(const TaskFilter& filter) const {
@@ -102,15 +105,15 @@ bool TaskRow::matches(const TaskFilter& filter) const {
          (filter.queue.empty() || filter.queue == spec.queue) && has_labels(filter, spec.options);
 }
 
-InsertResult TaskTable::replay_of(TaskKey by) const {
-  return {InsertResult::Kind::replayed, by, rows_.at(by).live.state, {}};
+TakenKey TaskTable::taken(const KeyOwner& owner) const {
+  return {owner.by, owner.hash, rows_.at(owner.by).live.state};
 }
 
 std::optional<InsertResult> TaskTable::find_adopted(const InsertItem& item) const {
   for (const UniqueKey& key : item.keys)
     if (key.kind == UniqueKey::Kind::message_id)
       if (auto found = keys_.find(name_of(key)); found != keys_.end())
-        return replay_of(found->second.by);
+        return replay_of(taken(found->second));
   return std::nullopt;
 }
 
@@ -124,12 +127,8 @@ void TaskTable::derive_id_if_taken(InsertItem& item) const {
 
 std::optional<InsertResult> TaskTable::find_taken(const InsertItem& item) const {
   for (const UniqueKey& key : item.keys) {
-    auto found = keys_.find(name_of(key));
-    if (found == keys_.end()) continue;
-    const auto& [by, hash] = found->second;
-    if (item.on_conflict != InsertItem::OnConflict::refuse && hash == item.request_hash)
-      return replay_of(by);
-    return InsertResult{InsertResult::Kind::conflict, by, rows_.at(by).live.state, key};
+    if (auto found = keys_.find(name_of(key)); found != keys_.end())
+      return answer_taken(item, key, taken(found->second));
   }
   return std::nullopt;
 }
@@ -152,7 +151,9 @@ InsertResult TaskTable::insert(InsertItem item, const LayeredLimits& limits, Tim
   row.keys = std::move(item.keys);
   row.origin = {std::move(item.message_id), std::move(item.origin)};
   for (const UniqueKey& key : row.keys) keys_[name_of(key)] = {row.key, item.request_hash};
-  effects.note_queue(row.spec.queue, row.live.state);
+  effects.note_queue(row.spec.queue, row.live);
+  if (!row.live.claimable())
+    effects.outbox.push_back(handover_row(row.key, row.spec.queue, row.live.attempt, now));
   TaskRow& placed = rows_.emplace(row.key, std::move(row)).first->second;
   enter(placed);
   return {InsertResult::Kind::inserted, placed.key, placed.live.state, {}};
@@ -164,7 +165,8 @@ Applied TaskTable::apply(Plan plan, Effects& effects) {
   if (!guard_holds(*row, plan))
     return on_record(*row, plan) ? Applied::already_applied : Applied::lease_lost;
   if (plan.yields_to_cancel && row->live.cancel_requested) plan = yield_to_cancel(std::move(plan));
-  if (plan.next == State::running) {  // a cancel is asked for; the rest of the row may be newer
+  if (plan.next == State::running &&
+      plan.expected == State::running) {  // a cancel is asked for; the rest of the row may be newer
     if (row->live.cancel_requested) plan.events.clear();
     row->live.cancel_requested = plan.live.cancel_requested;
     effects.change.sessions.push_back(row->live.session);
@@ -182,7 +184,9 @@ Applied TaskTable::apply(Plan plan, Effects& effects) {
 void TaskTable::note(TaskRow& row, Plan& plan, Effects& effects) {
   for (TaskEvent& event : plan.events) add_event(row, std::move(event), effects);
   if (plan.ended || is_terminal(plan.next)) effects.change.tasks.push_back(row.key);
-  effects.note_queue(row.spec.queue, plan.next);
+  if (!is_terminal(plan.next)) effects.note_queue(row.spec.queue, row.live);
+  if (plan.hands_over)
+    effects.outbox.push_back(handover_row(row.key, row.spec.queue, plan.attempt, plan.at));
   std::move(plan.outbox.begin(), plan.outbox.end(), std::back_inserter(effects.outbox));
   if (auto row_of_webhook = webhook_row(plan)) effects.outbox.push_back(*row_of_webhook);
   if (auto row_of_message = adopted_row(plan)) effects.outbox.push_back(*row_of_message);
@@ -231,13 +235,13 @@ void TaskTable::enter(TaskRow& row) {
   if (state == State::pending || state == State::scheduled)
     open_[row.spec.queue].insert({order_of(row.live.run_at, row.spec.priority), row.key});
   if (state == State::scheduled) scheduled_.insert({row.live.run_at, row.key});
-  if (state == State::running) held_[row.live.session].insert(row.key);
+  if (state == State::running && row.live.session) held_[row.live.session].insert(row.key);
 }
 
 void TaskTable::leave(TaskRow& row) {
   open_[row.spec.queue].erase({order_of(row.live.run_at, row.spec.priority), row.key});
   scheduled_.erase({row.live.run_at, row.key});
-  if (row.live.state == State::running) held_[row.live.session].erase(row.key);
+  if (row.live.state == State::running && row.live.session) held_[row.live.session].erase(row.key);
 }
 
 }  // namespace opscore

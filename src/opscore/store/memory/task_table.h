@@ -32,7 +32,7 @@ struct TaskRow {
 
   std::vector<Attempt> attempts() const;  // with the running one
   Task task() const;
-  bool due(TimePoint now) const;  // claimable: pending, or scheduled and its time has come
+  bool due(TimePoint now) const;  // to be claimed: pending, or scheduled and its time has come
   bool past_deadline(TimePoint now) const;
   bool matches(const TaskFilter& filter) const;  // but for the time range
 };
@@ -45,9 +45,9 @@ struct Effects {
 
   // A task of the queue became this. What is scheduled is news, too: it may be due before anything
   // that waiters know of.
-  void note_queue(const std::string& queue, State state) {
-    if (state == State::pending || state == State::scheduled)
-      due[queue] += state == State::pending ? 1 : 0;
+  void note_queue(const std::string& queue, const Live& live) {
+    if (live.claimable() && (live.state == State::pending || live.state == State::scheduled))
+      due[queue] += live.state == State::pending ? 1 : 0;
   }
 };
 
@@ -86,12 +86,12 @@ class TaskTable {
 
  private:
   using KeyName = std::tuple<UniqueKey::Kind, std::string, std::string>;
-  struct Taken {
+  struct KeyOwner {
     TaskKey by;
-    std::string request_hash;
+    std::string hash;
   };
   static KeyName name_of(const UniqueKey& key) { return {key.kind, key.scope, key.key}; }
-  InsertResult replay_of(TaskKey by) const;
+  TakenKey taken(const KeyOwner& owner) const;
   std::optional<InsertResult> find_adopted(const InsertItem& item) const;
   std::optional<InsertResult> find_taken(const InsertItem& item) const;
   void derive_id_if_taken(InsertItem& item) const;
@@ -104,7 +104,7 @@ class TaskTable {
   std::map<std::string, std::set<Place>> open_;
   std::set<DueAt> scheduled_;
   std::map<SessionId, std::set<TaskKey>> held_;
-  std::map<KeyName, Taken> keys_;
+  std::map<KeyName, KeyOwner> keys_;
 };
 
 }  // namespace opscore

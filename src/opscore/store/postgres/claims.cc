@@ -22,15 +22,15 @@ constexpr Statement kNextDue{
     "next_due",
     "SELECT s.lane, c.run_at FROM unnest($1::bigint[]) s(lane) CROSS JOIN LATERAL (SELECT l.run_at "
     "FROM live l WHERE l.lane = s.lane AND l.later AND l.run_at > $2::bigint AND l.state + 0 = 0 "
-    "ORDER BY l.run_at LIMIT 1) c"};
+    "AND l.external IS NULL ORDER BY l.run_at LIMIT 1) c"};
 
 // What the guard found, as bits.
 constexpr int64_t kSettled = 1, kAlive = 2, kSuspects = 4;
 // What a row of the answer is about.
 constexpr int64_t kTaken = 0, kLeft = 2;  // 1: the guard
-#define OPSCORE_17_NULLS                                                                       \
+#define OPSCORE_18_NULLS                                                                       \
   "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, " \
-  "NULL, NULL"
+  "NULL, NULL, NULL"
 
 // Lanes ($1) belong to queues by number ($2), each with where to begin ($3). Of each queue ($4) one
 // more is locked than is taken ($5), which tells whether there is more. Rows that others have
@@ -60,9 +60,9 @@ constexpr Statement kClaim{
     "number = $11::bigint - 1 AND EXISTS(SELECT 1 FROM picked WHERE n <= most) RETURNING 1) "
     "SELECT " OPSCORE_LIVE_COLUMNS ", 0, t.input, t.options FROM taken l" OPSCORE_PAYLOAD
     " UNION ALL SELECT (SELECT found FROM guard), (SELECT count(*) FROM lanes)::int, "
-    OPSCORE_17_NULLS ", 1, NULL, CASE WHEN EXISTS(SELECT 1 FROM taken) "
+    OPSCORE_18_NULLS ", 1, NULL, CASE WHEN EXISTS(SELECT 1 FROM taken) "
     "THEN (1 / (SELECT count(*) FROM marked))::text END "
-    "UNION ALL SELECT key, lane, " OPSCORE_17_NULLS
+    "UNION ALL SELECT key, lane, " OPSCORE_18_NULLS
     ", 2, place::text, NULL FROM picked WHERE n > most"};
 constexpr int kKindColumn = kLiveColumns;
 
@@ -285,7 +285,7 @@ ClaimedTask decode_claimed(const Rows& rows, int row, const Lane& lane) {
   ClaimedTask task;
   task.key = live.key;
   task.priority = live.priority;
-  task.live = std::move(live.live);
+  task.live = live.live;
   task.type = lane.type;
   task.queue = lane.queue;
   task.input = rows.text(row, kLiveColumns + 1);

@@ -20,7 +20,7 @@ extern const Statement kHoldSession;
   "l.lane = s.lane AND l.place >= s.first AND l.place <= " last \
   "::bigint AND "                                               \
   "l.state + 0 IN (0, 2) AND l.run_at <= " now                  \
-  "::bigint AND "                                               \
+  "::bigint AND l.external IS NULL AND "                        \
   "(l.deadline IS NULL OR l.deadline > " now "::bigint)"
 
 // Their order, and that of the indexes on places.

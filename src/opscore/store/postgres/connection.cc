@@ -44,7 +44,7 @@ Judged judge(const std::string& state) {
   // Connection trouble, an operator's stop, a server that starts, or a standby after a failover.
   if (group == "08" || group == "57" || group == "58" || state == "25006" || state == "25P03")
     return {state == "57014" ? Kind::refused : Kind::lost, Errc::unavailable};
-  if (group == "53" || state == "55P03") return {Kind::refused, Errc::unavailable};
+  if (group == "53" || state == kLockTimeout) return {Kind::refused, Errc::unavailable};
   if (group == "XX") return {Kind::refused, Errc::corrupt};
   return {Kind::refused, Errc::internal};
 }
@@ -58,6 +58,7 @@ constexpr Statement kSetUp{
     "set_config('enable_sort', 'off', $2::bigint <> 0), "
     "set_config('enable_bitmapscan', 'off', $2::bigint <> 0), "
     "set_config('statement_timeout', $3::text, $2::bigint <> 0), "
+    "set_config('lock_timeout', $4::text, $2::bigint <> 0), "
     "set_config('idle_in_transaction_session_timeout', $3::text, $2::bigint <> 0)"};
 constexpr Statement kBegin{"begin_one", "BEGIN"};
 constexpr Statement kCommit{"commit_one", "COMMIT"};
@@ -77,6 +78,18 @@ struct Connection::Failed {
   std::string state() const { return field(result.get(), PG_DIAG_SQLSTATE); }
   const char* sql() const { return statement == nullptr ? "" : statement->sql; }
 };
+
+bool may_concern_one(const Error& error) {
+  const auto* failure = dynamic_cast<const Failure*>(&error);
+  if (failure == nullptr) return !error.retryable();
+  return failure->kind() != Kind::lost && failure->code() != Errc::disk_low;
+}
+
+Error no_time_to_try(const Error& together) {
+  return Error(
+      Errc::unavailable,
+      fmt::format("no time was left to try it alone; together with others: {}", together.what()));
+}
 
 Rows::Rows(pg_result* result) : result_(result, PQclear), size_(PQntuples(result)) {}
 
@@ -152,7 +165,8 @@ void Connection::set_up_transaction() {
 }
 
 Parameters Connection::set_up_parameters(bool local) const {
-  return Parameters::of(options_.schema, int64_t{local}, std::to_string(options_.timeout.count()));
+  return Parameters::of(options_.schema, int64_t{local}, std::to_string(options_.timeout.count()),
+                        std::to_string(options_.lock_timeout.count()));
 }
 
 bool Connection::usable() const {

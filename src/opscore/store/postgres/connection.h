@@ -24,6 +24,8 @@ struct Statement {
   const char* sql;
 };
 
+inline constexpr const char* kLockTimeout = "55P03";  // a state of Failure
+
 // What the database refused, or that it went away.
 class Failure : public Error {
  public:
@@ -36,11 +38,19 @@ class Failure : public Error {
       : Error(code, message), kind_(kind), state_(std::move(state)) {}
   Kind kind() const { return kind_; }
   const std::string& state() const { return state_; }  // SQLSTATE
+  Failure with_context(std::string_view what_was_attempted) const {
+    return {kind_, code(), std::string(what_was_attempted) + ": " + what(), state_};
+  }
 
  private:
   Kind kind_;
   std::string state_;
 };
+
+// Of several things that were wanted together one may be at fault, and the others may do alone.
+bool may_concern_one(const Error& error);
+// What one of them is told whose turn to be tried alone does not come in time.
+Error no_time_to_try(const Error& together);
 
 // The rows that a statement answered with.
 class Rows {
@@ -64,6 +74,7 @@ struct ConnectOptions {
   std::string schema;  // becomes the search path
   bool prepared = true;
   Duration timeout{3000};
+  Duration lock_timeout{0};  // 0: none but the timeout
 };
 
 class Connection {

@@ -41,19 +41,10 @@ constexpr Pair kFinished{{"walk_finished", OPSCORE_WALK_FINISHED("DESC")},
 constexpr Pair kNotCompleted{{"walk_not_completed", OPSCORE_WALK_NOT_COMPLETED("DESC")},
                              {"walk_not_completed_up", OPSCORE_WALK_NOT_COMPLETED("ASC")}};
 
-bool only_of(StateSet states, std::initializer_list<State> allowed) {
-  if (states.empty()) return false;
-  for (int i = 0; i < kStateCount; ++i) {
-    auto state = static_cast<State>(i);
-    if (states.has(state) && std::ranges::find(allowed, state) == allowed.end()) return false;
-  }
-  return true;
-}
-
 const Pair& walk_over(StateSet states) {
-  if (only_of(states, {State::failed, State::cancelled})) return kNotCompleted;
-  if (only_of(states, {State::completed, State::failed, State::cancelled})) return kFinished;
-  if (only_of(states, {State::scheduled, State::waiting, State::pending, State::running}))
+  if (states.only_of(StateSet(State::failed, State::cancelled))) return kNotCompleted;
+  if (states.only_of(StateSet(State::completed, State::failed, State::cancelled))) return kFinished;
+  if (states.only_of(StateSet(State::scheduled, State::waiting, State::pending, State::running)))
     return kLive;
   return kAll;
 }

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "opscore/store/postgres/parts.h"
 #include "opscore/store/postgres/settings_rows.h"
 
@@ -34,6 +36,14 @@ constexpr Statement kSessions{
     "sessions",
     "SELECT id, name, context, started, renewed, renewals, ended, last_words, report "
     "FROM sessions WHERE ended IS NULL OR ended > $1::bigint ORDER BY id DESC"};
+constexpr Statement kHoldExternal{
+    "hold_external",
+    "SELECT l.key FROM live l WHERE l.key = ANY($1::bigint[]) ORDER BY l.key FOR UPDATE"};
+constexpr Statement kExtend{
+    "extend",
+    "UPDATE live l SET external = $3::bigint FROM unnest($1::bigint[], $2::bigint[]) u(key, "
+    "attempt) "
+    "WHERE l.key = u.key AND l.attempt = u.attempt AND l.external IS NOT NULL"};
 constexpr Statement kCommand{"command",
                              "INSERT INTO commands(session, command) SELECT id, $2::text FROM "
                              "sessions WHERE id = $1::bigint AND ended IS NULL RETURNING id"};
@@ -108,6 +118,21 @@ std::vector<Session> PostgresFleet::sessions(Duration ended_within) {
       sessions.push_back(std::move(session));
     }
     return sessions;
+  });
+}
+
+void PostgresFleet::extend(std::span<const Lease> leases, TimePoint until) {
+  if (leases.empty()) return;
+  std::vector<Lease> sorted(leases.begin(), leases.end());  // locks go in the order of keys
+  std::ranges::sort(sorted);
+  Array keys = Array::numbers(), attempts = Array::numbers();
+  for (const Lease& lease : sorted) {
+    keys.add(lease.key);
+    attempts.add(int64_t{lease.attempt});
+  }
+  parts_.writers.run("extend", [&](Transaction& transaction) {
+    transaction.query(kHoldExternal, Parameters::of(keys));
+    transaction.send(kExtend, Parameters::of(keys, attempts, until));
   });
 }
 

@@ -8,6 +8,8 @@
 #include <set>
 
 #include "opscore/model/decide.h"
+#include "opscore/model/handover.h"
+#include "opscore/store/insert_one_by_one.h"
 #include "opscore/store/postgres/parts.h"
 #include "opscore/store/postgres/settings_rows.h"
 #include "opscore/store/postgres/task_rows.h"
@@ -44,15 +46,9 @@ constexpr Statement kWaiting{"waiting_in_queue",
 
 // What one caller wants inserted, and what became of it.
 struct Request {
-  const std::vector<InsertItem>& items;
+  std::span<const InsertItem> items;
   InsertMode mode;
   std::vector<InsertResult> results;
-};
-
-struct Taken {
-  TaskKey by;
-  std::string hash;
-  State state = State::pending;
 };
 
 using KeyName = std::tuple<UniqueKey::Kind, std::string, std::string>;
@@ -171,7 +167,7 @@ class Inserting {
     }
     for (const UniqueKey& key : task.keys)
       if (auto found = taken_.find(name_of(key)); found != taken_.end())
-        return answer(item, key, found->second);
+        return answer_taken(item, key, found->second);
     int64_t& waiting = waiting_[item.spec.queue];
     if (auto refused =
             refuse_by_limits(limits_of(item.spec.queue), waiting, item.spec.input.size()))
@@ -185,24 +181,18 @@ class Inserting {
     return {InsertResult::Kind::inserted, new_.back().key, new_.back().live.state, {}};
   }
 
-  static InsertResult replay_of(const Taken& taken) {
-    return {InsertResult::Kind::replayed, taken.by, taken.state, {}};
-  }
-
-  static InsertResult answer(const InsertItem& item, const UniqueKey& key, const Taken& taken) {
-    if (item.on_conflict != InsertItem::OnConflict::refuse && taken.hash == item.request_hash)
-      return replay_of(taken);
-    return {InsertResult::Kind::conflict, taken.by, taken.state, key};
-  }
-
   void write() {
     if (new_.empty()) return;
     write_tasks();
     write_keys();
     write_origins();
-    for (const New& task : new_)
-      transaction_.note_queue(task.item->spec.queue, task.live.state,
-                              order_of(task.live.run_at, task.item->spec.priority));
+    for (const New& task : new_) {
+      const TaskSpec& spec = task.item->spec;
+      transaction_.note_queue(spec.queue, task.live, order_of(task.live.run_at, spec.priority));
+      if (!task.live.claimable())
+        transaction_.post(
+            handover_row(task.key, spec.queue, task.live.attempt, transaction_.now()));
+    }
   }
 
   void write_tasks() {
@@ -220,7 +210,7 @@ class Inserting {
       priorities.add(int64_t{spec.priority});
       inputs.add(spec.input);
       options.add(or_null(encoded(task)));
-      live.add({task.key, lane, spec.priority, task.live, spec.options.deadline, {}});
+      live.add({task.key, lane, spec.priority, task.live, expiry_of(spec.options), {}});
     }
     transaction_.send(kInsertTasks,
                       Parameters::of(keys, run_at, lanes, attempts, priorities, inputs, options));
@@ -265,7 +255,7 @@ class Inserting {
   std::map<std::string, int64_t> waiting_;  // of queues with a limit, with this batch
   std::vector<TaskKey> fresh_keys_;
   size_t used_ = 0;
-  std::map<KeyName, Taken> taken_;  // also by tasks of this batch
+  std::map<KeyName, TakenKey> taken_;  // also by tasks of this batch
   std::vector<New> new_;
 };
 
@@ -287,11 +277,23 @@ std::unique_ptr<Writers::Shared> make_inserting(Parts& parts) {
 }
 
 std::vector<InsertResult> PostgresTasks::insert(std::vector<InsertItem> items, InsertMode mode) {
-  Request request{items, mode, {}};
   if (items.empty()) return {};
-  parts_.home.ensure(Deadline::after(parts_.timeout));
-  parts_.writers.run_shared("insert", *inserting_, &request, items.size());
-  return std::move(request.results);
+  Deadline deadline = Deadline::after(parts_.timeout);
+  parts_.home.ensure(deadline);
+  auto insert_some = [&](std::span<const InsertItem> some) {
+    Request request{some, mode, {}};
+    parts_.writers.run_shared("insert", *inserting_, &request, some.size());
+    return std::move(request.results);
+  };
+  try {
+    return insert_some(items);
+  } catch (const Error& error) {
+    if (mode == InsertMode::all_or_nothing || items.size() == 1 || !may_concern_one(error)) throw;
+    return insert_one_by_one(items, [&](const InsertItem& item) {
+      if (deadline.passed()) throw no_time_to_try(error);
+      return std::move(insert_some({&item, 1})[0]);
+    });
+  }
 }
 
 }  // namespace opscore::postgres

@@ -1,7 +1,5 @@
-#include <algorithm>
-
 #include "opscore/model/decide.h"
-#include "opscore/model/limits.h"
+#include "opscore/store/job_walk.h"
 #include "opscore/store/postgres/filter_walk.h"
 #include "opscore/store/postgres/task_images.h"
 
@@ -75,8 +73,8 @@ void update(Transaction& transaction, const Job& job) {
 void act(TaskImages& images, const Job& job, TaskKey key, TimePoint now, JobCounts& counts) {
   auto task = images.task(key);
   if (!task) return counts.skip(kSkippedDeleted);
-  if (!job.filter.states.has(task->state()) || !can(job.action, task->state()))
-    return counts.skip(to_string(task->state()));
+  auto reason = why_skipped(job, task->state(), task->live.claimable());
+  if (!reason.empty()) return counts.skip(reason);
   ++counts.done;
   if (job.action == JobAction::remove) {
     images.erase(key);
@@ -123,22 +121,10 @@ std::vector<Job> PostgresJobs::unfinished() {
 }
 
 JobLook PostgresJobs::look(const Job& job, size_t most) {
-  KeyRange range = range_of(job.filter);
-  range.first = std::max(range.first, TaskKey{job.cursor.value + 1});
-  range.end = std::min(range.end, TaskKey{job.bound.value + 1});
   return parts_.readers.run("look for tasks of a job", [&](Connection& connection) {
-    JobLook look;
-    look.cursor = job.cursor;
-    FilterWalk walk(connection, parts_.lanes, job.filter, range, FilterWalk::Order::oldest_first,
-                    most + 1);
-    while (walk.next()) {
-      if (look.found.size() == most || look.examined == limits::kListWalk) return look;
-      ++look.examined;
-      look.cursor = walk.key();
-      if (auto state = walk.match()) look.found.emplace_back(look.cursor, *state);
-    }
-    look.ended = true;
-    return look;
+    FilterWalk walk(connection, parts_.lanes, job.filter, keys_left(job),
+                    FilterWalk::Order::oldest_first, most + 1);
+    return look_along(walk, job, most);
   });
 }
 
@@ -166,11 +152,7 @@ std::optional<Job> PostgresJobs::end(JobId id, JobState state, const std::string
   std::optional<Job> job;
   parts_.writers.run("end a job", [&](Transaction& transaction) {
     job = lock(transaction, id);
-    if (!job || is_ended(job->state)) return;
-    job->state = state;
-    job->error = error;
-    job->ended_at = transaction.now();
-    update(transaction, *job);
+    if (job && end_job(*job, state, error, transaction.now())) update(transaction, *job);
   });
   return job;
 }

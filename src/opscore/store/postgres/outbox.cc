@@ -1,3 +1,5 @@
+#include <set>
+
 #include "opscore/store/postgres/task_images.h"
 
 namespace opscore::postgres {
@@ -53,17 +55,26 @@ void PostgresOutbox::add(std::vector<OutboxRow> rows) {
   });
 }
 
-void PostgresOutbox::record(const OutboxTry& tried) {
+void PostgresOutbox::record(std::span<const OutboxTry> tries) {
+  if (tries.empty()) return;
   parts_.writers.run("record a delivery", [&](Transaction& transaction) {
-    Rows touched = tried.again
-                       ? transaction.query(
-                             kPostpone, Parameters::of(tried.row, transaction.now() + *tried.again,
-                                                       tried.properties))
-                       : transaction.query(kSettleOne, Parameters::of(tried.row));
-    if (touched.size() == 0) return;
+    std::vector<size_t> answers;
+    for (const OutboxTry& tried : tries)
+      answers.push_back(
+          tried.again ? transaction.send(kPostpone,
+                                         Parameters::of(tried.row, transaction.now() + *tried.again,
+                                                        tried.properties))
+                      : transaction.send(kSettleOne, Parameters::of(tried.row)));
+    transaction.flush();
+    std::vector<const OutboxTry*> touched;
+    for (size_t i = 0; i < tries.size(); ++i)
+      if (transaction.rows(answers[i]).size() > 0) touched.push_back(&tries[i]);
+    if (touched.empty()) return;
+    std::set<TaskKey> keys;
+    for (const OutboxTry* tried : touched) keys.insert(tried->task);
     TaskImages images(parts_, transaction);
-    images.load({tried.task});
-    images.append_event(tried.task, tried.event);
+    images.load({keys.begin(), keys.end()});
+    for (const OutboxTry* tried : touched) images.append_event(tried->task, tried->event);
     images.write();
   });
 }

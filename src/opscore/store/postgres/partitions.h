@@ -9,6 +9,7 @@
 
 #include "opscore/base/log.h"
 #include "opscore/base/mutex.h"
+#include "opscore/base/time.h"
 #include "opscore/store/postgres/connection.h"
 
 namespace opscore::postgres {
@@ -21,8 +22,8 @@ class Partitions {
  public:
   explicit Partitions(Log& log) : log_(log) {}
 
-  // Makes those of the days [first, last] and of the day after, unless they are known to be there.
-  // In transactions of its own.
+  // Makes those of the days [first, last] and of the day after, unless they are known to be there
+  // or somebody holds a lock on the tables: then without. In transactions of its own.
   void ensure(Connection& connection, int64_t first, int64_t last);
   // The days that have partitions, ascending.
   static std::vector<int64_t> list(Connection& connection);
@@ -32,10 +33,12 @@ class Partitions {
   static constexpr int64_t kMovedAtMost = 5000;
 
  private:
-  void create(Connection& connection, int64_t day);
+  bool create(Connection& connection, int64_t day);
   Log& log_;
   Mutex mutex_;
   std::set<int64_t> known_ OPSCORE_GUARDED_BY(mutex_);
+  // The next try after one that met a lock.
+  Deadline not_before_ OPSCORE_GUARDED_BY(mutex_) = Deadline::at({});
 };
 
 }  // namespace opscore::postgres

@@ -75,6 +75,7 @@ class PostgresReader final : public TaskReader {
   std::vector<TaskEvent> events(TaskKey key) override;
   std::vector<Step> steps(TaskKey key) override;
   std::vector<std::string> inputs(TaskKey key) override;
+  std::vector<Task> doubtful(size_t limit) override;
   std::optional<MessageOrigin> origin(TaskKey key) override;
   std::vector<QueueStats> queues() override;
 
@@ -89,6 +90,7 @@ class PostgresFleet final : public Fleet {
   SessionId open_session(const std::string& name, const std::string& context) override;
   RenewReply renew(SessionId session, const SessionReport& report) override;
   std::vector<Session> sessions(Duration ended_within) override;
+  void extend(std::span<const Lease> leases, TimePoint until) override;
   void command(SessionId session, const std::string& command) override;
   void announce_actors(const std::vector<CatalogueEntry>& entries) override;
   std::vector<CatalogueEntry> catalogue() override;
@@ -105,7 +107,8 @@ class PostgresOutbox final : public Outbox {
                              const std::vector<std::string>& but_for) override;
   void settle(std::span<const int64_t> delivered) override;
   void add(std::vector<OutboxRow> rows) override;
-  void record(const OutboxTry& tried) override;
+  using Outbox::record;
+  void record(std::span<const OutboxTry> tried) override;
 
  private:
   Parts& parts_;

@@ -119,12 +119,8 @@ std::unique_ptr<Store> open_postgres_store(const Clock& clock, Random& random, L
 MigrationStatus postgres_migration_status(const PostgresOptions& options) {
   Routes routes = routes_of(options);
   Connection connection(patient(routes.direct), Deadline::after(options.timeout));
-  MigrationStatus status{
-      schema_version(connection, options.schema), migrations().back().version, {}};
-  for (const Migration& migration : migrations())
-    if (migration.version > status.version)
-      status.pending.push_back({migration.version, migration.name, migration.sql});
-  return status;
+  return {schema_version(connection, options.schema), migrations().back().version,
+          pending_migrations(connection, options.schema)};
 }
 
 MigrationStatus migrate_postgres(const PostgresOptions& options) {

@@ -56,46 +56,15 @@ constexpr Statement kOrigin{"origin",
 
 constexpr Statement kLiveCounts{
     "count_live",
-    "SELECT lane, state, count(*), min(CASE WHEN state = 2 OR (state = 0 AND run_at <= "
-    "$1::bigint) THEN run_at END) FROM live GROUP BY lane, state"};
+    "SELECT lane, state, count(*), min(CASE WHEN external IS NULL AND (state = 2 OR (state = 0 AND "
+    "run_at <= $1::bigint)) THEN run_at END) FROM live GROUP BY lane, state"};
+constexpr Statement kDoubtful{"doubtful",
+                              "SELECT key FROM live WHERE external <= $1::bigint "
+                              "ORDER BY external LIMIT $2::bigint"};
 constexpr Statement kFinishedCounts{
     "count_finished",
     "SELECT queue, sum(completed)::bigint, sum(failed)::bigint, sum(cancelled)::bigint "
     "FROM counters GROUP BY queue"};
-
-// Whether and how long a task has run, as far as its last attempt says.
-void fill_last_attempt(Task& task, const Attempt& last) {
-  task.worker = last.worker;
-  task.started_at = last.started_at;
-  task.updated_at = last.ended_at.value_or(last.started_at.value_or(last.claimed_at));
-}
-
-void fill_live(Task& task, LiveRow row, const std::optional<Attempt>& last) {
-  task.live = row.live;
-  task.progress = std::move(row.progress);
-  if (last) {
-    fill_last_attempt(task, *last);
-    task.error = last->error;
-  }
-  if (row.live.state != State::running) return;
-  task.worker = row.live.session;
-  task.started_at = or_null(row.live.started_at);
-  task.updated_at = task.started_at.value_or(row.live.claimed_at);
-}
-
-void fill_outcome(Task& task, OutcomeRow row, const std::optional<Attempt>& last) {
-  task.live.state = row.state;
-  task.live.attempt = row.attempt;
-  task.live.charged = row.charged;
-  task.live.edits = row.edits;
-  if (row.ended)
-    fill_last_attempt(task, row.final_attempt());
-  else if (last)
-    fill_last_attempt(task, *last);
-  task.finished_at = task.updated_at = row.finished_at;
-  task.result = std::move(row.result);
-  task.error = std::move(row.error);
-}
 
 Task decode_task(const Rows& rows, int i, const Lane& lane) {
   Task task;
@@ -110,10 +79,11 @@ Task decode_task(const Rows& rows, int i, const Lane& lane) {
   std::optional<Attempt> last;
   if (!rows.is_null(i, kFirstAttempt)) last = decode_attempt(rows, i, kFirstAttempt);
   if (!rows.is_null(i, kFirstLive)) {
-    fill_live(task, decode_live(rows, i, kFirstLive), last);
+    LiveRow row = decode_live(rows, i, kFirstLive);
+    fill_unfinished(task, row.live, std::move(row.progress), last);
   } else {
     task.live.run_at = rows.optional_time(i, 3).value_or(task.key.created_at());
-    fill_outcome(task, decode_outcome(rows, i, kFirstOutcome), last);
+    fill_finished(task, decode_outcome(rows, i, kFirstOutcome), last);
   }
   return task;
 }
@@ -234,6 +204,21 @@ std::vector<std::string> PostgresReader::inputs(TaskKey key) {
     std::vector<std::string> inputs;
     for (int i = 0; i < rows.size(); ++i) inputs.emplace_back(rows.text(i, 1));
     return inputs;
+  });
+}
+
+std::vector<Task> PostgresReader::doubtful(size_t limit) {
+  TimePoint now = parts_.clock.now();
+  return parts_.readers.run("read what is run outside", [&](Connection& connection) {
+    Rows rows = connection.query(kDoubtful, Parameters::of(now, static_cast<int64_t>(limit)));
+    std::vector<TaskKey> keys;
+    for (int i = 0; i < rows.size(); ++i) keys.push_back(TaskKey{rows.integer(i, 0)});
+    TaskPage page;  // what cannot be read is left to those who list it
+    if (!keys.empty()) read_tasks(parts_, connection, keys, page);
+    std::vector<Task>& tasks = page.tasks;
+    std::erase_if(tasks, [](const Task& task) { return task.live.claimable(); });  // it ended since
+    std::ranges::sort(tasks, {}, [](const Task& task) { return *task.live.external_until; });
+    return std::move(tasks);
   });
 }
 

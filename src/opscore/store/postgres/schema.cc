@@ -31,6 +31,15 @@ int known_version() {
   return migrations().back().version;
 }
 
+// Whoever waits for a lock on a table has all others that use it wait behind it.
+std::string sql_of(const Migration& migration, const std::string& schema) {
+  return fmt::format(
+      "BEGIN;\nSET LOCAL search_path = {};\nSET LOCAL lock_timeout = '2s';\n"
+      "{}\nINSERT INTO migrations(version, name, compatible_since) VALUES({}, '{}', {});\nCOMMIT;",
+      quote_identifier(schema), migration.sql, migration.version, migration.name,
+      compatible_since(migration));
+}
+
 }  // namespace
 
 int compatible_since(const Migration& migration) {
@@ -74,22 +83,42 @@ void check_schema(Connection& connection, const std::string& schema) {
                           schema, has, known_version()));
 }
 
+std::vector<PendingMigration> pending_migrations(Connection& connection,
+                                                 const std::string& schema) {
+  const int version = schema_version(connection, schema);
+  std::vector<PendingMigration> pending;
+  for (const Migration& migration : migrations())
+    if (migration.version > version)
+      pending.push_back({migration.version, migration.name, sql_of(migration, schema)});
+  if (version > 0) return pending;
+  std::string first = fmt::format(
+      "CREATE TABLE IF NOT EXISTS {}.migrations(version int PRIMARY KEY, name text NOT NULL, "
+      "compatible_since int NOT NULL, applied_at timestamptz NOT NULL DEFAULT now());\n",
+      quote_identifier(schema));
+  // Needs a right that using a schema does not.
+  if (connection.query(kHasSchema, Parameters::of(schema)).integer(0, 0) == 0)
+    first = fmt::format("CREATE SCHEMA {};\n{}", quote_identifier(schema), first);
+  pending.front().sql.insert(0, first);
+  return pending;
+}
+
 void apply_migrations(Connection& connection, const std::string& schema) {
   if (schema_version(connection, schema) >= known_version()) return;
   // One lock for all schemas: two that are made at once would trip over the catalogue of the
   // server.
   connection.execute("SELECT pg_advisory_lock(hashtext('opscore:migrate'), 0)");
-  if (connection.query(kHasSchema, Parameters::of(schema)).integer(0, 0) == 0)
-    connection.execute(fmt::format("CREATE SCHEMA {}", quote_identifier(schema)));
-  connection.execute(
-      "CREATE TABLE IF NOT EXISTS migrations(version int PRIMARY KEY, name text NOT NULL, "
-      "compatible_since int NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())");
-  for (const Migration& migration : migrations()) {
-    if (migration.version <= schema_version(connection, schema)) continue;
-    connection.execute(fmt::format(
-        "BEGIN; {} INSERT INTO migrations(version, name, compatible_since) VALUES({}, '{}', {}); "
-        "COMMIT",
-        migration.sql, migration.version, migration.name, compatible_since(migration)));
+  for (const PendingMigration& migration : pending_migrations(connection, schema)) {
+    try {
+      connection.execute(migration.sql);
+    } catch (const Failure& failure) {
+      if (failure.state() != kLockTimeout) throw;
+      throw Error(
+          Errc::unavailable,
+          fmt::format("migration {} of schema '{}': a transaction elsewhere holds a lock on "
+                      "its tables; nothing of it happened. Run opscore migrate again when "
+                      "that has ended",
+                      migration.name, schema));
+    }
   }
   connection.execute("SELECT pg_advisory_unlock(hashtext('opscore:migrate'), 0)");
 }

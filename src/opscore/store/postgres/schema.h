@@ -3,8 +3,10 @@
 
 #include <span>
 #include <string>
+#include <vector>
 
 #include "opscore/base/hash.h"
+#include "opscore/store/migration.h"
 #include "opscore/store/postgres/connection.h"
 
 namespace opscore::postgres {
@@ -31,8 +33,12 @@ int schema_version(Connection& connection, const std::string& schema);
 // Throws Error{invalid} unless this program can work with it as it is.
 void check_schema(Connection& connection, const std::string& schema);
 
+// What apply_migrations() would run. Whoever runs it by hand has done the same.
+std::vector<PendingMigration> pending_migrations(Connection& connection, const std::string& schema);
+
 // Brings the schema up to date. Concurrent calls, also of other processes, do it one after the
-// other.
+// other. Throws Error{unavailable} rather than keep others waiting when somebody holds a lock on
+// its tables for long.
 void apply_migrations(Connection& connection, const std::string& schema);
 
 struct Identity {

@@ -23,8 +23,8 @@ constexpr Statement kBringBack{
     "bring_back",
     "WITH ahead AS MATERIALIZED (SELECT c.key FROM unnest($1::bigint[]) s(lane) CROSS JOIN LATERAL "
     "(SELECT l.key FROM live l WHERE l.lane = s.lane AND l.place > $2::bigint AND l.place <= "
-    "$3::bigint AND l.state + 0 = 2 AND l.run_at > $4::bigint ORDER BY l.place, l.key + 0 "
-    "LIMIT $5::bigint FOR UPDATE SKIP LOCKED) c LIMIT $5::bigint) "
+    "$3::bigint AND l.state + 0 = 2 AND l.run_at > $4::bigint AND l.external IS NULL "
+    "ORDER BY l.place, l.key + 0 LIMIT $5::bigint FOR UPDATE SKIP LOCKED) c LIMIT $5::bigint) "
     "UPDATE live l SET run_at = $4::bigint, place = l.place - (l.run_at - $4::bigint) "
     "WHERE l.key = ANY(ARRAY(SELECT key FROM ahead)) RETURNING l.lane, l.place"};
 
@@ -68,9 +68,11 @@ size_t StepBack::bring_back(TimePoint now, TimePoint latest, size_t limit) const
         transaction.query(kBringBack, Parameters::of(lanes, order_of(now, limits::kPriorityMax),
                                                      order_of(latest, -limits::kPriorityMax), now,
                                                      static_cast<int64_t>(limit)));
+    Live due;
+    due.state = State::pending;
     for (int i = 0; i < rows.size(); ++i)
-      transaction.note_queue(parts_.lanes.lane(transaction, rows.integer(i, 0)).queue,
-                             State::pending, rows.integer(i, 1));
+      transaction.note_queue(parts_.lanes.lane(transaction, rows.integer(i, 0)).queue, due,
+                             rows.integer(i, 1));
     moved = static_cast<size_t>(rows.size());
   });
   return moved;

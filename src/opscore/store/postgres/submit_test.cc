@@ -5,6 +5,7 @@
 #include <set>
 
 #include "opscore/model/decide.h"
+#include "opscore/model/handover.h"
 #include "opscore/model/limits.h"
 #include "opscore/store/postgres/test_database.h"
 
@@ -15,15 +16,11 @@ using namespace std::chrono_literals;
 using testing::Contains;
 using testing::HasSubstr;
 
-class PostgresSubmit : public testing::Test {
+class PostgresSubmit : public PostgresTest {
  protected:
-  static void TearDownTestSuite() { database_.reset(); }
   void SetUp() override {
-    if (test_url() == nullptr) GTEST_SKIP() << "DATABASE_URL is not set";
-    if (database_)
-      database_->empty();
-    else
-      database_.emplace();
+    PostgresTest::SetUp();
+    if (database_ == nullptr) return;
     store_ = open();
     session_ = store_->fleet().open_session("host", "{}");
     CatalogueEntry entry;
@@ -34,7 +31,7 @@ class PostgresSubmit : public testing::Test {
     entry.aliases = {"send"};
     store_->fleet().announce_actors({entry});
   }
-  static std::unique_ptr<Store> open(bool announce = false, Duration poll_every = 1h) {
+  std::unique_ptr<Store> open(bool announce = false, Duration poll_every = 1h) {
     static SystemClock clock;
     static SystemRandom random;
     static const auto kLog = silent_log();
@@ -44,15 +41,15 @@ class PostgresSubmit : public testing::Test {
     return open_postgres_store(clock, random, *kLog, options);
   }
 
-  static Connection& application() { return database_->connection(); }
-  static std::string submit(const std::string& type, const std::string& input,
-                            const std::string& options = "{}") {
+  Connection& application() { return database_->connection(); }
+  std::string submit(const std::string& type, const std::string& input,
+                     const std::string& options = "{}") {
     static constexpr Statement kSubmit{"submit",
                                        "SELECT submit($1::text, $2::text::json, $3::text::json)"};
     return std::string(
         application().query(kSubmit, Parameters::of(type, input, options)).text(0, 0));
   }
-  static std::string refusal(const std::string& options, const std::string& type = "mail.send") {
+  std::string refusal(const std::string& options, const std::string& type = "mail.send") {
     try {
       submit(type, "{}", options);
       return "it was not refused";
@@ -73,11 +70,9 @@ class PostgresSubmit : public testing::Test {
     return store_->tasks().claim(request).tasks;
   }
 
-  static std::optional<TestDatabase> database_;  // of all tests, one after the other
   std::unique_ptr<Store> store_;
   SessionId session_;
 };
-std::optional<TestDatabase> PostgresSubmit::database_;
 
 TEST_F(PostgresSubmit, ATaskHasTheDefaultsOfItsActor) {
   Task found = task(submit("mail.send", R"({"to" : "ann"})"));
@@ -258,6 +253,29 @@ TEST_F(PostgresSubmit, TokensAreWrittenWhereABrokerAnnounces) {
   auto rows = store_->outbox().due(OutboxRow::Kind::token, 10);
   ASSERT_EQ(rows.size(), 1u);
   EXPECT_EQ(rows[0].destination, "mail");
+}
+
+TEST_F(PostgresSubmit, APythonActorGetsAMessage) {
+  CatalogueEntry python;
+  python.type = "resize";
+  python.kind = "dramatiq";
+  python.queue = "images";
+  python.dramatiq = R"({"notify_shutdown":true})";
+  store_->fleet().announce_actors({python});
+  const std::string id = submit("resize", R"({"path": "a.png"})",
+                                R"({"max_attempts": 3, "timeout": 5, "priority": 4})");
+  const Task handed = task(id);
+  EXPECT_FALSE(handed.live.claimable());
+  EXPECT_EQ(handed.queue, "images");
+  EXPECT_EQ(handed.max_attempts, 3);
+  EXPECT_EQ(handed.options.dramatiq,
+            R"({"notify_shutdown":true,"max_retries":2,"time_limit":5000,"broker_priority":4})");
+  auto rows = store_->outbox().due(OutboxRow::Kind::amqp, 10);
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(decode_handover(rows[0]), (Handover{handed.key, 0}));
+  EXPECT_EQ(rows[0].destination, handover_destination("images"));
+  EXPECT_EQ(task(submit("resize", "[1]", R"({"task_id": "own"})")).live.claimable(), false);
+  EXPECT_THAT(refusal("{}", "nobody"), HasSubstr("no actor"));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include "opscore/model/adoption.h"
 #include "opscore/model/decide.h"
+#include "opscore/model/handover.h"
 #include "opscore/model/webhook.h"
 
 namespace opscore::postgres {
@@ -27,7 +28,8 @@ constexpr Statement kUpdate{
     "charged = $5::bigint, budget = $6::bigint, snoozes = $7::bigint, losses = $8::bigint, "
     "deaths = $9::bigint, edits = $10::bigint, state = $11::bigint, suspect = $12::bigint <> 0, "
     "cancel_requested = $13::bigint <> 0, later = $11::bigint = 0, session = $14::bigint, "
-    "claimed = $15::bigint, started = $16::bigint, progress = $17::text WHERE key = $1::bigint"};
+    "claimed = $15::bigint, started = $16::bigint, progress = $17::text, external = $18::bigint "
+    "WHERE key = $1::bigint"};
 constexpr Statement kDeleteLive{"delete_live", "DELETE FROM live WHERE key = ANY($1::bigint[])"};
 constexpr Statement kDeleteOutcomes{"delete_outcomes",
                                     "DELETE FROM outcomes WHERE key = ANY($1::bigint[])"};
@@ -136,6 +138,7 @@ std::optional<Task> TaskImages::task(TaskKey key) const {
     task.live.attempt = image.outcome->attempt;
     task.live.charged = image.outcome->charged;
     task.live.edits = image.outcome->edits;
+    task.options = options_.at(key);
   }
   return task;
 }
@@ -184,7 +187,7 @@ Applied TaskImages::apply(const Plan& plan) {
   // Its last attempt becomes history.
   if (outcome.ended) attempts_.add(plan.key, outcome.final_attempt());
   image.outcome.reset();
-  image.live = LiveRow{plan.key, image.lane, image.priority, {}, options(plan.key).deadline, {}};
+  image.live = LiveRow{plan.key, image.lane, image.priority, {}, expiry_of(options(plan.key)), {}};
   run_again(plan, image);
   return Applied::applied;
 }
@@ -204,7 +207,8 @@ Applied TaskImages::refuse(const Plan& plan, const Image& image) {
 
 void TaskImages::apply_to_live(const Plan& plan, Image& image) {
   Live& live = image.live->live;
-  if (plan.next == State::running) {  // a cancel is asked for; the rest of the row may be newer
+  if (plan.next == State::running && plan.expected == State::running) {
+    // A cancel is asked for; the rest of the row may be newer.
     transaction_.note_session(live.session);
     if (live.cancel_requested) return;
     live.cancel_requested = image.changed = true;
@@ -232,8 +236,10 @@ void TaskImages::run_again(const Plan& plan, Image& image) {
   if (plan.edited_input)
     transaction_.send(kInsertInput,
                       Parameters::of(plan.key, int64_t{plan.live.edits}, *plan.edited_input));
-  transaction_.note_queue(queue_of(image), plan.next,
+  transaction_.note_queue(queue_of(image), plan.live,
                           order_of(plan.live.run_at, image.live->priority));
+  if (plan.hands_over)
+    transaction_.post(handover_row(plan.key, queue_of(image), plan.attempt, plan.at));
   add_events(plan);
 }
 
@@ -260,7 +266,8 @@ bool TaskImages::erase(TaskKey key) {
   auto found = images_.find(key);
   if (found == images_.end() || found->second.erased) return false;
   Image& image = found->second;
-  if (image.live && image.live->live.state == State::running) return false;
+  if (image.live && (image.live->live.state == State::running || !image.live->live.claimable()))
+    return false;
   if (image.outcome) transaction_.count(queue_of(image), image.outcome->state, -1);
   image.erased = image.changed = true;
   image.live.reset();
@@ -304,13 +311,13 @@ void TaskImages::delete_rows() {
 void TaskImages::update_live(const LiveRow& row) {
   const Live& live = row.live;
   transaction_.send(
-      kUpdate,
-      Parameters::of(row.key, order_of(live.run_at, row.priority), live.run_at,
-                     int64_t{live.attempt}, int64_t{live.charged}, int64_t{live.budget},
-                     int64_t{live.snoozes}, int64_t{live.losses}, int64_t{live.deaths},
-                     int64_t{live.edits}, static_cast<int64_t>(live.state), int64_t{live.suspect},
-                     int64_t{live.cancel_requested}, or_null(live.session),
-                     or_null(live.claimed_at), or_null(live.started_at), or_null(row.progress)));
+      kUpdate, Parameters::of(
+                   row.key, order_of(live.run_at, row.priority), live.run_at, int64_t{live.attempt},
+                   int64_t{live.charged}, int64_t{live.budget}, int64_t{live.snoozes},
+                   int64_t{live.losses}, int64_t{live.deaths}, int64_t{live.edits},
+                   static_cast<int64_t>(live.state), int64_t{live.suspect},
+                   int64_t{live.cancel_requested}, or_null(live.session), or_null(live.claimed_at),
+                   or_null(live.started_at), or_null(row.progress), live.external_until));
 }
 
 void TaskImages::write_events() {

@@ -24,14 +24,15 @@ class TaskImages {
   void load(const std::vector<TaskKey>& keys);
   // Nothing unless the task is unfinished.
   const LiveRow* live(TaskKey key) const;
-  // What decisions need to know of a task: key, live and max_attempts.
+  // What decisions need to know of a task: key, live and max_attempts; of a finished one, its
+  // options.
   std::optional<Task> task(TaskKey key) const;
   // Of a loaded task.
   const TaskOptions& options(TaskKey key);
 
   // Both note what the world is told at the commit.
   Applied apply(const Plan& plan);
-  bool erase(TaskKey key);  // false: it runs, or it is not there
+  bool erase(TaskKey key);  // false: it runs, or is run outside, or it is not there
   // Of a task that was changed elsewhere in this transaction.
   void append_events(const Plan& plan);
   // Nothing happens when the task is gone.

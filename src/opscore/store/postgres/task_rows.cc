@@ -42,6 +42,7 @@ LiveRow decode_live(const Rows& rows, int row, int first) {
   live.edits = to_int(number());
   decoded.deadline = rows.optional_time(row, column++);
   decoded.progress = rows.text(row, column++);
+  live.external_until = rows.optional_time(row, column++);
   return decoded;
 }
 
@@ -67,29 +68,6 @@ OutcomeRow decode_outcome(const Rows& rows, int row, int first) {
   return decoded;
 }
 
-OutcomeRow OutcomeRow::of(const Plan& plan) {
-  OutcomeRow row;
-  row.key = plan.key;
-  row.state = plan.next;
-  row.attempt = plan.attempt;
-  row.charged = plan.live.charged;
-  row.edits = plan.live.edits;
-  row.ended = plan.ended;
-  row.ended_charged = plan.charged;
-  row.session = plan.worker;
-  row.claimed_at = plan.claimed_at;
-  row.started_at = plan.started_at;
-  row.finished_at = plan.at;
-  row.result = plan.result;
-  row.error = plan.next == State::completed ? ErrorInfo{} : plan.error;
-  return row;
-}
-
-Attempt OutcomeRow::final_attempt() const {
-  return {attempt,     ended, ended_charged, session, claimed_at, or_null(started_at),
-          finished_at, error};
-}
-
 Attempt decode_attempt(const Rows& rows, int row, int first) {
   int column = first;
   Attempt attempt;
@@ -109,14 +87,15 @@ const Statement& LiveInsert::statement() {
   static constexpr Statement kStatement{
       "insert_live",
       "INSERT INTO live(key, place, run_at, deadline, lane, attempt, charged, budget, snoozes, "
-      "losses, deaths, edits, priority, state, suspect, later, cancel_requested) "
+      "losses, deaths, edits, priority, state, suspect, external, later, cancel_requested) "
       "SELECT x.*, x.state = 0, false FROM (SELECT key, place, run_at, deadline, lane, attempt, "
-      "charged, budget, snoozes, losses, deaths, edits, priority, state, suspect <> 0 AS suspect "
-      "FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], "
+      "charged, budget, snoozes, losses, deaths, edits, priority, state, suspect <> 0 AS suspect, "
+      "external FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], "
       "$6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], "
-      "$12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[]) u(key, place, run_at, "
+      "$12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[]) u(key, place, "
+      "run_at, "
       "deadline, lane, attempt, charged, budget, snoozes, losses, deaths, edits, priority, state, "
-      "suspect)) x"};
+      "suspect, external)) x"};
   return kStatement;
 }
 
@@ -137,11 +116,13 @@ void LiveInsert::add(const LiveRow& row) {
   priorities_.add(int64_t{row.priority});
   states_.add(static_cast<int64_t>(live.state));
   suspects_.add(int64_t{live.suspect});
+  external_.add(live.external_until);
 }
 
 Parameters LiveInsert::parameters() const {
   return Parameters::of(keys_, places_, run_at_, deadlines_, lanes_, attempts_, charged_, budgets_,
-                        snoozes_, losses_, deaths_, edits_, priorities_, states_, suspects_);
+                        snoozes_, losses_, deaths_, edits_, priorities_, states_, suspects_,
+                        external_);
 }
 
 const Statement& OutcomeInsert::statement() {

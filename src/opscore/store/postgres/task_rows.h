@@ -1,9 +1,9 @@
 #pragma once
 // Rows of live and outcomes as C++ values.
 
-#include "opscore/model/plan.h"
 #include "opscore/store/postgres/connection.h"
 #include "opscore/store/postgres/lanes.h"
+#include "opscore/store/stored_task.h"
 
 namespace opscore::postgres {
 
@@ -20,28 +20,9 @@ struct LiveRow {
 #define OPSCORE_LIVE_COLUMNS                                                                   \
   "l.key, l.lane, l.priority, l.state, l.run_at, l.attempt, l.session, l.claimed, l.started, " \
   "l.charged, l.budget, l.snoozes, l.losses, l.deaths, l.suspect, l.cancel_requested, "        \
-  "l.edits, l.deadline, l.progress"
-inline constexpr int kLiveColumns = 19;
+  "l.edits, l.deadline, l.progress, l.external"
+inline constexpr int kLiveColumns = 20;
 LiveRow decode_live(const Rows& rows, int row, int first = 0);
-
-struct OutcomeRow {
-  TaskKey key;
-  State state = State::completed;
-  int attempt = 0;
-  int charged = 0;
-  int edits = 0;
-  std::optional<AttemptEnd> ended;  // nothing: no attempt was running
-  bool ended_charged = false;
-  SessionId session;
-  TimePoint claimed_at{};
-  TimePoint started_at{};
-  TimePoint finished_at{};
-  std::string result;
-  ErrorInfo error;
-
-  static OutcomeRow of(const Plan& plan);
-  Attempt final_attempt() const;  // only with `ended`
-};
 
 #define OPSCORE_OUTCOME_COLUMNS                                                          \
   "o.key, o.state, o.attempt, o.charged, o.edits, o.ended, o.ended_charged, o.session, " \
@@ -65,7 +46,8 @@ class LiveInsert {
         deadlines_ = Array::numbers(), lanes_ = Array::numbers(), attempts_ = Array::numbers(),
         charged_ = Array::numbers(), budgets_ = Array::numbers(), snoozes_ = Array::numbers(),
         losses_ = Array::numbers(), deaths_ = Array::numbers(), edits_ = Array::numbers(),
-        priorities_ = Array::numbers(), states_ = Array::numbers(), suspects_ = Array::numbers();
+        priorities_ = Array::numbers(), states_ = Array::numbers(), suspects_ = Array::numbers(),
+        external_ = Array::numbers();
 };
 
 class OutcomeInsert {

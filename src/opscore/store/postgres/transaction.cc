@@ -55,10 +55,11 @@ Rows Transaction::query(const Statement& statement, const Parameters& parameters
   return rows(index);
 }
 
-void Transaction::note_queue(const std::string& queue, State state, int64_t place) {
+void Transaction::note_queue(const std::string& queue, const Live& live, int64_t place) {
   // What is scheduled is news, too: it may be due before anything that waiters know of.
-  if (state != State::pending && state != State::scheduled) return;
-  due_[queue] += state == State::pending ? 1 : 0;
+  if (live.state != State::pending && live.state != State::scheduled) return;
+  if (!live.claimable()) return;
+  due_[queue] += live.state == State::pending ? 1 : 0;
   auto [lowest, first] = effects_.places.try_emplace(queue, place);
   lowest->second = std::min(lowest->second, place);
 }

@@ -44,7 +44,7 @@ class Transaction {
   Rows query(const Statement& statement, const Parameters& parameters = {});
 
   // A task of the queue became this, and stands at `place` there.
-  void note_queue(const std::string& queue, State state, int64_t place);
+  void note_queue(const std::string& queue, const Live& live, int64_t place);
   // Tasks that were due before can be claimed now.
   void note_due(const std::string& queue, size_t due) { due_[queue] += due; }
   // A queue with a limit may have room.

@@ -9,7 +9,6 @@
 #include "opscore/model/decide.h"
 #include "opscore/store/postgres/partitions.h"
 #include "opscore/store/postgres/postgres_store.h"
-#include "opscore/store/postgres/schema.h"
 #include "opscore/store/postgres/test_database.h"
 #include "opscore/store/postgres/test_proxy.h"
 
@@ -21,16 +20,11 @@ using testing::Contains;
 using testing::HasSubstr;
 using Mode = TestProxy::Mode;
 
-class PostgresTrouble : public testing::Test {
+class PostgresTrouble : public PostgresTest {
  protected:
-  static void TearDownTestSuite() { database_.reset(); }
   void SetUp() override {
-    if (test_url() == nullptr) GTEST_SKIP() << "DATABASE_URL is not set";
-    if (database_)
-      database_->empty();
-    else
-      database_.emplace();
-    options_ = database_->options();
+    PostgresTest::SetUp();
+    if (database_ != nullptr) options_ = database_->options();
   }
 
   std::unique_ptr<Store> open() { return open_postgres_store(clock_, random_, *log_, options_); }
@@ -73,22 +67,20 @@ class PostgresTrouble : public testing::Test {
                                    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
                                    "WHERE application_name = $1::text"};
 
-  static std::optional<TestDatabase> database_;  // of all tests, one after the other
   PostgresOptions options_;
   FakeClock clock_;
   SeededRandom random_{7};
   std::unique_ptr<Log> log_ = silent_log();
 };
 
-std::optional<TestDatabase> PostgresTrouble::database_;
-
-// Of tests that change the schema itself.
-class PostgresSchema : public PostgresTrouble {
+// Of tests that leave other partitions behind.
+class PostgresDays : public PostgresTrouble {
  protected:
   void SetUp() override {
-    database_.reset();
+    TestDatabase::shared().reset();
     PostgresTrouble::SetUp();
   }
+  void TearDown() override { TestDatabase::shared().reset(); }
 };
 
 // Until it holds; the deadline is for machines that are very slow.
@@ -179,6 +171,32 @@ TEST_F(PostgresTrouble, ALockThatOthersHoldIsUnavailableInTime) {
   }
   database_->connection().execute("ROLLBACK");
   EXPECT_THAT(store->tasks().apply(finishes(claimed)), testing::Each(Applied::applied));
+}
+
+// As an application holds it that has submitted with it and goes on with its transaction.
+TEST_F(PostgresTrouble, AKeyThatSomebodyHoldsFailsOnlyWhoWantsIt) {
+  options_.timeout = 4s;
+  auto store = open();
+  insert(*store);
+  database_->connection().execute("BEGIN; INSERT INTO keys VALUES(0, '', 'held', 1, '')");
+  auto three = items(3);
+  three[1].keys = {{UniqueKey::Kind::task_id, "", three[1].spec.options.id = "held"}};
+  auto results = store->tasks().insert(three, InsertMode::per_item);
+  EXPECT_EQ(results.at(0).kind, InsertResult::Kind::inserted);
+  EXPECT_EQ(results.at(1).error.value().code(), Errc::unavailable);
+  EXPECT_EQ(results.at(2).kind, InsertResult::Kind::inserted);
+  database_->connection().execute("ROLLBACK");
+  EXPECT_FALSE(store->tasks().insert({three[1]}, InsertMode::per_item).at(0).refused());
+}
+
+TEST_F(PostgresTrouble, ANumberThatNoColumnTakesFailsItsTaskOnly) {
+  auto store = open();
+  auto three = items(3);
+  three[2].spec.priority = 100'000;
+  auto results = store->tasks().insert(three, InsertMode::per_item);
+  EXPECT_FALSE(results.at(0).refused());
+  EXPECT_THAT(results.at(2).error.value().message(), HasSubstr("smallint"));
+  EXPECT_EQ(store->reader().list({}, {}, 10).tasks.size(), 2u);
 }
 
 // Finishes lock what a report is about in another order: who waited here would deadlock there, and
@@ -353,7 +371,7 @@ TEST_F(PostgresTrouble, WhoLosesItsConnectionLosesLeadership) {
   EXPECT_TRUE(there->fleet().lead(b));
 }
 
-TEST_F(PostgresSchema, DroppingADayKeepsWhatIsStillNeeded) {
+TEST_F(PostgresDays, DroppingADayKeepsWhatIsStillNeeded) {
   auto store = open();
   SessionId session = store->fleet().open_session("host", "{}");
   int64_t day = day_of(TaskKey::first_at(clock_.now()));
@@ -382,6 +400,20 @@ TEST_F(PostgresSchema, DroppingADayKeepsWhatIsStillNeeded) {
               testing::ElementsAre(Applied::applied));
   EXPECT_EQ(store->tasks().prune(retention, 1000), 1u) << "what was moved has a retention, too";
   EXPECT_EQ(store->reader().find(scheduled).value().state(), State::completed);
+}
+
+// Making a partition needs the tables for itself.
+TEST_F(PostgresDays, WhoReadsForLongKeepsNobodyFromInsertingOnANewDay) {
+  options_.timeout = 4s;
+  auto store = open();
+  insert(*store);
+  int64_t day = day_of(TaskKey::first_at(clock_.now())) + 5;
+  database_->connection().execute("BEGIN; SELECT FROM tasks");
+  clock_.advance(24h * 5);
+  TaskKey key = insert(*store);
+  EXPECT_EQ(store->reader().find(key).value().state(), State::pending);
+  database_->connection().execute("ROLLBACK");
+  EXPECT_THAT(Partitions::list(database_->connection()), testing::Not(Contains(day)));
 }
 
 TEST_F(PostgresTrouble, TextOfAnyBytesIsStored) {
@@ -420,69 +452,6 @@ TEST_F(PostgresTrouble, WorkThatNobodyTookIsToldAgain) {
     EXPECT_THAT(batch.queues, Contains("q"));
     at = batch.position;
   }
-}
-
-TEST_F(PostgresSchema, MigrationsThatRunAtOnceHappenOnce) {
-  MigrationStatus before = postgres_migration_status(options_);
-  EXPECT_EQ(before.version, 0);
-  ASSERT_FALSE(before.pending.empty());
-  EXPECT_THAT(before.pending[0].sql, HasSubstr("CREATE TABLE"));
-  {
-    std::vector<std::jthread> threads;
-    for (int i = 0; i < 4; ++i) threads.emplace_back([&] { migrate_postgres(options_); });
-  }
-  MigrationStatus after = postgres_migration_status(options_);
-  EXPECT_EQ(after.version, before.pending.back().version);
-  EXPECT_TRUE(after.pending.empty());
-}
-
-TEST_F(PostgresSchema, ASchemaThatIsNewerOrOlderIsRefused) {
-  auto refused = [&](const char* words) {
-    try {
-      open();
-      ADD_FAILURE() << "it was opened";
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), Errc::invalid);
-      EXPECT_THAT(error.message(), HasSubstr(words));
-    }
-  };
-  options_.migrate = false;
-  refused("opscore migrate");
-  MigrationStatus before = migrate_postgres(options_);
-  EXPECT_EQ(before.version, 0);
-  EXPECT_EQ(before.pending.size(), static_cast<size_t>(before.known));
-  EXPECT_NO_THROW(open());
-  auto add = [&](int version, int compatible_since) {
-    database_->connection().execute(fmt::format(
-        "INSERT INTO migrations(version, name, compatible_since) VALUES({}, 'later', {})", version,
-        compatible_since));
-  };
-  add(9998, before.known);  // which leaves room for this program
-  EXPECT_NO_THROW(open());
-  EXPECT_EQ(postgres_migration_status(options_).version, 9998);
-  EXPECT_THAT(migrate_postgres(options_).pending, testing::IsEmpty());
-  add(9999, before.known + 1);
-  options_.migrate = true;
-  refused("newer");
-}
-
-// When `live` is nearly all gone but not cleaned up, the planner takes any index with the key for
-// as good as the primary key, and reads all of it for a few keys.
-TEST_F(PostgresSchema, AKeyIsLookedUpInThePrimaryKeyOnly) {
-  migrate_postgres(options_);
-  Rows rows = database_->connection().query(
-      {"indexes_with_key",
-       "SELECT c.relname::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
-       "JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey) "
-       "WHERE i.indrelid = 'live'::regclass AND i.indpred IS NULL AND a.attname = 'key'"},
-      {});
-  ASSERT_EQ(rows.size(), 1);
-  EXPECT_EQ(rows.text(0, 0), "live_pkey");
-}
-
-TEST(PostgresMigrations, SayWithWhichProgramsTheyGetOn) {
-  EXPECT_EQ(compatible_since({7, "x", "CREATE TABLE t(a int);"}), 7);
-  EXPECT_EQ(compatible_since({7, "x", "-- compatible since 5\nCREATE TABLE t(a int);"}), 5);
 }
 
 }  // namespace

@@ -1,7 +1,5 @@
 // What maintenance, operators and running attempts ask for, each in a transaction of its own.
 
-#include <algorithm>
-
 #include "opscore/model/decide.h"
 #include "opscore/store/postgres/settings_rows.h"
 #include "opscore/store/postgres/step_back.h"
@@ -17,7 +15,7 @@ constexpr Statement kPromote{
     "$2::bigint "
     "AND l.state + 0 = 0 ORDER BY l.run_at LIMIT $3::bigint) c ORDER BY c.run_at LIMIT $3::bigint) "
     "UPDATE live l SET state = 2, later = false WHERE l.key = ANY(ARRAY(SELECT key FROM due)) "
-    "AND l.state + 0 = 0 RETURNING l.lane, l.place"};
+    "AND l.state + 0 = 0 RETURNING l.lane, l.place, l.external"};
 constexpr Statement kNextDue{
     "next_scheduled",
     "SELECT min(c.run_at) FROM unnest($1::bigint[]) s(lane) CROSS JOIN LATERAL (SELECT l.run_at "
@@ -49,9 +47,10 @@ constexpr Statement kInsertStep{
 constexpr Statement kHoldSettings{
     "hold_settings", "SELECT pg_advisory_xact_lock(hashtext(current_schema || ':settings'), 0)"};
 constexpr Statement kLiveSessions{"live_sessions", "SELECT id FROM sessions WHERE ended IS NULL"};
-constexpr Statement kDueCount{"due_of_queue",
-                              "SELECT count(*) FROM live WHERE lane = ANY($1::bigint[]) AND "
-                              "(state + 0 = 2 OR (state + 0 = 0 AND run_at <= $2::bigint))"};
+constexpr Statement kDueCount{
+    "due_of_queue",
+    "SELECT count(*) FROM live WHERE lane = ANY($1::bigint[]) AND "
+    "external IS NULL AND (state + 0 = 2 OR (state + 0 = 0 AND run_at <= $2::bigint))"};
 
 std::vector<TaskKey> keys_in(const Rows& rows) {
   std::vector<TaskKey> keys;
@@ -85,9 +84,12 @@ Promoted PostgresTasks::promote(size_t limit) {
     Array lanes = lanes_of(parts_.lanes.all());
     Rows rows = transaction.query(
         kPromote, Parameters::of(lanes, transaction.now(), static_cast<int64_t>(limit)));
-    for (int i = 0; i < rows.size(); ++i)
-      transaction.note_queue(parts_.lanes.lane(transaction, rows.integer(i, 0)).queue,
-                             State::pending, rows.integer(i, 1));
+    for (int i = 0; i < rows.size(); ++i) {
+      Live live;
+      live.external_until = rows.optional_time(i, 2);
+      transaction.note_queue(parts_.lanes.lane(transaction, rows.integer(i, 0)).queue, live,
+                             rows.integer(i, 1));
+    }
     promoted.tasks = static_cast<size_t>(rows.size());
     Rows next = transaction.query(kNextDue, Parameters::of(lanes));
     promoted.next_due_at = next.optional_time(0, 0);

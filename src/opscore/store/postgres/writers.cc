@@ -18,6 +18,12 @@ constexpr Statement kForgetWriter{"forget_writer", "DELETE FROM writers WHERE id
 
 constexpr const char* kDivisionByZero = "22012";
 constexpr int kAttempts = 20;
+constexpr int kLockShare = 4;  // of the timeout, so that others are served in time
+
+WritersOptions in_time_for_others(WritersOptions options) {
+  options.connect.lock_timeout = options.connect.timeout / kLockShare;
+  return options;
+}
 
 }  // namespace
 
@@ -30,10 +36,15 @@ struct Writers::Job {
   size_t items = 1;
   Deadline deadline;
   enum class State : uint8_t { waiting, taken, done } state = State::waiting;
-  std::optional<Error> error;
+  std::exception_ptr error;
   ConditionVariable changed;
 
   bool goes_with(const Job& other) const { return shared != nullptr && shared == other.shared; }
+  void fail(const Error& why) {
+    const auto* failure = dynamic_cast<const Failure*>(&why);
+    error = failure == nullptr ? std::make_exception_ptr(why)
+                               : std::make_exception_ptr(failure->with_context(what));
+  }
 };
 
 std::vector<void*> Writers::tasks_of(const std::vector<Job*>& batch) {
@@ -43,7 +54,7 @@ std::vector<void*> Writers::tasks_of(const std::vector<Job*>& batch) {
 }
 
 Writers::Writers(const Clock& clock, Random& random, Log& log, Feed& feed, WritersOptions options)
-    : clock_(clock), log_(log), feed_(feed), options_(std::move(options)) {
+    : clock_(clock), log_(log), feed_(feed), options_(in_time_for_others(std::move(options))) {
   for (size_t i = 0; i < std::max<size_t>(options_.connections, 1); ++i)
     slots_.emplace_back(random);
 }
@@ -102,7 +113,7 @@ void Writers::wait_for(Job& job) {
       job.changed.wait_for(lock, job.deadline.left());
     }
   }
-  if (job.error) throw Error(*job.error);
+  if (job.error) std::rethrow_exception(job.error);
 }
 
 // The oldest job and what goes with it. Call it when something waits.
@@ -133,7 +144,7 @@ void Writers::lead(Slot& slot, const std::vector<Job*>& batch) {
       MutexLock lock(writers.mutex_);
       slot.taken = false;
       for (Job* job : batch) {
-        if (!performed) job->error.emplace(Errc::internal, fmt::format("{}: failed", job->what));
+        if (!performed) job->fail(Error(Errc::internal, fmt::format("{}: failed", job->what)));
         job->state = Job::State::done;
         job->changed.notify_one();
       }
@@ -147,14 +158,15 @@ void Writers::lead(Slot& slot, const std::vector<Job*>& batch) {
 void Writers::perform(Slot& slot, const std::vector<Job*>& batch) {
   try {
     attempt(slot, batch, batch.front()->deadline);
-  } catch (const Failure& failure) {
-    if (batch.size() > 1 && failure.kind() == Failure::Kind::refused) {
-      for (Job* job : batch) perform(slot, {job});
-      return;
-    }
-    for (Job* job : batch) job->error = failure.with_context(job->what);
   } catch (const Error& error) {
-    for (Job* job : batch) job->error = error;
+    const bool apart = batch.size() > 1 && may_concern_one(error);
+    for (Job* job : batch)
+      if (!apart)
+        job->fail(error);
+      else if (job->deadline.passed())
+        job->fail(no_time_to_try(error));
+      else
+        perform(slot, {job});
   }
 }
 
@@ -243,7 +255,8 @@ bool Writers::committed(Slot& slot, Deadline deadline, const std::vector<Job*>* 
       return happened;
     } catch (const Failure& failure) {
       slot.connection.reset();
-      if (failure.kind() == Failure::Kind::lost && !deadline.passed()) {
+      const bool still_committing = failure.state() == kLockTimeout;
+      if ((failure.kind() == Failure::Kind::lost || still_committing) && !deadline.passed()) {
         slot.backoff.wait(deadline);
         continue;
       }

@@ -6,7 +6,10 @@
 //
 // Work may be done several times, each in a new transaction, before one commits: after a deadlock,
 // a lost race for a key, or a connection that was cut. When it is cut during COMMIT, what became of
-// it is read back before anybody is answered.
+// it is read back before anybody is answered. What PostgreSQL refuses of several callers is done
+// again for each alone, so that one never fails the others; nobody waits longer than a part of the
+// timeout for a lock that somebody else may hold for long, such as that of a key which an
+// application has not committed yet.
 
 #include <atomic>
 #include <deque>

@@ -145,18 +145,31 @@ TEST_F(CommitterTest, AFullDiskRefusesWhatAddsAndTakesWhatEnds) {
 // As when the disk is full, which the commit is the first to find out.
 TEST_F(CommitterTest, AStandingOperationThatCannotBeCommittedEndsWithItsCaller) {
   int calls = 0;
-  auto spoil_the_commit = [&](WriteSide& side) {
+  const std::function<bool(WriteSide&)> spoil_the_commit = [&](WriteSide& side) {
     ++calls;
     side.lanes.intern("q", "t");
     side.db.execute("DROP TABLE lanes");
     return true;
   };
-  EXPECT_THROW(committer_->run_when(spoil_the_commit, Deadline::after(Duration(60'000))), Error);
+  // Deep in a stack that then stands still: what is still pointed to there would be found intact.
+  const std::function<void()> call_deep_down = [&] {
+    volatile char room[64 << 10];
+    room[0] = 0;
+    committer_->run_when(spoil_the_commit, Deadline::after(Duration(60'000)));
+  };
+  std::latch failed{1}, over{1};
+  std::jthread caller([&] {
+    EXPECT_THROW(call_deep_down(), Error);
+    failed.count_down();
+    over.wait();
+  });
+  failed.wait();
   const int called = calls;
   EXPECT_GT(called, 0);
-  run([](WriteSide& side) { add_command(side, 1); });
+  EXPECT_NO_THROW(run([](WriteSide& side) { add_command(side, 1); }));
   EXPECT_EQ(calls, called);
   EXPECT_EQ(commands(), 1);
+  over.count_down();
 }
 
 TEST_F(CommitterTest, ARollbackUndoesMemoryToo) {

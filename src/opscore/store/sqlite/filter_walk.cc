@@ -2,30 +2,18 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <initializer_list>
-
 namespace opscore::sqlite {
 namespace {
 
-bool only_of(StateSet states, std::initializer_list<State> allowed) {
-  if (states.empty()) return false;
-  for (int i = 0; i < kStateCount; ++i) {
-    auto state = static_cast<State>(i);
-    if (states.has(state) && std::ranges::find(allowed, state) == allowed.end()) return false;
-  }
-  return true;
-}
-
 // A query names the index it relies on.
 const char* walk_sql(StateSet states) {
-  if (only_of(states, {State::failed, State::cancelled}))
+  if (states.only_of(StateSet(State::failed, State::cancelled)))
     return "SELECT w.key, w.state, t.lane, t.options FROM outcomes w INDEXED BY "
            "outcomes_not_completed JOIN tasks t ON t.key = w.key WHERE w.state <> 4 AND";
-  if (only_of(states, {State::completed, State::failed, State::cancelled}))
+  if (states.only_of(StateSet(State::completed, State::failed, State::cancelled)))
     return "SELECT w.key, w.state, t.lane, t.options FROM outcomes w CROSS JOIN tasks t ON t.key = "
            "w.key WHERE";
-  if (only_of(states, {State::scheduled, State::waiting, State::pending, State::running}))
+  if (states.only_of(StateSet(State::scheduled, State::waiting, State::pending, State::running)))
     return "SELECT w.key, w.state, t.lane, t.options FROM live w CROSS JOIN tasks t ON t.key = "
            "w.key WHERE";
   return "SELECT w.key, NULL, w.lane, w.options FROM tasks w WHERE";

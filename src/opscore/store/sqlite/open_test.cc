@@ -58,7 +58,10 @@ TEST_F(OpenTest, AFileFromBeforeThereWereLimitsIsBroughtUpToDate) {
   open()->tasks().set_paused("q", true);
   {
     Connection db(path_, OpenMode::create);
-    db.execute("DROP TABLE queue_limits; DROP TABLE actor_limits; PRAGMA user_version=3");
+    db.execute(
+        "DROP TABLE queue_limits; DROP TABLE actor_limits; DROP INDEX live_external; "
+        "DROP INDEX live_external_later; ALTER TABLE live DROP COLUMN external; "
+        "PRAGMA user_version=3");
   }
   auto store = open();
   EXPECT_TRUE(store->reader().find(key));

@@ -93,6 +93,13 @@ std::vector<Session> SqliteFleet::sessions(Duration ended_within) {
   return sessions;
 }
 
+void SqliteFleet::extend(std::span<const Lease> leases, TimePoint until) {
+  if (leases.empty()) return;
+  parts_.write("extend", leases.size(), Kind::ends_work, [&](WriteSide& side) {
+    for (const Lease& lease : leases) side.edits.extend_external(lease, until);
+  });
+}
+
 void SqliteFleet::command(SessionId session, const std::string& command) {
   parts_.write("command a session", 1, Kind::ends_work, [&](WriteSide& side) {
     if (!side.alive(session)) return;

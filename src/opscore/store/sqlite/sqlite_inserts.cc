@@ -10,6 +10,8 @@
 #include <tuple>
 
 #include "opscore/model/decide.h"
+#include "opscore/model/handover.h"
+#include "opscore/store/insert_one_by_one.h"
 #include "opscore/store/sqlite/sqlite_parts.h"
 
 namespace opscore::sqlite {
@@ -26,15 +28,9 @@ int64_t bytes_on_disk(const std::vector<InsertItem>& items) {
   return static_cast<int64_t>(2 * bytes);
 }
 
-struct Taken {
-  TaskKey by;
-  std::string hash;
-  State state;
-};
-
 class Inserting {
  public:
-  Inserting(WriteSide& side, std::vector<InsertItem>& items) : side_(side), items_(items) {}
+  Inserting(WriteSide& side, std::span<InsertItem> items) : side_(side), items_(items) {}
 
   std::vector<InsertResult> run(InsertMode mode) {
     now_ = side_.clock.now();
@@ -69,7 +65,7 @@ class Inserting {
       derive_id_if_taken(item);
     }
     for (const UniqueKey& key : item.keys)
-      if (auto taken = find_taken(key)) return answer(item, key, *taken);
+      if (auto taken = find_taken(key)) return answer_taken(item, key, *taken);
     if (auto refused = refuse(item.spec)) return *refused;
     InsertResult result;
     result.key = side_.keys.next(now_);
@@ -92,17 +88,7 @@ class Inserting {
     return refused;
   }
 
-  static InsertResult replay_of(const Taken& taken) {
-    return {InsertResult::Kind::replayed, taken.by, taken.state, {}};
-  }
-
-  static InsertResult answer(const InsertItem& item, const UniqueKey& key, const Taken& taken) {
-    if (item.on_conflict != InsertItem::OnConflict::refuse && taken.hash == item.request_hash)
-      return replay_of(taken);
-    return {InsertResult::Kind::conflict, taken.by, taken.state, key};
-  }
-
-  std::optional<Taken> find_taken(const UniqueKey& key) {
+  std::optional<TakenKey> find_taken(const UniqueKey& key) {
     auto fresh = fresh_.find({key.kind, key.scope, key.key});
     if (fresh != fresh_.end()) return fresh->second;
     auto row = side_.queries.unique_key(static_cast<int>(key.kind), key.scope, key.key);
@@ -111,7 +97,7 @@ class Inserting {
     if (!state)
       throw Error(Errc::corrupt,
                   fmt::format("key '{}' belongs to no task in '{}'", key.key, side_.db.path()));
-    return Taken{row->task, std::move(row->hash), *state};
+    return TakenKey{row->task, std::move(row->hash), *state};
   }
 
   void derive_id_if_taken(InsertItem& item) {
@@ -128,9 +114,10 @@ class Inserting {
     if (lane_ == nullptr || lane_->queue != spec.queue || lane_->type != spec.type)
       lane_ = &side_.lanes.intern(spec.queue, spec.type);
     side_.edits.insert_task(key, lane_->id, spec);
-    LiveRow row{key, lane_->id, spec.priority, decide_submit(spec, now_), spec.options.deadline,
+    LiveRow row{key, lane_->id, spec.priority, decide_submit(spec, now_), expiry_of(spec.options),
                 {}};
     side_.edits.insert_live(row);
+    if (!row.live.claimable()) side_.post(handover_row(key, spec.queue, row.live.attempt, now_));
     for (const UniqueKey& unique : item.keys)
       side_.edits.insert_unique_key(static_cast<int>(unique.kind), unique.scope, unique.key, key,
                                     item.request_hash);
@@ -139,11 +126,11 @@ class Inserting {
   }
 
   WriteSide& side_;
-  std::vector<InsertItem>& items_;
+  std::span<InsertItem> items_;
   TimePoint now_{};
   TaskKey first_{};
   const Lane* lane_ = nullptr;  // of the last item; most batches are of one kind
-  std::map<KeyName, Taken> fresh_;
+  std::map<KeyName, TakenKey> fresh_;
   std::map<QueueId, int64_t>
       accepted_;  // by this batch and not counted yet, of queues with settings
 };
@@ -152,10 +139,19 @@ class Inserting {
 
 std::vector<InsertResult> SqliteTasks::insert(std::vector<InsertItem> items, InsertMode mode) {
   check_disk(bytes_on_disk(items));
-  std::vector<InsertResult> results;
-  parts_.write("insert", items.size(), Committer::Kind::adds_work,
-               [&](WriteSide& side) { results = Inserting(side, items).run(mode); });
-  return results;
+  auto insert_some = [&](std::span<InsertItem> some) {
+    std::vector<InsertResult> results;
+    parts_.write("insert", some.size(), Committer::Kind::adds_work,
+                 [&](WriteSide& side) { results = Inserting(side, some).run(mode); });
+    return results;
+  };
+  try {
+    return insert_some(items);
+  } catch (const Error& error) {
+    if (mode == InsertMode::all_or_nothing || items.size() == 1 || error.retryable()) throw;
+    return insert_one_by_one(
+        items, [&](InsertItem& item) { return std::move(insert_some({&item, 1})[0]); });
+  }
 }
 
 // What is in the log needs its space a second time, in the file.

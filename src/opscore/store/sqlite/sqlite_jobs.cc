@@ -1,7 +1,5 @@
-#include <algorithm>
-
 #include "opscore/model/decide.h"
-#include "opscore/model/limits.h"
+#include "opscore/store/job_walk.h"
 #include "opscore/store/sqlite/filter_walk.h"
 #include "opscore/store/sqlite/sqlite_parts.h"
 
@@ -62,8 +60,9 @@ void update_job(Connection& db, const Job& job) {
 void act(WriteSide& side, const Job& job, TaskKey key, TimePoint now, JobCounts& counts) {
   auto state = side.queries.state(key);
   if (!state) return counts.skip(kSkippedDeleted);
-  if (!job.filter.states.has(*state) || !can(job.action, *state))
-    return counts.skip(to_string(*state));
+  auto row = side.queries.live(key);
+  auto reason = why_skipped(job, *state, !row || row->live.claimable());
+  if (!reason.empty()) return counts.skip(reason);
   ++counts.done;
   if (job.action == JobAction::remove) {
     side.erase(key);
@@ -113,21 +112,9 @@ std::vector<Job> SqliteJobs::unfinished() {
 }
 
 JobLook SqliteJobs::look(const Job& job, size_t most) {
-  KeyRange range = range_of(job.filter);
-  range.first = std::max(range.first, TaskKey{job.cursor.value + 1});
-  range.end = std::min(range.end, TaskKey{job.bound.value + 1});
-  JobLook look;
-  look.cursor = job.cursor;
   auto reader = parts_.readers.borrow();
-  FilterWalk walk(*reader, job.filter, range, FilterWalk::Order::oldest_first);
-  while (walk.next()) {
-    if (look.found.size() == most || look.examined == limits::kListWalk) return look;
-    ++look.examined;
-    look.cursor = walk.key();
-    if (auto state = walk.match()) look.found.emplace_back(look.cursor, *state);
-  }
-  look.ended = true;
-  return look;
+  FilterWalk walk(*reader, job.filter, keys_left(job), FilterWalk::Order::oldest_first);
+  return look_along(walk, job, most);
 }
 
 Job SqliteJobs::advance(const Job& from, const JobSlice& slice) {
@@ -150,11 +137,7 @@ std::optional<Job> SqliteJobs::end(JobId id, JobState state, const std::string& 
   std::optional<Job> job;
   parts_.write("end a job", 1, Kind::ends_work, [&](WriteSide& side) {
     job = find_job(side.db, id);
-    if (!job || is_ended(job->state)) return;
-    job->state = state;
-    job->error = error;
-    job->ended_at = side.clock.now();
-    update_job(side.db, *job);
+    if (job && end_job(*job, state, error, side.clock.now())) update_job(side.db, *job);
   });
   return job;
 }

@@ -2,6 +2,23 @@
 #include "opscore/store/sqlite/sqlite_parts.h"
 
 namespace opscore::sqlite {
+namespace {
+
+void record_one(WriteSide& side, const OutboxTry& tried) {
+  int64_t touched = 0;
+  if (tried.again) {
+    Statement update(side.db, "UPDATE outbox SET not_before = ?, properties = ? WHERE id = ?");
+    touched = update.run(side.clock.now() + *tried.again, tried.properties, tried.row);
+  } else {
+    Statement remove(side.db, "DELETE FROM outbox WHERE id = ?");
+    touched = remove.run(tried.row);
+  }
+  if (touched == 0 || !side.queries.state(tried.task)) return;
+  side.edits.append_event(tried.task, tried.event);
+  side.note_task(tried.task);
+}
+
+}  // namespace
 
 std::vector<OutboxRow> SqliteOutbox::due(OutboxRow::Kind kind, size_t limit,
                                          const std::vector<std::string>& but_for) {
@@ -35,19 +52,10 @@ void SqliteOutbox::add(std::vector<OutboxRow> rows) {
   });
 }
 
-void SqliteOutbox::record(const OutboxTry& tried) {
-  parts_.write("record a delivery", 1, Committer::Kind::ends_work, [&](WriteSide& side) {
-    int64_t touched = 0;
-    if (tried.again) {
-      Statement update(side.db, "UPDATE outbox SET not_before = ?, properties = ? WHERE id = ?");
-      touched = update.run(side.clock.now() + *tried.again, tried.properties, tried.row);
-    } else {
-      Statement remove(side.db, "DELETE FROM outbox WHERE id = ?");
-      touched = remove.run(tried.row);
-    }
-    if (touched == 0 || !side.queries.state(tried.task)) return;
-    side.edits.append_event(tried.task, tried.event);
-    side.note_task(tried.task);
+void SqliteOutbox::record(std::span<const OutboxTry> tries) {
+  if (tries.empty()) return;
+  parts_.write("record a delivery", tries.size(), Committer::Kind::ends_work, [&](WriteSide& side) {
+    for (const OutboxTry& tried : tries) record_one(side, tried);
   });
 }
 

@@ -106,6 +106,22 @@ std::vector<std::string> SqliteReader::inputs(TaskKey key) {
   return about(key, [&](TaskQueries& queries) { return queries.inputs(key); });
 }
 
+std::vector<Task> SqliteReader::doubtful(size_t limit) {
+  auto reader = parts_.readers.borrow();
+  Statement select(reader->db,
+                   "SELECT key FROM live INDEXED BY live_external WHERE external <= ? "
+                   "ORDER BY external LIMIT ?");
+  std::vector<TaskKey> keys;
+  {
+    auto rows = select.query(parts_.clock.now(), limit);
+    while (rows.next()) keys.push_back(TaskKey{rows.integer(0)});
+  }
+  std::vector<Task> tasks;
+  for (TaskKey key : keys)
+    if (auto task = reader->queries.task(key)) tasks.push_back(std::move(*task));
+  return tasks;
+}
+
 std::vector<QueueStats> SqliteReader::queues() {
   if (parts_.committer == nullptr) return queues_from_file();
   std::map<std::string, QueueStats> stats;
@@ -132,8 +148,8 @@ std::vector<QueueStats> SqliteReader::queues_from_file() {
   TimePoint now = parts_.clock.now();
   auto reader = parts_.readers.borrow();
   Statement live(reader->db,
-                 "SELECT lane, state, count(*), min(CASE WHEN state = 2 OR (state = 0 AND run_at "
-                 "<= ?) THEN run_at END) FROM live GROUP BY lane, state");
+                 "SELECT lane, state, count(*), min(CASE WHEN external IS NULL AND (state = 2 OR "
+                 "(state = 0 AND run_at <= ?)) THEN run_at END) FROM live GROUP BY lane, state");
   auto rows = live.query(now);
   while (rows.next()) {
     const Lane& lane = reader->queries.lane_named(static_cast<LaneId>(rows.integer(0)));

@@ -1,8 +1,10 @@
 #include "opscore/store/sqlite/sqlite_store.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "opscore/store/conformance/store_conformance.h"
+#include "opscore/store/sqlite/database.h"
 #include "opscore/store/sqlite/test_folder.h"
 
 namespace opscore {
@@ -29,9 +31,18 @@ StoreFactory sqlite_factory() {
       return opened->open(clock, random, announce);
     };
   };
-  return {"sqlite", open_new(false), open_new(true), [opened](const Clock& clock, Random& random) {
-            return opened->open(clock, random, false);
-          }};
+  auto reopen = [opened](const Clock& clock, Random& random) {
+    return opened->open(clock, random, false);
+  };
+  auto refuse = [opened](const std::string& input) {
+    sqlite::Connection db(opened->folder->path("opscore.db"), sqlite::OpenMode::create);
+    auto sql = fmt::format(
+        "CREATE TRIGGER refuse BEFORE INSERT ON tasks WHEN NEW.input = '{}' "
+        "BEGIN SELECT RAISE(ABORT, 'not this one'); END",
+        input);
+    db.execute(sql.c_str());
+  };
+  return {"sqlite", open_new(false), open_new(true), reopen, refuse};
 }
 
 }  // namespace

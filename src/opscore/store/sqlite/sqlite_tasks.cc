@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include "opscore/model/decide.h"
 #include "opscore/store/sqlite/sqlite_parts.h"
 
@@ -36,6 +34,62 @@ void read_claimed(TaskQueries& queries, const Claims& claims, const ClaimRequest
   result.tasks.reserve(claims.keys.size());
   for (TaskKey key : claims.keys)
     if (auto task = queries.claimed(key, request.session)) result.tasks.push_back(std::move(*task));
+}
+
+void promote(WriteSide& side, TaskKey key, int64_t run_at, QueueId queue, Promoted& promoted) {
+  if (!side.edits.promote_live(key, run_at)) return;
+  side.tally.add(queue, State::scheduled, -1);
+  side.tally.add(queue, State::pending);
+  ++promoted.tasks;
+}
+
+// What is run outside is in no list of ours, and its time is nobody's news.
+void promote_external(WriteSide& side, size_t limit, Promoted& promoted) {
+  Statement scheduled(side.db,
+                      "SELECT key, lane, run_at FROM live INDEXED BY live_external_later WHERE "
+                      "external IS NOT NULL AND state = 0 ORDER BY run_at LIMIT ?");
+  struct Row {
+    TaskKey key;
+    LaneId lane;
+    TimePoint run_at;
+  };
+  std::vector<Row> found;
+  auto rows = scheduled.query(limit + 1);
+  while (rows.next())
+    found.push_back({TaskKey{rows.integer(0)}, static_cast<LaneId>(rows.integer(1)), rows.time(2)});
+  for (const Row& row : found) {
+    if (row.run_at > side.clock.now() || promoted.tasks == limit) {
+      promoted.next_due_at = row.run_at;
+      return;
+    }
+    promote(side, row.key, to_ms(row.run_at), side.queries.lane_named(row.lane).queue_id, promoted);
+  }
+}
+
+void promote_ready(WriteSide& side, size_t limit, Promoted& promoted) {
+  side.ready.advance_all(side.clock.now());
+  // Of those that became due, some may have been claimed, cancelled or moved since.
+  auto still_scheduled = [&](const ReadyList::Due& due) {
+    auto row = side.queries.live(due.entry.key);
+    return row && row->live.state == State::scheduled &&
+           to_ms(row->live.run_at) == due.entry.run_at;
+  };
+  while (const ReadyList::Due* next = side.ready.next_unpromoted()) {
+    if (promoted.tasks == limit) {
+      if (still_scheduled(*next)) break;
+      side.ready.take_unpromoted();
+      continue;
+    }
+    ReadyList::Due due = side.ready.take_unpromoted();
+    QueueId queue = side.queries.lane_named(due.lane).queue_id;
+    const size_t before = promoted.tasks;
+    promote(side, due.entry.key, due.entry.run_at, queue, promoted);
+    if (promoted.tasks > before) side.note_queue(queue, 1);
+  }
+  const ReadyList::Due* left = side.ready.next_unpromoted();
+  auto next =
+      left != nullptr ? std::optional(from_ms(left->entry.run_at)) : side.ready.next_due_at();
+  if (next) promoted.next_due_at = std::min(promoted.next_due_at.value_or(*next), *next);
 }
 
 }  // namespace
@@ -77,30 +131,8 @@ Promoted SqliteTasks::promote(size_t limit) {
   Promoted promoted;
   parts_.write("promote", limit, Kind::ends_work, [&](WriteSide& side) {
     promoted = {};
-    side.ready.advance_all(side.clock.now());
-    // Of those that became due, some may have been claimed, cancelled or moved since.
-    auto still_scheduled = [&](const ReadyList::Due& due) {
-      auto row = side.queries.live(due.entry.key);
-      return row && row->live.state == State::scheduled &&
-             to_ms(row->live.run_at) == due.entry.run_at;
-    };
-    while (const ReadyList::Due* next = side.ready.next_unpromoted()) {
-      if (promoted.tasks == limit) {
-        if (still_scheduled(*next)) break;
-        side.ready.take_unpromoted();
-        continue;
-      }
-      ReadyList::Due due = side.ready.take_unpromoted();
-      if (!side.edits.promote_live(due.entry.key, due.entry.run_at)) continue;
-      QueueId queue = side.queries.lane_named(due.lane).queue_id;
-      side.tally.add(queue, State::scheduled, -1);
-      side.tally.add(queue, State::pending);
-      side.note_queue(queue, 1);
-      ++promoted.tasks;
-    }
-    const ReadyList::Due* left = side.ready.next_unpromoted();
-    promoted.next_due_at =
-        left != nullptr ? std::optional(from_ms(left->entry.run_at)) : side.ready.next_due_at();
+    promote_external(side, limit, promoted);
+    promote_ready(side, limit, promoted);
   });
   return promoted;
 }
@@ -137,6 +169,7 @@ size_t SqliteTasks::rescue(const LostSession& lost) {
     TimePoint now = side.clock.now();
     end_session(side, lost, now);
     auto held = side.running.held_by(lost.session);
+    if (!lost.session) held.clear();  // what nobody here holds, somebody outside runs
     for (const auto& [key, running] : held) {
       Live live = side.queries.live(key).value().live;
       TaskOptions options = options_of(side, key);

@@ -30,7 +30,7 @@ void TaskEdits::insert_live(const LiveRow& row) {
                    or_null(live.session), sqlite::or_null(live.claimed_at),
                    sqlite::or_null(live.started_at), live.charged, live.budget, live.snoozes,
                    live.losses, live.deaths, live.suspect, live.cancel_requested, live.edits,
-                   sqlite::or_null(row.deadline));
+                   sqlite::or_null(row.deadline), sqlite::or_null(live.external_until));
 }
 
 void TaskEdits::update_live(const LiveRow& row) {
@@ -38,7 +38,7 @@ void TaskEdits::update_live(const LiveRow& row) {
   update_live_.run(row.key.value, live.state, live.run_at, live.attempt, or_null(live.session),
                    sqlite::or_null(live.claimed_at), sqlite::or_null(live.started_at), live.charged,
                    live.budget, live.snoozes, live.losses, live.deaths, live.suspect,
-                   live.cancel_requested, live.edits);
+                   live.cancel_requested, live.edits, sqlite::or_null(live.external_until));
 }
 
 bool TaskEdits::claim_live(TaskKey key, State from, int64_t run_at, SessionId session,
@@ -60,6 +60,10 @@ bool TaskEdits::start_live(TaskKey key, int attempt, TimePoint started_at) {
 
 bool TaskEdits::set_progress(const Lease& lease, std::string_view progress) {
   return set_progress_.run(lease.key.value, lease.attempt, progress) == 1;
+}
+
+bool TaskEdits::extend_external(const Lease& lease, TimePoint until) {
+  return extend_external_.run(lease.key.value, lease.attempt, until) == 1;
 }
 
 bool TaskEdits::delete_live(TaskKey key) {

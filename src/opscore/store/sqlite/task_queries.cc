@@ -30,19 +30,7 @@ Attempt decode_attempt(const Statement::Rows& rows) {
   return attempt;
 }
 
-// Whether and how long a task has run, as far as its last attempt says.
-void fill_last_attempt(Task& task, const Attempt& last) {
-  task.worker = last.worker;
-  task.started_at = last.started_at;
-  task.updated_at = last.ended_at.value_or(last.started_at.value_or(last.claimed_at));
-}
-
 }  // namespace
-
-Attempt OutcomeRow::final_attempt() const {
-  return {attempt,     ended, ended_charged, session, claimed_at, if_set(started_at),
-          finished_at, error};
-}
 
 LiveRow TaskQueries::decode_live(TaskKey key, const Statement::Rows& rows, int first) {
   LiveRow row;
@@ -67,6 +55,7 @@ LiveRow TaskQueries::decode_live(TaskKey key, const Statement::Rows& rows, int f
   live.edits = to_int(rows.integer(column++));
   row.deadline = rows.optional_time(column++);
   row.progress = rows.text(column++);
+  live.external_until = rows.optional_time(column++);
   return row;
 }
 
@@ -157,46 +146,19 @@ std::optional<Task> TaskQueries::task(TaskKey key) {
   }
   task.updated_at = key.created_at();
   if (auto row = live(key)) {
-    fill_live(task, std::move(*row));
+    const int ended = row->live.attempt - (row->live.state == State::running ? 1 : 0);
+    fill_unfinished(task, row->live, std::move(row->progress),
+                    ended > 0 ? last_ended_attempt(key) : std::nullopt);
   } else if (auto finished = outcome(key)) {
     task.live.run_at = run_at.value_or(key.created_at());
-    fill_outcome(task, std::move(*finished));
+    const bool has_attempts = !finished->ended && finished->attempt > 0;
+    fill_finished(task, std::move(*finished),
+                  has_attempts ? last_ended_attempt(key) : std::nullopt);
   } else {
     throw Error(Errc::corrupt, fmt::format("task {} has no state in '{}'", key.value, db_.path()));
   }
   if (task.live.edits > 0) task.input = current_input(key, task.live.edits, {});
   return task;
-}
-
-void TaskQueries::fill_live(Task& task, LiveRow row) {
-  task.live = row.live;
-  task.progress = std::move(row.progress);
-  bool running = row.live.state == State::running;
-  if (row.live.attempt > (running ? 1 : 0)) {
-    if (auto last = last_ended_attempt(task.key)) {
-      fill_last_attempt(task, *last);
-      task.error = std::move(last->error);
-    }
-  }
-  if (!running) return;
-  task.worker = row.live.session;
-  task.started_at = if_set(row.live.started_at);
-  task.updated_at = task.started_at.value_or(row.live.claimed_at);
-}
-
-void TaskQueries::fill_outcome(Task& task, OutcomeRow row) {
-  task.live.state = row.state;
-  task.live.attempt = row.attempt;
-  task.live.charged = row.charged;
-  task.live.edits = row.edits;
-  if (row.ended) {
-    fill_last_attempt(task, row.final_attempt());
-  } else if (row.attempt > 0) {
-    if (auto last = last_ended_attempt(task.key)) fill_last_attempt(task, *last);
-  }
-  task.finished_at = task.updated_at = row.finished_at;
-  task.result = std::move(row.result);
-  task.error = std::move(row.error);
 }
 
 std::optional<ClaimedTask> TaskQueries::claimed(TaskKey key, SessionId session) {
@@ -211,8 +173,8 @@ std::optional<ClaimedTask> TaskQueries::claimed(TaskKey key, SessionId session) 
   task.queue = lane.queue;
   task.priority = row.priority;
   task.live = row.live;
-  task.input = current_input(key, row.live.edits, rows.text(18));
-  if (!rows.is_null(19)) task.options = usable_options(rows.text(19), task.problem);
+  task.input = current_input(key, row.live.edits, rows.text(19));
+  if (!rows.is_null(20)) task.options = usable_options(rows.text(20), task.problem);
   return task;
 }
 

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "opscore/model/submit.h"
-#include "opscore/model/task.h"
 #include "opscore/store/sqlite/lanes.h"
+#include "opscore/store/stored_task.h"
 
 namespace opscore::sqlite {
 
@@ -19,24 +19,6 @@ struct LiveRow {
   Live live;
   std::optional<TimePoint> deadline;
   std::string progress;
-};
-
-struct OutcomeRow {
-  TaskKey key;
-  State state = State::completed;
-  int attempt = 0;
-  int charged = 0;
-  int edits = 0;
-  std::optional<AttemptEnd> ended;  // nothing: no attempt was running
-  bool ended_charged = false;
-  SessionId session;
-  TimePoint claimed_at{};
-  TimePoint started_at{};
-  TimePoint finished_at{};
-  std::string result;
-  ErrorInfo error;
-
-  Attempt final_attempt() const;  // only with `ended`
 };
 
 struct TaskKeyRow {
@@ -75,15 +57,13 @@ class TaskQueries {
 
  private:
   std::string current_input(TaskKey key, int edits, std::string_view submitted);
-  void fill_live(Task& task, LiveRow row);
-  void fill_outcome(Task& task, OutcomeRow row);
 
   Connection& db_;
   Lanes& lanes_;
   Statement live_{db_,
                   "SELECT lane, priority, state, run_at, attempt, session, claimed, started, "
                   "charged, budget, snoozes, losses, deaths, suspect, cancel_requested, edits, "
-                  "deadline, progress FROM live WHERE key = ?"};
+                  "deadline, progress, external FROM live WHERE key = ?"};
   Statement outcome_{db_,
                      "SELECT state, attempt, charged, edits, ended, ended_charged, session, "
                      "claimed, started, finished, result, error FROM outcomes WHERE key = ?"};
@@ -99,7 +79,7 @@ class TaskQueries {
       db_,
       "SELECT l.lane, l.priority, l.state, l.run_at, l.attempt, l.session, l.claimed, l.started, "
       "l.charged, l.budget, l.snoozes, l.losses, l.deaths, l.suspect, l.cancel_requested, l.edits, "
-      "l.deadline, NULL, t.input, t.options FROM live l JOIN tasks t ON t.key = l.key "
+      "l.deadline, NULL, NULL, t.input, t.options FROM live l JOIN tasks t ON t.key = l.key "
       "WHERE l.key = ?"};
   Statement unique_key_{db_,
                         "SELECT task, hash FROM keys WHERE kind = ? AND scope = ? AND key = ?"};
@@ -140,6 +120,7 @@ class TaskEdits {
   void request_cancel(TaskKey key);
   bool start_live(TaskKey key, int attempt, TimePoint started_at);
   bool set_progress(const Lease& lease, std::string_view progress);
+  bool extend_external(const Lease& lease, TimePoint until);
   bool delete_live(TaskKey key);
   bool delete_running(const Lease& lease);
 
@@ -174,13 +155,14 @@ class TaskEdits {
   Statement insert_live_{
       db_,
       "INSERT INTO live(key, lane, priority, state, run_at, attempt, session, claimed, started, "
-      "charged, budget, snoozes, losses, deaths, suspect, cancel_requested, edits, deadline) "
-      "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"};
+      "charged, budget, snoozes, losses, deaths, suspect, cancel_requested, edits, deadline, "
+      "external) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"};
   Statement update_live_{
       db_,
       "UPDATE live SET state = ?2, run_at = ?3, attempt = ?4, session = ?5, claimed = ?6, "
       "started = ?7, charged = ?8, budget = ?9, snoozes = ?10, losses = ?11, deaths = ?12, "
-      "suspect = ?13, cancel_requested = ?14, edits = ?15, progress = NULL WHERE key = ?1"};
+      "suspect = ?13, cancel_requested = ?14, edits = ?15, progress = NULL, external = ?16 "
+      "WHERE key = ?1"};
   Statement claim_live_{db_,
                         "UPDATE live SET state = 3, attempt = attempt + 1, session = ?4, "
                         "claimed = ?5 WHERE key = ?1 AND state = ?2 AND run_at = ?3"};
@@ -191,6 +173,9 @@ class TaskEdits {
       db_, "UPDATE live SET started = ?3 WHERE key = ?1 AND attempt = ?2 AND started IS NULL"};
   Statement set_progress_{
       db_, "UPDATE live SET progress = ?3 WHERE key = ?1 AND attempt = ?2 AND state = 3"};
+  Statement extend_external_{
+      db_,
+      "UPDATE live SET external = ?3 WHERE key = ?1 AND attempt = ?2 AND external IS NOT NULL"};
   Statement delete_live_{db_, "DELETE FROM live WHERE key = ?"};
   Statement delete_running_{db_, "DELETE FROM live WHERE key = ? AND attempt = ? AND state = 3"};
   Statement insert_outcome_{

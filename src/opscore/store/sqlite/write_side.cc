@@ -5,11 +5,20 @@
 
 #include "opscore/model/adoption.h"
 #include "opscore/model/decide.h"
+#include "opscore/model/handover.h"
 #include "opscore/model/limits.h"
 #include "opscore/model/webhook.h"
 #include "opscore/store/sqlite/settings_rows.h"
 
 namespace opscore::sqlite {
+namespace {
+
+// Is, or will be, to be claimed.
+bool is_open(const Live& live) {
+  return live.claimable() && (live.state == State::pending || live.state == State::scheduled);
+}
+
+}  // namespace
 
 WriteSide::WriteSide(const Clock& clock_in, Random& random_in, Log& log_in, Connection& db_in,
                      Lanes& lanes_in, ChangeFeed& feed, bool announce)
@@ -46,7 +55,7 @@ void WriteSide::load() {
 void WriteSide::load_live() {
   Statement select(db,
                    "SELECT key, lane, priority, state, run_at, session, started, suspect, "
-                   "cancel_requested, deadline IS NOT NULL FROM live ORDER BY key");
+                   "cancel_requested, deadline IS NOT NULL, external FROM live ORDER BY key");
   auto rows = select.query();
   while (rows.next()) {
     TaskKey key{rows.integer(0)};
@@ -55,8 +64,9 @@ void WriteSide::load_live() {
     live.state = static_cast<State>(rows.integer(3));
     live.run_at = rows.time(4);
     live.suspect = rows.integer(7) != 0;
+    live.external_until = rows.optional_time(10);
     tally.add(lane.queue_id, live.state);
-    if (live.state == State::pending || live.state == State::scheduled)
+    if (is_open(live))
       ready.add(lane, Entry::of(key, live, static_cast<int>(rows.integer(2)), rows.integer(9) != 0),
                 live.state == State::scheduled);
     if (live.state == State::running)
@@ -120,12 +130,12 @@ void WriteSide::enter(const LiveRow& row) {
   const Lane& lane = queries.lane_named(row.lane);
   const Live& live = row.live;
   tally.add(lane.queue_id, live.state);
-  if (live.state == State::pending || live.state == State::scheduled)
+  // What is scheduled is news, too: it may be due before anything that waiters know of.
+  if (is_open(live)) {
     ready.add(lane, Entry::of(row.key, live, row.priority, row.deadline.has_value()),
               live.state == State::scheduled);
-  // What is scheduled is news, too: it may be due before anything that waiters know of.
-  if (live.state == State::pending || live.state == State::scheduled)
     due_[lane.queue] += live.state == State::pending ? 1 : 0;
+  }
   if (live.state == State::running)
     running.set(row.key,
                 {row.lane, live.session, live.started_at != TimePoint{}, live.cancel_requested});
@@ -135,7 +145,7 @@ void WriteSide::leave(const LiveRow& row) {
   const Lane& lane = queries.lane_named(row.lane);
   const Live& live = row.live;
   tally.add(lane.queue_id, live.state, -1);
-  if (live.state == State::pending || live.state == State::scheduled)
+  if (is_open(live))
     ready.remove(lane, Entry::of(row.key, live, row.priority, row.deadline.has_value()),
                  live.state == State::scheduled);
   if (live.state != State::running) return;
@@ -195,7 +205,8 @@ Applied WriteSide::refuse(const Plan& plan) {
 }
 
 Applied WriteSide::apply_to_live(const Plan& plan, const LiveRow& row) {
-  if (plan.next == State::running) {  // a cancel is asked for; the rest of the row may be newer
+  if (plan.next == State::running && plan.expected == State::running) {
+    // A cancel is asked for; the rest of the row may be newer.
     note_session(row.live.session);
     if (row.live.cancel_requested) return Applied::applied;
     edits.request_cancel(plan.key);
@@ -230,7 +241,7 @@ Applied WriteSide::apply_to_outcome(const Plan& plan, const OutcomeRow& row) {
   OPSCORE_ASSERT(lane && task, "an outcome without its task");
   if (row.ended) edits.insert_attempt(plan.key, row.final_attempt());
   edits.delete_outcome(plan.key);
-  LiveRow next{plan.key, *lane, task->priority, plan.live, task->options.deadline, {}};
+  LiveRow next{plan.key, *lane, task->priority, plan.live, expiry_of(task->options), {}};
   edits.insert_live(next);
   if (plan.edited_input) edits.insert_input(plan.key, plan.live.edits, *plan.edited_input);
   tally.add(queries.lane_named(*lane).queue_id, row.state, -1);
@@ -277,6 +288,9 @@ void WriteSide::end_attempt(const Plan& plan) {
 void WriteSide::add_events(const Plan& plan, bool finished) {
   for (const TaskEvent& event : plan.events) edits.append_event(plan.key, event);
   for (const OutboxRow& row : plan.outbox) post(row);
+  if (plan.hands_over)
+    post(handover_row(plan.key, queries.lane_named(*queries.lane(plan.key)).queue, plan.attempt,
+                      plan.at));
   if (auto row = webhook_row(plan)) post(*row);
   if (auto row = adopted_row(plan)) post(*row);
   if (!plan.events.empty() || plan.ended || finished) note_task(plan.key);
@@ -284,7 +298,7 @@ void WriteSide::add_events(const Plan& plan, bool finished) {
 
 bool WriteSide::erase(TaskKey key) {
   if (auto row = queries.live(key)) {
-    if (row->live.state == State::running) return false;
+    if (row->live.state == State::running || !row->live.claimable()) return false;
     leave(*row);
   } else if (auto outcome = queries.outcome(key)) {
     tally.add(queries.lane_named(*queries.lane(key)).queue_id, outcome->state, -1);

@@ -39,7 +39,7 @@ class WriteSide {
   void leave(const LiveRow& row);
   // Changes a task as decided, guarded. Texts of the plan must live until the statements ran.
   Applied apply(const Plan& plan);
-  // Deletes a task that is not running; false when there is no such task.
+  // Deletes a task that is not running, nor run outside; false when there is no such task.
   bool erase(TaskKey key);
 
   void note_task(TaskKey key) { change_.tasks.push_back(key); }

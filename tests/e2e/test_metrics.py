@@ -68,6 +68,8 @@ def prepared(rest):
     rest.run("opscore.noop")
     rest.run("opscore.sleep", {"ms": 3})
     rest.run("opscore.fail", {"retryable": False})
+    nobody = {"reports": [{"message_id": "nobody", "kind": "running"}]}
+    assert rest.send("POST", "/api/v1/dramatiq/reports", nobody).status == 200
     # Nobody listens there, which is an outcome, too.
     rest.run("opscore.noop", webhook="http://127.0.0.1:1/")
     wait_for(lambda: scrape(rest).samples["opscore_webhook_calls_total"], "the webhook is counted")

@@ -119,6 +119,11 @@ class Conflict(ApiError):
     advice_for_kind = "Read the task and decide again; for keys, send the very same request."
 
 
+class HandedToDramatiq(ApiError):
+    kind = "handed-to-dramatiq"
+    advice_for_kind = "Wait for the task's end; `opscore explain ID` says what is known of it."
+
+
 class TooLarge(ApiError):
     kind = "too-large"
     advice_for_kind = "Split the batch, or keep large data elsewhere and submit a reference."

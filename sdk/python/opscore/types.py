@@ -237,6 +237,7 @@ class Actor(_Document):
     concurrency_origin: str
     aliases: list[str]
     sandbox: Optional[Mapping[str, Any]]
+    options: Optional[Mapping[str, Any]]
     seen_at: Optional[datetime.datetime] = _time()
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from harness.dramatiq import VERSIONS, task_of
 from harness.rabbitmq import DramatiqQueue
+from harness.services import provide
 from harness.waiting import wait_for
 
 PROGRAM = f"""#!{sys.executable}

@@ -110,6 +110,11 @@ def test_types_are_known_by_the_catalogue(cluster):
     worker.add_program("only.here", "#!/bin/sh\nprintf yes\n")
     worker.launch()
     worker.wait_for_words("session")
+
+    def is_known():  # what an API knows of types may be a moment old
+        return rest.send("POST", "tasks", {"task_type": "only.here"}).status == 202
+
+    wait_for(is_known, "the type is known")
     assert rest.run("only.here")["result"] == "yes"
     assert worker.stop() == 0
 

@@ -177,7 +177,8 @@ void SqliteTasks::check_disk(int64_t bytes) {
       disk_free_ = static_cast<int64_t>(info.f_bavail) * static_cast<int64_t>(info.f_frsize) -
                    wal_bytes(parts_.path);
   }
-  if ((disk_free_ -= bytes) >= parts_.disk_reserve_bytes) return;
+  const int64_t is_left = disk_free_ -= bytes;
+  if (is_left >= parts_.disk_reserve_bytes) return;
   const int64_t is_free = disk_free_ += bytes;  // nothing of it is written
   throw Error(Errc::disk_low,
               fmt::format("insert: only {} MiB are free where '{}' is, and {} MiB are kept for "

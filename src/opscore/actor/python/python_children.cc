@@ -189,6 +189,7 @@ void PythonChildren::serve(std::stop_token stop) {
   while (!stop.stop_requested()) {
     follow_orders();
     start_missing();
+    renew_outdated();
     wait_for_news();
     for (const Child& child : all()) attend(child);
     look_at_sizes();
@@ -222,11 +223,11 @@ void PythonChildren::follow_orders() {
     for (const Child& child : all())
       if (child->state == PythonChild::State::ready)
         tell([&](ChildListener& to) { to.ready(child->id(), options_.threads); });
-  if (reload)
-    for (size_t i = 0; i < places_.size(); ++i) replace(places_[i], i);
+  if (reload) renew_all();
 }
 
 void PythonChildren::start_child(Place& place, size_t index, Child& into) {
+  place.outdated = false;
   try {
     into = std::make_shared<PythonChild>(reaper_, options_, package_.get(), index, next_id_++);
   } catch (const Error& error) {
@@ -244,6 +245,17 @@ void PythonChildren::start_missing() {
   for (size_t i = 0; i < places_.size(); ++i)
     if (Place& place = places_[i]; !place.current && now >= place.start_at)
       start_child(place, i, place.current);
+}
+
+// A change is not forgotten while a place cannot follow it: because what was started before the
+// change still imports, or has just failed to.
+void PythonChildren::renew_all() {
+  for (Place& place : places_) place.outdated = true;
+}
+
+void PythonChildren::renew_outdated() {
+  for (size_t i = 0; i < places_.size(); ++i)
+    if (places_[i].outdated) replace(places_[i], i);
 }
 
 // The new one takes over once it can run tasks; until then the old one goes on.
@@ -266,7 +278,7 @@ void PythonChildren::wait_for_news() {
   Duration wait = reload_at_ ? kFilesSettle : kLookAtSizesEvery;
   const SteadyPoint now = std::chrono::steady_clock::now();
   for (const Place& place : places_)
-    if (!place.current && place.start_at > now)
+    if ((!place.current || place.outdated) && place.start_at > now)
       wait = std::min(wait, std::chrono::ceil<Duration>(place.start_at - now));
   ::poll(watched.data(), watched.size(), static_cast<int>(wait.count()));
   uint64_t wakes;
@@ -357,7 +369,7 @@ void PythonChildren::look_at_files() {
   }
   if (!reload_at_ || now < *reload_at_) return;
   reload_at_.reset();
-  for (size_t i = 0; i < places_.size(); ++i) replace(places_[i], i);
+  renew_all();
 }
 
 void PythonChildren::look_at_sizes() {

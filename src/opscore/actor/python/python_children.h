@@ -47,7 +47,8 @@ class PythonChildren final : public Children {
     Child current;  // null: its next one is being waited for
     Child next;     // imports, to replace it
     SteadyPoint start_at{};
-    int failures = 0;  // in a row
+    int failures = 0;       // in a row
+    bool outdated = false;  // its modules have changed since the newest of them was started
   };
   struct Order {
     ChildId child;
@@ -58,6 +59,8 @@ class PythonChildren final : public Children {
   void serve(std::stop_token stop);
   void follow_orders();
   void start_missing();
+  void renew_all();
+  void renew_outdated();
   void start_child(Place& place, size_t index, Child& into);
   void wait_for_news();
   void attend(const Child& child);

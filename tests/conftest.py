@@ -135,8 +135,8 @@ def new_python(tmp_path, rabbitmq):
     """Makes what stands for an application with that version; see tests/harness/dramatiq.py."""
     made = []
 
-    def make(version=NEWEST):
-        made.append(Dramatiq(tmp_path / f"python-{version}", rabbitmq.url, version))
+    def make(version=NEWEST, redis=""):
+        made.append(Dramatiq(tmp_path / f"python-{version}", rabbitmq.url, version, redis))
         return made[-1]
 
     yield make

@@ -1,6 +1,7 @@
 """Python produces with the real Dramatiq, opscore executes."""
 
 import json
+import re
 import signal
 import sys
 import uuid
@@ -9,6 +10,7 @@ import pytest
 
 from harness.dramatiq import VERSIONS, task_of
 from harness.rabbitmq import DramatiqQueue
+from harness.services import provide
 from harness.waiting import wait_for
 
 PROGRAM = f"""#!{sys.executable}
@@ -17,6 +19,10 @@ task = json.load(sys.stdin)
 """
 ADD = PROGRAM + "json.dump(sum(task['args']) + task['kwargs'].get('y', 0), sys.stdout)\n"
 FAIL = PROGRAM + "sys.exit('boom')\n"
+WAIT = """#!/bin/sh
+until test -e {folder}/go; do sleep 0.05; done
+echo null
+"""
 ACTORS = """
 [actors.add]
 kind = "exec"
@@ -25,6 +31,10 @@ output = "json"
 [actors.fail]
 kind = "exec"
 command = ["{folder}/fail.py"]
+[actors.wait]
+kind = "exec"
+command = ["{folder}/wait.sh"]
+output = "json"
 # Says where callbacks to it go; Python runs it.
 [actors.collect]
 kind = "exec"
@@ -39,7 +49,8 @@ def interop(feature, **how):
 
 
 def write_programs(folder):
-    for name, text in (("add.py", ADD), ("fail.py", FAIL)):
+    waiting = WAIT.format(folder=folder)
+    for name, text in (("add.py", ADD), ("fail.py", FAIL), ("wait.sh", waiting)):
         program = folder / name
         program.write_text(text)
         program.chmod(0o755)
@@ -47,17 +58,38 @@ def write_programs(folder):
 
 
 @pytest.fixture
-def up(new_server, rabbitmq, tmp_path):
-    """`opscore up` on SQLite that adopts `default`."""
-    server = new_server(
-        environment={
-            "RABBITMQ_URL": rabbitmq.url,
-            "OPSCORE_ADOPT": "default",
-            "AGENTKIT_LLM_PROVIDER": "scripted",
-        }
-    )
-    server.configure(write_programs(tmp_path))
-    return server.start()
+def redis(services):
+    provide(services, "redis")
+    return services.env()["REDIS_URL"]
+
+
+@pytest.fixture
+def new_up(new_server, rabbitmq, tmp_path):
+    """Makes `opscore up` on SQLite that adopts `default`."""
+
+    def make(**environment):
+        server = new_server(
+            environment={
+                "RABBITMQ_URL": rabbitmq.url,
+                "OPSCORE_ADOPT": "default",
+                "AGENTKIT_LLM_PROVIDER": "scripted",
+                **environment,
+            }
+        )
+        server.configure(write_programs(tmp_path))
+        return server.start()
+
+    return make
+
+
+@pytest.fixture
+def up(new_up):
+    return new_up()
+
+
+@pytest.fixture
+def up_with_results(new_up, redis):
+    return new_up(REDIS_URL=redis, OPSCORE_RESULTS_ACTORS="opscore.echo")
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -252,17 +284,153 @@ def test_kills_lose_and_double_nothing(up, python, rabbitmq):
     assert DramatiqQueue(rabbitmq, "default").messages() == []
 
 
-def test_on_postgresql_in_roles(new_cluster, rabbitmq, python, tmp_path):
+@interop(
+    "`store_results`: `get_result()` of messages, pipelines and groups",
+    note="of actors whose decorator says it: those named in `results.actors`",
+)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_python_gets_results(up_with_results, new_python, redis, version):
+    python = new_python(version, redis)
+    results = python.run(
+        """
+def ask(sent):
+    print(json.dumps(sent.get_result(block=True, timeout=30_000)))
+
+ask(add.send_with_options(args=(1, 2), store_results=True))
+ask(echo.send(7))  # its results are stored because the configuration says so
+ask((add.message(1, 2) | add.message_with_options(args=(4,), store_results=True)).run())
+members = [add.message_with_options(args=(i,), store_results=True) for i in range(3)]
+group = dramatiq.group(members).run()
+print(json.dumps(list(group.get_results(block=True, timeout=30_000))))
+"""
+    )
+    assert results[0] == 3
+    assert results[1]["args"] == [7]
+    assert results[2:] == [7, [0, 1, 2]]
+
+
+@interop("`store_results`: `ResultFailure`")
+@pytest.mark.parametrize("version", VERSIONS)
+def test_python_gets_failures(up_with_results, new_python, redis, version):
+    (failure,) = new_python(version, redis).run(
+        f"""
+sent = fail.send_with_options(args=(1,), max_retries=1, store_results=True, {AT_ONCE})
+try:
+    sent.get_result(block=True, timeout=30_000)
+except dramatiq.results.ResultFailure as failure:
+    print(json.dumps([failure.orig_exc_type, failure.orig_exc_msg]))
+"""
+    )
+    assert failure[1] == "exit code 1"
+
+
+RUN_GROUP = """
+group = dramatiq.group([{members}])
+group.add_completion_callback(collect.message("done"))
+from dramatiq.rate_limits import Barrier
+create = Barrier.create
+Barrier.create = lambda self, parties: print(json.dumps(self.key)) or create(self, parties)
+group.run()
+"""
+
+
+def ask_redis(python, expression):
+    (answer,) = python.run(f"print(json.dumps(str(barriers.client.{expression})))")
+    return answer
+
+
+def told_to_results(rest):
+    """How many ends the results backend was told of, repeated ones included."""
+    text = rest.send("GET", "/metrics").body.decode()
+    found = re.search(r"^opscore_foreign_results_total (\d+)", text, re.M)
+    return int(found[1]) if found else 0
+
+
+@interop("groups with callbacks, members on both sides")
+@pytest.mark.parametrize("version", VERSIONS)
+def test_callbacks_of_a_group_that_both_sides_run(up_with_results, new_python, redis, version):
+    python = new_python(version, redis)
+    python.worker("python")
+    (group,) = python.run(
+        RUN_GROUP.format(
+            members="add.message(1, 2), double.message(5), "
+            "add.message(1) | double.message() | add.message(3), add.message(4) | double.message()"
+        )
+    )
+    (record,) = python.wait_records("collect")
+    assert record["args"] == ["done"]
+    assert sorted(each["x"] for each in python.records("double")) == [1, 4, 5]
+    assert ask_redis(python, f"get('{group}')") == "b'1'"
+    assert ask_redis(python, f"hlen('{group}@opscore')") == "2"
+    assert len(python.records("collect")) == 1
+
+
+def test_a_member_counts_once_however_often_it_is_told(
+    up_with_results, new_python, redis, rabbitmq, services, tmp_path
+):
+    python = new_python(redis=redis)
+    (group,) = python.run(
+        RUN_GROUP.format(
+            members="wait.message_with_options(args=(), on_success=collect), "
+            "double.message(1), double.message(2)"
+        )
+    )
+    rest = up_with_results.rest
+    wait_for(lambda: rest.get("tasks?status=running")["tasks"], "the member runs", 30)
+    services.halt("rabbitmq")
+    try:
+        (tmp_path / "go").touch()
+        # Its callback cannot be published, so its end is told again and again.
+        wait_for(lambda: told_to_results(rest) >= 3, "it is told three times", 60)
+        assert ask_redis(python, f"get('{group}')") == "b'2'"
+    finally:
+        services.start("rabbitmq")
+    python.worker("python")
+    python.wait_records("collect")
+    assert ask_redis(python, f"get('{group}')") == "b'2'"
+
+
+def test_while_redis_is_away_results_wait_and_nothing_else(
+    up_with_results, new_python, redis, services
+):
+    python = new_python(redis=redis)
+    python.worker("python")
+    services.halt("redis")
+    try:
+        message = python.send("add.send_with_options(args=(1, 2), store_results=True)")
+        python.send("add.send_with_options(args=(3,), on_success=collect)")
+        python.wait_records("collect")
+        assert task_of(up_with_results.rest, message)["status"] == "completed"
+        wait_for(
+            lambda: "wait for the results backend" in up_with_results.output(),
+            up_with_results.output,
+            30,
+        )
+    finally:
+        services.start("redis")
+    (result,) = python.run(
+        "from dramatiq.message import Message\n"
+        f"sent = Message.decode({json.dumps(message).encode()!r})\n"
+        "print(json.dumps(sent.get_result(block=True, timeout=30_000)))"
+    )
+    assert result == 3
+
+
+def test_on_postgresql_in_roles(new_cluster, rabbitmq, new_python, redis, tmp_path):
     cluster = new_cluster(
         toml=write_programs(tmp_path) + '[broker.rabbitmq]\nadopt = ["default"]\n',
-        environment={"RABBITMQ_URL": rabbitmq.url},
+        environment={"RABBITMQ_URL": rabbitmq.url, "OPSCORE_RESULTS_URL": redis},
     ).migrate()
     cluster.maintenance()
     cluster.worker("--slots", 4)
     rest = cluster.api().rest
+    python = new_python(redis=redis)
     python.worker("python")
     message = python.send("add.send_with_options(args=(1, 2), on_success=collect)")
     assert task_of(rest, message)["result"] == 3
     assert python.wait_records("collect")[0]["args"][1] == 3
     python.send(f"fail.send_with_options(args=(1,), max_retries=0, {AT_ONCE})")
     DramatiqQueue(rabbitmq, "default.XQ").wait_messages(1)
+    (group,) = python.run(RUN_GROUP.format(members="add.message(1, 2), double.message(1)"))
+    assert python.wait_records("collect", 2)[1]["args"] == ["done"]
+    assert ask_redis(python, f"get('{group}')") == "b'1'"

@@ -156,13 +156,14 @@ def test_what_follows(adopting, new_python, version):
     assert {each["x"] for each in python.records("double")} == wanted
 
 
-@interop("`store_results`", outcome="refused", note="no results backend is configured: `.XQ`")
-@interop("groups with callbacks", outcome="refused", note="nothing counts their members: `.XQ`")
+@interop("`store_results`, without `results.url`", outcome="refused", note="`.XQ`")
+@interop("groups with callbacks, without `results.url`", outcome="refused", note="`.XQ`")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_what_needs_a_backend(adopting, new_python, rabbitmq, version):
     new_python(version).run(
         "add.send_with_options(args=(1,), store_results=True)\n"
-        "add.send_with_options(args=(1,), group_completion_uuid='1', group_completion_callbacks=[])"
+        "add.send_with_options(args=(1,), group_completion_uuid='1',"
+        " group_completion_callbacks=[add.message(2).asdict()])"
     )
     dead = DramatiqQueue(rabbitmq, "default.XQ").wait_messages(2)
     reasons = sorted(each["properties"]["headers"]["x-opscore-reason"] for each in dead)

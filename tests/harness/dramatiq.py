@@ -23,10 +23,12 @@ def installed(version):
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "complete").exists():
+        wanted = f"dramatiq[rabbitmq,redis]=={version}"
+        complete = folder / "complete"
+        if not complete.exists() or complete.read_text(encoding="utf-8") != wanted:
             for command in (
                 [sys.executable, "-m", "venv", folder],
-                [python, "-m", "pip", "install", "--quiet", f"dramatiq[rabbitmq]=={version}"],
+                [python, "-m", "pip", "install", "--quiet", wanted],
             ):
                 done = subprocess.run(
                     command, capture_output=True, text=True, timeout=300, check=False
@@ -35,14 +37,14 @@ def installed(version):
                     f"cannot install dramatiq {version} from PyPI, which needs python3-venv and a "
                     f"network: {done.stdout[-2000:]}{done.stderr[-2000:]}"
                 )
-            (folder / "complete").touch()
+            complete.write_text(wanted, encoding="utf-8")
     return python
 
 
 class Dramatiq:
     """The Python side of one installation: sends messages, runs workers, says what they did."""
 
-    def __init__(self, folder, url, version=NEWEST):
+    def __init__(self, folder, url, version=NEWEST, redis=""):
         self.python = installed(version)
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -53,6 +55,7 @@ class Dramatiq:
             "RABBITMQ_URL": url,
             "RECORD": str(self.record_file),
             "PYTHONPATH": str(APP),
+            "REDIS_URL": redis,
         }
 
     def run(self, script):

@@ -144,6 +144,14 @@ struct Config {
       Duration dead_message_ttl{0};
     } rabbitmq;
   } broker;
+  struct Results {  // of Dramatiq's messages
+    std::string url;
+    std::string name_space;
+    bool namespace_keys = false;
+    std::vector<std::string> actors;  // that store results unless the message says; "*": all
+    Duration ttl{0};
+    Duration barrier_ttl{0};
+  } results;
   struct Worker {
     int slots = 0;
     std::vector<QueueWeight> queues;  // "*" stands for all that are not named

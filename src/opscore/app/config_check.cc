@@ -15,6 +15,7 @@
 #include "opscore/app/config_sandbox.h"
 #include "opscore/app/python_hosting.h"
 #include "opscore/base/json.h"
+#include "opscore/broker/redis/redis_url.h"
 #include "opscore/engine/input_schema.h"
 #include "opscore/llm/scripted/scripted_client.h"
 #include "opscore/model/names.h"
@@ -226,6 +227,7 @@ class Checker {
       report(config_.origin_of("broker.rabbitmq.adopt"),
              "broker.rabbitmq.adopt names queues of RabbitMQ, and nothing says where RabbitMQ is: "
              "set broker.url, or RABBITMQ_URL");
+    check_results();
     const bool hosts = config_.python.kind == "dramatiq" && !config_.python.modules.empty();
     if (role_ == Role::up && !postgresql && !config_.broker.url.empty() && adopt.empty() &&
         !hosts && !hands_over)
@@ -233,6 +235,21 @@ class Checker {
           fmt::format("{}: RabbitMQ is not used: on SQLite queues are kept in the store; it takes "
                       "a DATABASE_URL, too",
                       config_.origin_of("broker.url").words()));
+  }
+
+  // Without a broker nothing uses it, and REDIS_URL may be another program's.
+  void check_results() {
+    const auto& results = config_.results;
+    if (config_.broker.url.empty()) return;
+    if (results.url.empty()) {
+      if (!results.actors.empty())
+        report(config_.origin_of("results.actors"),
+               "results.actors names actors whose results are stored, and nothing says where: set "
+               "results.url to the application's Redis");
+      return;
+    }
+    if (auto url = parse_redis_url(results.url); !url)
+      report(config_.origin_of("results.url"), url.error().message());
   }
 
   void check_providers() {

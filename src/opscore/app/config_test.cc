@@ -130,6 +130,23 @@ TEST_F(ConfigTest, AdoptingTakesABroker) {
   EXPECT_THAT(load().broker.rabbitmq.adopt, ElementsAre("default", "emails"));
 }
 
+TEST_F(ConfigTest, ResultsTakeARedisThatCanBeSpokenTo) {
+  sources_.role = Role::up;
+  sources_.environment["REDIS_URL"] = "rediss://:hunter22@h";
+  EXPECT_EQ(failure(), "");  // another program's: nothing here uses it
+  sources_.flags["broker.url"] = "amqp://localhost";
+  EXPECT_THAT(failure(),
+              AllOf(HasSubstr("REDIS_URL"), HasSubstr("stunnel"), Not(HasSubstr("hunter22"))));
+  sources_.environment["OPSCORE_RESULTS_URL"] = "redis://:hunter22@h";
+  EXPECT_EQ(load().results.url, "redis://:hunter22@h");
+}
+
+TEST_F(ConfigTest, StoringResultsTakesAPlaceForThem) {
+  sources_.flags["broker.url"] = "amqp://localhost";
+  sources_.environment["OPSCORE_RESULTS_ACTORS"] = "*";
+  EXPECT_THAT(failure(), HasSubstr("set results.url"));
+}
+
 // One of each setting, other than its default.
 const std::map<std::string, std::string> kValues = {{"server.address", "127.0.0.9"},
                                                     {"server.port", "81"},
@@ -154,6 +171,12 @@ const std::map<std::string, std::string> kValues = {{"server.address", "127.0.0.
                                                     {"broker.rabbitmq.adopt", "mail"},
                                                     {"broker.rabbitmq.max_priority", "9"},
                                                     {"broker.rabbitmq.dead_message_ttl", "3s"},
+                                                    {"results.url", "redis://h"},
+                                                    {"results.namespace", "mine"},
+                                                    {"results.namespace_keys", "true"},
+                                                    {"results.actors", "add,*"},
+                                                    {"results.ttl", "3s"},
+                                                    {"results.barrier_ttl", "3s"},
                                                     {"worker.slots", "3"},
                                                     {"worker.queues", "mail=2"},
                                                     {"worker.drain_grace", "3s"},

@@ -17,6 +17,7 @@
 #include "opscore/broker/rabbitmq/amqp_url.h"
 #include "opscore/broker/rabbitmq/rabbitmq_broker.h"
 #include "opscore/broker/rabbitmq/rabbitmq_foreign_broker.h"
+#include "opscore/broker/redis/redis_results.h"
 #include "opscore/process/crash_handler.h"
 #include "opscore/store/intercepted_store.h"
 #include "opscore/store/postgres/postgres_store.h"
@@ -91,6 +92,23 @@ std::unique_ptr<ForeignBroker> open_dramatiq(const Config& config, Log& log, Ran
   options.max_priority = config.broker.rabbitmq.max_priority;
   options.dead_ttl = config.broker.rabbitmq.dead_message_ttl;
   return open_foreign_rabbitmq(options, log, random);
+}
+
+std::unique_ptr<ResultsBackend> open_results(const Config& config) {
+  if (config.results.url.empty()) return nullptr;
+  RedisResultsOptions options;
+  options.url = config.results.url;
+  options.keys = {config.results.name_space, config.results.namespace_keys};
+  options.barrier_ttl = config.results.barrier_ttl;
+  return open_redis_results(options);
+}
+
+AdopterOptions adopter_options(const Config& config) {
+  AdopterOptions options;
+  options.queues = config.broker.rabbitmq.adopt;
+  options.has_results = !config.results.url.empty();
+  options.stores_results = config.results.actors;
+  return options;
 }
 
 ExternalWatchOptions external_watch_options(const Config& config, const Maintenance& maintenance,
@@ -417,11 +435,14 @@ void Server::begin() {
     relay.emplace(store, clock, random, log, metrics,
                   relay_options(config_, *maintenance, http, guard, service));
   if (adopts(config_, duties_) && !adopter)
-    adopter.emplace(service, *dramatiq, clock, random, log, metrics,
-                    AdopterOptions{.queues = config_.broker.rabbitmq.adopt});
-  if (duties_.maintenance && dramatiq && !foreign_relay)
+    adopter.emplace(service, *dramatiq, clock, random, log, metrics, adopter_options(config_));
+  if (duties_.maintenance && dramatiq && !foreign_relay) {
+    results = open_results(config_);
     foreign_relay.emplace(service, *dramatiq, clock, log, metrics,
-                          ForeignRelayOptions{.leads = [this] { return maintenance->leads(); }});
+                          ForeignRelayOptions{.leads = [this] { return maintenance->leads(); },
+                                              .results = results.get(),
+                                              .keep_results = config_.results.ttl});
+  }
   if (duties_.maintenance && dramatiq && !external_watch)
     external_watch.emplace(store, *dramatiq, clock, log, metrics,
                            external_watch_options(config_, *maintenance, http));

@@ -113,6 +113,7 @@ class Server {
   Service service;
   std::unique_ptr<Broker> broker;           // null: the store tells of work
   std::unique_ptr<ForeignBroker> dramatiq;  // its queues; null: nobody here uses them
+  std::unique_ptr<ResultsBackend> results;  // of its messages; null: there is none
   // What the role has of these; but for the API, from when the store is open.
   std::optional<Worker> worker;
   std::optional<Presence> presence;  // of maintenance without a worker

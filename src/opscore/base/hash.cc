@@ -29,6 +29,15 @@ std::string hmac_sha256(std::string_view key, std::string_view bytes) {
   return out;
 }
 
+std::string md5(std::string_view bytes) {
+  std::string out(16, '\0');
+  unsigned size = 0;
+  int ok = EVP_Digest(bytes.data(), bytes.size(), reinterpret_cast<unsigned char*>(out.data()),
+                      &size, EVP_md5(), nullptr);
+  if (ok != 1) throw Error(Errc::unavailable, "OpenSSL is configured to have no MD5");
+  return out;
+}
+
 std::string to_hex(std::string_view bytes) {
   static constexpr char kDigits[] = "0123456789abcdef";
   std::string out;

@@ -8,8 +8,11 @@
 
 namespace opscore {
 
-std::string sha256(std::string_view bytes);                         // 32 raw bytes
+std::string sha256(std::string_view bytes);                             // 32 raw bytes
 std::string hmac_sha256(std::string_view key, std::string_view bytes);  // 32 raw bytes
+// 16 raw bytes: a name that somebody else chose so, not a protection. Throws Error{unavailable}
+// where OpenSSL is told to have none (FIPS).
+std::string md5(std::string_view bytes);
 std::string to_hex(std::string_view bytes);
 // Takes the same time whatever the contents; only the length leaks.
 bool equal_constant_time(std::string_view a, std::string_view b);

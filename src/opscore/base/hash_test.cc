@@ -21,6 +21,11 @@ TEST(Hash, Sha256AndHmacMatchTheirReferences) {
             "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
 }
 
+// RFC 1321, A.5.
+TEST(Hash, Md5MatchesItsReference) {
+  EXPECT_EQ(to_hex(md5("message digest")), "f96b697d7cb7938d525a2f31aaf161d0");
+}
+
 TEST(Hash, ComparesWhole) {
   EXPECT_TRUE(equal_constant_time("", ""));
   EXPECT_TRUE(equal_constant_time("secret", "secret"));

@@ -143,12 +143,24 @@ void add_message(std::string& metadata, const std::string& options,
   metadata += '}';
 }
 
-Adopted told_of(const DramatiqMessage& message) {
+bool stores_result(const DramatiqMessage& message, const AdoptionContext& context) {
+  if (message.options.find("store_results")) return is_true(message.options, "store_results");
+  return context.has_results && context.stores_results(message.actor_name);
+}
+
+bool is_counted(const DramatiqMessage& message) {
+  return text_option(message.options, "group_completion_uuid").value_or("") != "" &&
+         is_true(message.options, "group_completion_callbacks");
+}
+
+Adopted told_of(const DramatiqMessage& message, const AdoptionContext& context) {
   Adopted adopted;
   adopted.queue = canonical_queue(message.queue_name);
   adopted.on_success =
       is_true(message.options, "on_success") || is_true(message.options, "pipe_target");
   adopted.on_failure = is_true(message.options, "on_failure");
+  adopted.result = stores_result(message, context);
+  adopted.group = is_counted(message);
   return adopted;
 }
 
@@ -162,13 +174,16 @@ void set_times(TaskSpec& spec, const DramatiqMessage& message, const CatalogueEn
     spec.options.deadline = time_of(static_cast<double>(*made) + *max_age);
 }
 
-std::optional<std::string> needs_what_is_missing(const DramatiqMessage& message) {
-  if (is_true(message.options, "store_results"))
+std::optional<std::string> needs_what_is_missing(const DramatiqMessage& message,
+                                                 const AdoptionContext& context) {
+  if (context.has_results) return std::nullopt;
+  if (stores_result(message, context))
     return "it asks for its result to be stored (store_results), and no results backend is "
-           "configured here";
-  if (is_true(message.options, "group_completion_uuid"))
-    return "it belongs to a group with completion callbacks, and no backend that could count them "
-           "is configured here";
+           "configured here: set results.url to the application's Redis, then send it again";
+  if (is_counted(message))
+    return "it belongs to a group with completion callbacks, and no results backend that counts "
+           "them is configured here: set results.url to the application's Redis, then send it "
+           "again";
   return std::nullopt;
 }
 
@@ -195,7 +210,7 @@ Adoption adopt(DramatiqMessage message, const std::string& body, const Catalogue
   set_times(spec, message, actor);
   TaskOptions& options = spec.options;
   options.retry = retry_of(message.options, actor);
-  options.adopted = told_of(message);
+  options.adopted = told_of(message, context);
   options.unchecked = !actor.input_schema.empty();
   const bool usable = !wanted_id.empty() && !task_id_problem(wanted_id);
   if (usable) options.id = wanted_id;
@@ -252,7 +267,7 @@ Adoption decide_adoption(const ForeignDelivery& delivery, const AdoptionContext&
     adoption.message = *std::move(message);
     return adoption;
   }
-  if (auto problem = needs_what_is_missing(*message)) return refuse(*problem);
+  if (auto problem = needs_what_is_missing(*message, context)) return refuse(*problem);
   return adopt(*std::move(message), delivery.body, *actor, context);
 }
 

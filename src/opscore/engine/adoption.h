@@ -10,6 +10,7 @@
 
 #include "opscore/broker/dramatiq/message.h"
 #include "opscore/broker/foreign_broker.h"
+#include "opscore/broker/results_backend.h"
 #include "opscore/model/adoption.h"
 #include "opscore/model/fleet.h"
 #include "opscore/model/submit.h"
@@ -32,6 +33,12 @@ struct AdoptionContext {
   TimePoint now{};
   std::string fresh_id;  // a UUID, for a message that has none
   size_t input_bytes_max = 0;
+  // Whether there is a results backend, and of which actors it gets the results when the message
+  // does not say. The latter are those whose `store_results` Python knows from its decorator.
+  bool has_results = false;
+  std::function<bool(const std::string& actor)> stores_results = [](const std::string&) {
+    return false;
+  };
 };
 
 struct Adoption {
@@ -59,6 +66,8 @@ ForeignHop decide_hop(DramatiqMessage message, bool others_consume, TimePoint no
 // The name under which the store knows a message: its id, in a form that every store can keep.
 std::string message_key(std::string_view message_id);
 
+inline constexpr Duration kKeepResults = std::chrono::minutes(10);  // Dramatiq's default
+
 // What the installation knows of its tasks and actors when an end is told.
 struct EndFacts {
   const MessageOrigin& origin;
@@ -66,12 +75,17 @@ struct EndFacts {
   std::string task_id;  // public
   std::vector<Attempt> attempts;
   FindActor find_actor;
+  Duration keep_results = kKeepResults;  // unless the message says
 };
 
-// What is published because of an end, and what its task's history says of that.
+// What is published because of an end, what the results backend is told before that, and what the
+// task's history says of it.
 struct FollowUps {
   std::vector<ForeignMessage> messages;
   std::vector<std::string> warnings;
+  std::optional<StoredResult> result;
+  std::optional<GroupMember> member;            // counts
+  std::vector<ForeignMessage> group_callbacks;  // are published when it was the last one
 };
 // `at` is when it ended: told again, it is the same messages with the same ids.
 FollowUps decide_follow_ups(const AdoptedEnd& end, const EndFacts& facts, TimePoint at);

@@ -40,6 +40,10 @@ struct Body {
   }
 };
 
+Body of_group() {
+  return Body().with("group_completion_uuid", "\"u\"").with("group_completion_callbacks", "[{}]");
+}
+
 struct AdoptionTest : testing::Test {
   AdoptionTest() {
     for (const char* type : {"add", "tuned", "agent_task", "outside"}) actors[type].type = type;
@@ -245,10 +249,33 @@ TEST_F(AdoptionTest, WhatNobodyCouldRunIsRefused) {
   EXPECT_THAT(refusal(Body().args(std::string(200, '[') + std::string(200, ']'))),
               HasSubstr("too many levels"));
   EXPECT_THAT(refusal(Body().with("store_results", "true")), HasSubstr("no results backend"));
-  EXPECT_THAT(refusal(Body().with("group_completion_uuid", "\"u\"")), HasSubstr("group"));
+  EXPECT_THAT(refusal(of_group()), HasSubstr("no results backend"));
   ForeignDelivery cut = delivery("{}");
   cut.size = 20'000'000;
   EXPECT_THAT(decide_adoption(cut, context).reason, HasSubstr("20000000 bytes long"));
+}
+
+TEST_F(AdoptionTest, WithABackendItIsToldOfResultsAndGroups) {
+  context.has_results = true;
+  const Adopted result = *spec(Body().with("store_results", "true")).options.adopted;
+  EXPECT_EQ(result, (Adopted{"default", false, false, "", true, false}));
+  const Adopted group = *spec(of_group()).options.adopted;
+  EXPECT_EQ(group, (Adopted{"default", false, false, "", false, true}));
+  EXPECT_FALSE(spec(Body()).options.adopted->result);
+}
+
+TEST_F(AdoptionTest, TheMessageSaysWhetherItsResultIsStoredElseTheConfiguration) {
+  context.has_results = true;
+  context.stores_results = [](const std::string& actor) { return actor == "add"; };
+  EXPECT_TRUE(spec(Body()).options.adopted->result);
+  EXPECT_FALSE(spec(Body().actor("tuned")).options.adopted->result);
+  EXPECT_TRUE(spec(Body().actor("tuned").with("store_results", "true")).options.adopted->result);
+  EXPECT_FALSE(spec(Body().with("store_results", "false")).options.adopted->result);
+}
+
+TEST_F(AdoptionTest, AGroupWithoutCallbacksNeedsNoBackend) {
+  EXPECT_FALSE(spec(Body().with("group_completion_uuid", "\"u\"")).options.adopted->group);
+  EXPECT_FALSE(spec(of_group().with("group_completion_callbacks", "[]")).options.adopted->group);
 }
 
 TEST_F(AdoptionTest, ADelayedMessageMayBeOnEitherQueue) {

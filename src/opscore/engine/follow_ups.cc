@@ -8,6 +8,7 @@
 
 #include "opscore/base/hash.h"
 #include "opscore/base/json.h"
+#include "opscore/broker/dramatiq/results.h"
 #include "opscore/engine/adoption.h"
 #include "opscore/model/error_kind.h"
 
@@ -16,6 +17,8 @@ namespace {
 
 // Headers should stay small: RabbitMQ keeps them in its index.
 constexpr size_t kReasonMax = 1000;
+// How long a message may have its result kept.
+constexpr double kKeepMaxMs = 10.0 * 365 * 86'400'000;
 
 // A UUID that is the same whenever this end is told, so that who has heard it can know.
 FreshMessage fresh_message(const AdoptedEnd& end, const EndFacts& facts, std::string_view what,
@@ -36,11 +39,23 @@ struct Telling {
   DramatiqMessage message;  // as of the end
   FollowUps out;
 
-  void publish(const DramatiqMessage& message) {
+  static ForeignMessage to_publish(const DramatiqMessage& message) {
     ForeignMessage publish{message.queue_name, encode_dramatiq(message), {}, {}};
     if (auto priority = integer_option(message.options, "broker_priority"))
       publish.priority = static_cast<uint8_t>(std::clamp<int64_t>(*priority, 0, 255));
-    out.messages.push_back(std::move(publish));
+    return publish;
+  }
+  void publish(const DramatiqMessage& message) { out.messages.push_back(to_publish(message)); }
+
+  void keep(std::string value) {
+    const auto ttl = number_option(message.options, "result_ttl");
+    const Duration keep = ttl ? Duration(static_cast<int64_t>(std::clamp(*ttl, 1.0, kKeepMaxMs)))
+                              : facts.keep_results;
+    out.result = {message.queue_name, message.actor_name, id(), std::move(value), keep};
+  }
+  // Dramatiq's name of the message, as Python knows it.
+  std::string id() const {
+    return message.message_id.empty() ? facts.origin.message_id : message.message_id;
   }
 
   std::optional<CallbackTarget> target_of(const char* option) {
@@ -83,8 +98,22 @@ PythonFailure failure_of(const ErrorInfo& error) {
   return {to_valid_utf8(error.kind), to_valid_utf8(error.message)};
 }
 
-void tell_success(Telling& telling) {
+void count_in_group(Telling& telling) {
+  const DramatiqMessage& message = telling.message;
+  telling.out.member = {text_option(message.options, "group_completion_uuid").value_or(""),
+                        telling.id()};
+  auto callbacks = group_callbacks(message);
+  if (!callbacks)
+    return telling.out.warnings.push_back("the group's callbacks cannot be sent: " +
+                                          callbacks.error().message());
+  for (const DramatiqMessage& callback : *callbacks)
+    telling.out.group_callbacks.push_back(Telling::to_publish(callback));
+}
+
+void tell_success(Telling& telling, const Adopted& adopted) {
   const std::string& result = telling.facts.task.result;
+  if (adopted.result) telling.keep(result_value(result));
+  if (adopted.group) count_in_group(telling);
   if (auto target = telling.target_of("on_success"))
     telling.publish(
         on_success_message(telling.message, *target, result,
@@ -131,10 +160,11 @@ FollowUps decide_follow_ups(const AdoptedEnd& end, const EndFacts& facts, TimePo
     throw Error(Errc::corrupt, fmt::format("the message that task {} was adopted from: {}",
                                            facts.task_id, message.error().message()));
   Telling telling{end, facts, at, without_delay(*std::move(message)), {}};
+  const Adopted adopted = facts.task.options.adopted.value_or(Adopted{});
   const bool is_current = facts.task.live.attempt == end.attempt && facts.task.state() == end.next;
   if (end.next == State::completed) {
     if (is_current)
-      tell_success(telling);
+      tell_success(telling, adopted);
     else
       telling.out.warnings.push_back(
           "it was run again before its callbacks could be sent; the next end will be told");
@@ -142,7 +172,9 @@ FollowUps decide_follow_ups(const AdoptedEnd& end, const EndFacts& facts, TimePo
   if (!end.failed && end.next != State::failed) return std::move(telling.out);
   const ErrorInfo error = error_of(end, facts);
   if (end.failed) tell_failure(telling, error);
-  if (end.next == State::failed && is_current) tell_death(telling, error);
+  if (end.next != State::failed || !is_current) return std::move(telling.out);
+  if (adopted.result) telling.keep(failure_value(failure_of(error)));
+  tell_death(telling, error);
   return std::move(telling.out);
 }
 

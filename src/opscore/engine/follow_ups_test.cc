@@ -36,6 +36,7 @@ struct FollowUpsTest : testing::Test {
     message.options.set(option, value);
     return encode_dramatiq(message);
   }
+  void adopted(Adopted how) { task.options.adopted = std::move(how); }
   static DramatiqMessage decoded(const ForeignMessage& message) {
     return decode_dramatiq(message.body).value();
   }
@@ -161,6 +162,51 @@ TEST_F(FollowUpsTest, WhatWasRunAgainSinceIsNotTold) {
   FollowUps told = decide(with("02_args", "on_success", "\"on_ok\""), completed());
   EXPECT_THAT(told.messages, IsEmpty());
   EXPECT_THAT(told.warnings, SizeIs(1));
+}
+
+TEST_F(FollowUpsTest, TheResultOfASuccessIsKept) {
+  adopted({"default", false, false, "", true, false});
+  FollowUps told = decide(golden_body("05_delayed"), completed());
+  const DramatiqMessage message = golden("05_delayed");
+  EXPECT_EQ(told.result, (StoredResult{"default", message.actor_name, message.message_id, "3",
+                                       std::chrono::minutes(10)}));
+  EXPECT_EQ(told.member, std::nullopt);
+  EXPECT_THAT(told.messages, IsEmpty());
+  told = decide(with("02_args", "result_ttl", "2500"), completed());
+  EXPECT_EQ(told.result->keep, Duration(2500));
+  for (const char* odd : {"-1", "1e300", "NaN", "\"x\""})
+    EXPECT_GE(decide(with("02_args", "result_ttl", odd), completed()).result->keep, Duration(1));
+}
+
+TEST_F(FollowUpsTest, OfAFailureOnlyTheLastIsKept) {
+  adopted({"default", false, true, "", true, true});
+  FollowUps told = decide(golden_body("02_args"), failed());
+  EXPECT_EQ(told.result->value,
+            R"({"__t":"dramatiq.results.Result","exn":{"type":"ValueError","msg":"boom"}})");
+  EXPECT_EQ(told.member, std::nullopt);
+  task.live.state = State::scheduled;
+  AdoptedEnd end = failed(false);
+  end.next = State::scheduled;
+  EXPECT_EQ(decide(golden_body("02_args"), end).result, std::nullopt);
+}
+
+TEST_F(FollowUpsTest, ACompletedMemberOfAGroupIsCounted) {
+  adopted({"default", false, false, "", false, true});
+  FollowUps told = decide(golden_body("26_group_callback_run_0"), completed());
+  const DramatiqMessage member = golden("26_group_callback_run_0");
+  EXPECT_EQ(told.member->group, text_option(member.options, "group_completion_uuid"));
+  EXPECT_EQ(told.member->message_id, member.message_id);
+  ASSERT_THAT(told.group_callbacks, SizeIs(1));
+  EXPECT_EQ(told.group_callbacks[0].body, golden_body("26_group_callback_run_2"));
+  EXPECT_THAT(told.messages, IsEmpty());
+}
+
+TEST_F(FollowUpsTest, CallbacksOfAGroupThatAreNoMessagesAreSaid) {
+  adopted({"default", false, false, "", false, true});
+  FollowUps told =
+      decide(with("26_group_callback_run_0", "group_completion_callbacks", "[{}]"), completed());
+  EXPECT_TRUE(told.member);
+  EXPECT_THAT(told.warnings, ElementsAre(HasSubstr("the group's callbacks cannot be sent")));
 }
 
 TEST_F(FollowUpsTest, LongReasonsAreCut) {

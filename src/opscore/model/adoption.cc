@@ -25,9 +25,11 @@ std::optional<OutboxRow> adopted_row(const Plan& plan) {
   if (!plan.adopted || plan.next == State::cancelled) return std::nullopt;
   const bool failed =
       plan.ended && is_failure(*plan.ended) && (plan.charged || plan.next == State::failed);
-  const bool told = plan.next == State::failed ||
-                    (plan.next == State::completed && plan.adopted->on_success) ||
-                    (failed && plan.adopted->on_failure);
+  const bool completed = plan.next == State::completed;
+  const bool with_results = (plan.adopted->result && (completed || plan.next == State::failed)) ||
+                            (plan.adopted->group && completed);
+  const bool told = with_results || plan.next == State::failed ||
+                    (completed && plan.adopted->on_success) || (failed && plan.adopted->on_failure);
   if (!told) return std::nullopt;
   ObjectWriter body;
   body.number("task", plan.key.value);
@@ -38,8 +40,9 @@ std::optional<OutboxRow> adopted_row(const Plan& plan) {
   if (failed && plan.next == State::failed && plan.ended != AttemptEnd::fatal &&
       plan.live.budget != kUnlimitedAttempts && plan.live.charged >= plan.live.budget)
     body.json("exhausted", "true");
-  return OutboxRow{0,           OutboxRow::Kind::amqp, plan.adopted->queue,
-                   body.take(), kAboutAnEnd,           plan.at};
+  return OutboxRow{
+      0,           OutboxRow::Kind::amqp, plan.adopted->queue + (with_results ? kWithResults : ""),
+      body.take(), kAboutAnEnd,           plan.at};
 }
 
 bool is_adopted_row(const OutboxRow& row) {

@@ -28,6 +28,10 @@ struct AdoptedEnd {
   bool operator==(const AdoptedEnd&) const = default;
 };
 
+// Ends of which the results backend is told, too, have a destination of their own, with a character
+// that no queue has: they can wait for it without holding up others.
+inline constexpr char kWithResults[] = "#results";
+
 // What a store has to write with a plan: nothing unless somebody is to hear of it.
 std::optional<OutboxRow> adopted_row(const Plan& plan);
 bool is_adopted_row(const OutboxRow& row);

@@ -54,6 +54,8 @@ std::string encode_adopted(const Adopted& adopted) {
   if (adopted.on_success) out.json("on_success", "true");
   if (adopted.on_failure) out.json("on_failure", "true");
   out.text("wanted_id", adopted.wanted_id);
+  if (adopted.result) out.json("result", "true");
+  if (adopted.group) out.json("group", "true");
   return out.take();
 }
 
@@ -68,6 +70,10 @@ Adopted read_adopted(JsonReader& in) {
       adopted.on_failure = in.boolean();
     else if (name == "wanted_id")
       adopted.wanted_id = in.string();
+    else if (name == "result")
+      adopted.result = in.boolean();
+    else if (name == "group")
+      adopted.group = in.boolean();
     else
       in.raw();
   });

@@ -60,6 +60,8 @@ struct Adopted {
   bool on_success = false;  // a callback, or the next stage of a pipeline
   bool on_failure = false;  // of any attempt
   std::string wanted_id;    // that the message asked for and did not get
+  bool result = false;      // its result, or that it has failed, is kept for who asks Dramatiq
+  bool group = false;       // it is counted in its group when it has completed
   bool operator==(const Adopted&) const = default;
 };
 

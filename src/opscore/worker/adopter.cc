@@ -108,6 +108,11 @@ void Adopter::sort(Round& round) {
   AdoptionContext context;
   context.now = clock_.now();
   context.input_bytes_max = options_.input_bytes_max;
+  context.has_results = options_.has_results;
+  context.stores_results = [this](const std::string& actor) {
+    const std::vector<std::string>& names = options_.stores_results;
+    return std::ranges::count(names, "*") > 0 || std::ranges::count(names, actor) > 0;
+  };
   context.find_actor = [&](const std::string& name) -> const CatalogueEntry* {
     const Catalogue::Known* known = view->find(name);
     if (!known && !std::exchange(fresh, true)) {

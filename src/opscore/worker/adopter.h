@@ -23,6 +23,8 @@ namespace opscore {
 struct AdopterOptions {
   std::vector<std::string> queues;  // canonical
   size_t input_bytes_max = limits::kPayloadBytes;
+  bool has_results = false;                 // whether there is a results backend
+  std::vector<std::string> stores_results;  // actors whose results it gets; "*": all of them
 };
 
 class Adopter {

@@ -12,6 +12,7 @@ namespace {
 constexpr Duration kLookEvery{100};
 constexpr Duration kAgain{1000};
 constexpr Duration kAskRefusedEvery{10'000};
+constexpr Duration kAskResultsEvery{3000};
 constexpr Duration kLookAtPausesEvery{1000};
 constexpr size_t kRows = 500;
 constexpr size_t kBytes = 4 << 20;
@@ -24,8 +25,29 @@ struct ForeignRelay::Sending {
   std::vector<ForeignMessage> messages;
   std::vector<std::string> warnings;
   std::optional<AdoptedEnd> end;
+  std::optional<StoredResult> result;
+  std::optional<GroupMember> member;
+  std::vector<ForeignMessage> group_callbacks;
   std::optional<OutboxTry> handed_over;
   bool refused = false;
+  bool waits = false;  // for the results backend
+
+  size_t bytes() const {
+    size_t bytes = result ? result->value.size() : 0;
+    for (const ForeignMessage& message : messages) bytes += message.body.size();
+    for (const ForeignMessage& message : group_callbacks) bytes += message.body.size();
+    return bytes;
+  }
+  bool needs_results() const { return result || member; }
+  void take(Barrier barrier) {
+    if (barrier == Barrier::cleared)
+      messages.insert(messages.end(), group_callbacks.begin(), group_callbacks.end());
+    if (barrier == Barrier::gone)
+      warnings.push_back(
+          "the group's barrier is gone, so nobody knows whether this was its last member, and its "
+          "callbacks are not sent: it has expired (results.barrier_ttl), Redis has lost it, or "
+          "results.url is not the Redis of the application's GroupCallbacks");
+  }
 };
 
 ForeignRelay::ForeignRelay(Service& service, ForeignBroker& broker, const Clock& clock, Log& log,
@@ -37,6 +59,8 @@ ForeignRelay::ForeignRelay(Service& service, ForeignBroker& broker, const Clock&
       options_(std::move(options)),
       published_(metrics.counter("opscore_foreign_messages_published_total",
                                  "Messages published to queues of Dramatiq.")),
+      told_results_(metrics.counter("opscore_foreign_results_total",
+                                    "Ends of tasks that the results backend was told of.")),
       loop_("foreign-relay", log, [this](std::stop_token) { return step(); }) {}
 
 Duration ForeignRelay::step() {
@@ -48,9 +72,10 @@ Duration ForeignRelay::step() {
   size_t bytes = 0;
   for (const OutboxRow& row : rows) {
     sendings.push_back(compose(row));
-    for (const ForeignMessage& message : sendings.back().messages) bytes += message.body.size();
+    bytes += sendings.back().bytes();
     if (bytes >= kBytes) break;
   }
+  tell_results(sendings);
   if (!publish(sendings)) return kAgain;
   settle(sendings);
   return rows.size() == kRows || sendings.size() < rows.size() ? Duration(0) : kLookEvery;
@@ -58,8 +83,10 @@ Duration ForeignRelay::step() {
 
 std::vector<OutboxRow> ForeignRelay::due() {
   if (clock_.steady() >= ask_refused_at_) refused_.clear();
+  if (clock_.steady() >= ask_results_at_) without_results_.clear();
   if (!paused_.empty()) look_at_pauses();
   std::vector<std::string> held = refused_;
+  held.insert(held.end(), without_results_.begin(), without_results_.end());
   held.insert(held.end(), paused_.begin(), paused_.end());
   auto rows = service_.store().outbox().due(OutboxRow::Kind::amqp, kRows, held);
   if (std::ranges::none_of(rows, [](const auto& row) { return decode_handover(row).has_value(); }))
@@ -126,15 +153,65 @@ void ForeignRelay::compose_ends(Sending& sending) {
     return;
   }
   auto view = service_.catalogue().view();
-  const EndFacts facts{*origin, *task, store.id_of(*task), store.reader().attempts(end.task),
+  const EndFacts facts{*origin,
+                       *task,
+                       store.id_of(*task),
+                       store.reader().attempts(end.task),
                        [view](const std::string& name) {
                          const Catalogue::Known* known = view->find(name);
                          return known ? &known->entry : nullptr;
-                       }};
+                       },
+                       options_.keep_results};
   FollowUps follow_ups = decide_follow_ups(end, facts, sending.row.not_before);
   sending.messages = std::move(follow_ups.messages);
   sending.warnings = std::move(follow_ups.warnings);
+  sending.result = std::move(follow_ups.result);
+  sending.member = std::move(follow_ups.member);
+  sending.group_callbacks = std::move(follow_ups.group_callbacks);
   sending.end = end;
+}
+
+// Before anything is published, since a callback may ask for the result that it is told of. What
+// the backend does not take waits, and holds up no other.
+void ForeignRelay::tell_results(std::vector<Sending>& sendings) {
+  std::vector<StoredResult> results;
+  std::vector<GroupMember> members;
+  std::vector<Sending*> told, counted;
+  for (Sending& sending : sendings) {
+    if (sending.needs_results()) told.push_back(&sending);
+    if (sending.result) results.push_back(*std::move(sending.result));
+    if (!sending.member) continue;
+    members.push_back(*std::move(sending.member));
+    counted.push_back(&sending);
+  }
+  if (told.empty()) return;
+  try {
+    if (!options_.results)
+      throw Error(Errc::unavailable,
+                  "this process has none configured; set results.url as for the workers");
+    if (!results.empty()) options_.results->store(results);
+    if (!members.empty()) {
+      const std::vector<Barrier> barriers = options_.results->count(members);
+      for (size_t i = 0; i < barriers.size(); ++i) counted[i]->take(barriers[i]);
+    }
+    told_results_.add(static_cast<double>(told.size()));
+    if (std::exchange(complained_of_results_, false))
+      log_.info("the results backend takes results again");
+  } catch (const Error& error) {
+    if (error.code() != Errc::unavailable) throw;
+    if (!std::exchange(complained_of_results_, true))
+      log_.warn(
+          "results and groups of {} adopted tasks wait for the results backend, with the callbacks "
+          "of these tasks: {}",
+          told.size(), error.what());
+    ask_results_at_ = clock_.steady() + kAskResultsEvery;
+    for (Sending* sending : told) {
+      sending->waits = true;
+      sending->messages.clear();
+      if (std::ranges::count(without_results_, sending->row.destination) == 0)
+        without_results_.push_back(sending->row.destination);
+    }
+  }
 }
 
 // False when the broker does not take them: the rows stay.
@@ -162,6 +239,7 @@ void ForeignRelay::settle(const std::vector<Sending>& sendings) {
   std::vector<int64_t> settled;
   std::vector<OutboxTry> told;
   for (const Sending& sending : sendings) {
+    if (sending.waits) continue;
     if (sending.refused) {
       refused_.push_back(sending.row.destination);
       ask_refused_at_ = clock_.steady() + kAskRefusedEvery;

@@ -1,13 +1,14 @@
 #pragma once
 // Publishes what is due on Dramatiq's queues: tasks that Python runs, callbacks, next stages and
-// dead messages of adopted tasks, parked messages. A row stays until the broker has confirmed all
-// that it stands for, so a crash costs repeated messages at most, with the same ids. A paused queue
-// gets no tasks.
+// dead messages of adopted tasks, parked messages. Before that it tells the results backend what
+// producers and groups wait for. A row stays until backend and broker have taken all that it stands
+// for, so a crash costs repeated messages at most, with the same ids. A paused queue gets no tasks.
 
 #include "opscore/base/log.h"
 #include "opscore/base/metrics.h"
 #include "opscore/base/thread.h"
 #include "opscore/broker/foreign_broker.h"
+#include "opscore/broker/results_backend.h"
 #include "opscore/engine/adoption.h"
 #include "opscore/engine/service.h"
 #include "opscore/model/handover.h"
@@ -15,7 +16,9 @@
 namespace opscore {
 
 struct ForeignRelayOptions {
-  std::function<bool()> leads;  // whether this process is the one that publishes
+  std::function<bool()> leads;        // whether this process is the one that publishes
+  ResultsBackend* results = nullptr;  // null: none is configured; its calls are the relay's alone
+  Duration keep_results = kKeepResults;
 };
 
 class ForeignRelay {
@@ -36,6 +39,7 @@ class ForeignRelay {
   Sending compose(OutboxRow row);
   void compose_handover(const Handover& handover, Sending& sending);
   void compose_ends(Sending& sending);
+  void tell_results(std::vector<Sending>& sendings);
   bool publish(std::vector<Sending>& sendings);
   void settle(const std::vector<Sending>& sendings);
 
@@ -45,9 +49,13 @@ class ForeignRelay {
   Log& log_;
   const ForeignRelayOptions options_;
   Counter& published_;
+  Counter& told_results_;
   bool complained_ = false;
+  bool complained_of_results_ = false;
   std::vector<std::string> refused_;  // queues that the broker refuses, until then:
   SteadyPoint ask_refused_at_{};
+  std::vector<std::string> without_results_;  // destinations that wait for the backend, until then:
+  SteadyPoint ask_results_at_{};
   std::vector<std::string> paused_;  // destinations, as of the last look
   SteadyPoint look_at_{};
   Loop loop_;

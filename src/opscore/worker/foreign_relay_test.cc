@@ -4,6 +4,7 @@
 
 #include "opscore/broker/dramatiq/golden_fixture.h"
 #include "opscore/broker/memory/memory_foreign_broker.h"
+#include "opscore/broker/memory/memory_results.h"
 #include "opscore/engine/foreign_rows.h"
 #include "opscore/model/decide.h"
 #include "opscore/store/memory/memory_store.h"
@@ -53,8 +54,18 @@ struct ForeignRelayTest : testing::Test {
   Service service{*store, clock, *log, metrics, {}};
   std::shared_ptr<MemoryForeignHub> hub = open_memory_foreign();
   std::unique_ptr<ForeignBroker> broker = hub->connect();
-  ForeignRelay relay{service, *broker, clock, *log, metrics, {.leads = [this] { return leads; }}};
+  std::unique_ptr<MemoryResults> results = open_memory_results();
+  ForeignRelay relay{service, *broker,
+                     clock,   *log,
+                     metrics, {.leads = [this] { return leads; }, .results = results.get()}};
 };
+
+constexpr char kMember[] = "26_group_callback_run_0";
+constexpr char kOtherMember[] = "26_group_callback_run_1";
+
+std::string group() {
+  return *text_option(golden(kMember).options, "group_completion_uuid");
+}
 
 TEST_F(ForeignRelayTest, TheNextStageIsPublishedOnce) {
   adopt(golden_body("25_pipeline_run_0"), {"default", true, false, ""});
@@ -113,6 +124,99 @@ TEST_F(ForeignRelayTest, ADeletedTaskHasNothingToTell) {
   relay.step();
   EXPECT_TRUE(outbox_empty());
   EXPECT_THAT(bodies("default.XQ"), IsEmpty());
+}
+
+TEST_F(ForeignRelayTest, TheResultIsThereBeforeTheCallback) {
+  DramatiqMessage message = golden("02_args");
+  message.options.set("on_success", "\"f\"");
+  adopt(encode_dramatiq(message), {"default", true, false, "", true, false});
+  finish(Outcome::complete("3"));
+  hub->set_away(true);
+  relay.step();
+  EXPECT_EQ(results->result(message.message_id), "3");
+  hub->set_away(false);
+  relay.step();
+  EXPECT_THAT(bodies("default"), SizeIs(1));
+  EXPECT_TRUE(outbox_empty());
+}
+
+TEST_F(ForeignRelayTest, AFailureIsTheResultToo) {
+  adopt(golden_body("02_args"), {"default", false, false, "", true, false});
+  finish(Outcome::fail({"ValueError", "boom", ""}));
+  relay.step();
+  EXPECT_THAT(*results->result(golden("02_args").message_id), HasSubstr("ValueError"));
+  EXPECT_THAT(bodies("default.XQ"), SizeIs(1));
+}
+
+TEST_F(ForeignRelayTest, TheLastMemberSendsTheCallbacksOfItsGroup) {
+  results->create_barrier(group(), 2);
+  for (const char* member : {kMember, kOtherMember}) {
+    EXPECT_THAT(bodies("default"), IsEmpty());
+    adopt(golden_body(member), {"default", false, false, "", false, true});
+    finish(Outcome::complete("3"));
+    relay.step();
+  }
+  EXPECT_THAT(bodies("default"), ElementsAre(golden_body("26_group_callback_run_2")));
+  EXPECT_TRUE(outbox_empty());
+}
+
+TEST_F(ForeignRelayTest, AMemberCountsOnceHoweverOftenItsEndIsTold) {
+  results->create_barrier(group(), 2);
+  adopt(golden_body(kMember), {"default", false, false, "", false, true});
+  finish(Outcome::complete("3"));
+  const auto told = store->outbox().due(OutboxRow::Kind::amqp, 10);
+  relay.step();
+  store->outbox().add(told);  // as if it had died before it could settle them
+  relay.step();
+  EXPECT_THAT(bodies("default"), IsEmpty());
+  const std::vector<GroupMember> other{{group(), "other"}};
+  EXPECT_THAT(results->count(other), ElementsAre(Barrier::cleared));
+}
+
+TEST_F(ForeignRelayTest, AFailedMemberIsNotCounted) {
+  results->create_barrier(group(), 1);
+  adopt(golden_body(kMember), {"default", false, false, "", false, true});
+  finish(Outcome::fail({"k", "m", ""}));
+  relay.step();
+  EXPECT_THAT(bodies("default"), IsEmpty());
+  EXPECT_TRUE(outbox_empty());
+}
+
+TEST_F(ForeignRelayTest, ABarrierThatIsGoneIsAnEventOfTheTask) {
+  TaskKey key = adopt(golden_body(kMember), {"default", false, false, "", false, true});
+  finish(Outcome::complete("3"));
+  relay.step();
+  EXPECT_THAT(bodies("default"), IsEmpty());
+  EXPECT_TRUE(outbox_empty());
+  Task task = *store->reader().find(key);
+  EXPECT_THAT(service.events(task).back().data, HasSubstr("the group's barrier is gone"));
+}
+
+TEST_F(ForeignRelayTest, WithoutItsBackendARowWaitsAndHoldsUpNoOther) {
+  results->set_away(true);
+  adopt(golden_body("02_args"), {"default", false, false, "", true, false});
+  finish(Outcome::complete("3"));
+  store->outbox().add({to_row({"default", "parked", {}, {}}, clock.now())});
+  relay.step();
+  EXPECT_THAT(bodies("default"), ElementsAre("parked"));
+  EXPECT_FALSE(outbox_empty());
+  results->set_away(false);
+  relay.step();
+  EXPECT_EQ(results->result(golden("02_args").message_id), std::nullopt);  // not asked again yet
+  clock.advance(3s);
+  relay.step();
+  EXPECT_EQ(results->result(golden("02_args").message_id), "3");
+  EXPECT_TRUE(outbox_empty());
+}
+
+TEST_F(ForeignRelayTest, AProcessWithoutABackendLeavesTheRowToOneThatHasIt) {
+  adopt(golden_body("02_args"), {"default", false, false, "", true, false});
+  finish(Outcome::complete("3"));
+  ForeignRelay without{service, *broker, clock, *log, metrics, {.leads = [] { return true; }}};
+  without.step();
+  EXPECT_FALSE(outbox_empty());
+  relay.step();
+  EXPECT_TRUE(outbox_empty());
 }
 
 TEST_F(ForeignRelayTest, ParkedMessagesGoBackInTheirTime) {

@@ -13,6 +13,16 @@ from dramatiq.brokers.rabbitmq import RabbitmqBroker
 broker = RabbitmqBroker(url=os.environ["RABBITMQ_URL"])
 dramatiq.set_broker(broker)
 
+if os.environ.get("REDIS_URL"):
+    from dramatiq.middleware import GroupCallbacks
+    from dramatiq.rate_limits.backends import RedisBackend as Barriers
+    from dramatiq.results import Results
+    from dramatiq.results.backends import RedisBackend as ResultsBackend
+
+    broker.add_middleware(Results(backend=ResultsBackend(url=os.environ["REDIS_URL"])))
+    barriers = Barriers(url=os.environ["REDIS_URL"])
+    broker.add_middleware(GroupCallbacks(barriers))
+
 
 def record(name, **what):
     with open(os.environ["RECORD"], "a", encoding="utf-8") as file:
@@ -29,6 +39,11 @@ def add(x, y=0, **rest):
 
 @dramatiq.actor
 def fail(*args, **kwargs):
+    raise AssertionError("opscore runs this")
+
+
+@dramatiq.actor
+def wait(*args, **kwargs):
     raise AssertionError("opscore runs this")
 
 

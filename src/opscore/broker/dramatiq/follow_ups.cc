@@ -4,15 +4,10 @@
 
 #include <algorithm>
 
+#include "opscore/broker/dramatiq/results.h"
+
 namespace opscore {
 namespace {
-
-// A result is strict JSON; Python would write it in its own way.
-std::string python_of(std::string_view json) {
-  auto compact = compact_python(json);
-  OPSCORE_ASSERT(compact.has_value(), "a result that is not JSON");
-  return *std::move(compact);
-}
 
 DramatiqMessage callback(const CallbackTarget& target, std::string args,
                          const FreshMessage& fresh) {
@@ -60,7 +55,7 @@ DramatiqMessage after_failure(DramatiqMessage message, int64_t retries, std::str
 
 DramatiqMessage on_success_message(const DramatiqMessage& message, const CallbackTarget& target,
                                    std::string_view result, const FreshMessage& fresh) {
-  return callback(target, fmt::format("[{},{}]", encode_dramatiq(message), python_of(result)),
+  return callback(target, fmt::format("[{},{}]", encode_dramatiq(message), result_value(result)),
                   fresh);
 }
 
@@ -91,7 +86,7 @@ std::expected<std::optional<DramatiqMessage>, Error> next_stage(const DramatiqMe
   auto next = nested("pipe_target", *target);
   if (!next) return std::unexpected(next.error());
   if (!is_true(next->options, "pipe_ignore") && !ignores_result)
-    next->args = with_argument(next->args, python_of(result));
+    next->args = with_argument(next->args, result_value(result));
   if (auto delay = number_option(next->options, "delay"))
     return with_delay(*std::move(next),
                       now_ms + static_cast<int64_t>(std::clamp(*delay, 0.0, 9e15)));

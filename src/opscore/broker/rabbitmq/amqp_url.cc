@@ -6,6 +6,8 @@
 #include <charconv>
 #include <optional>
 
+#include "opscore/broker/percent.h"
+
 namespace opscore {
 namespace {
 
@@ -15,34 +17,18 @@ Error bad(std::string_view what) {
   return Error(Errc::invalid, fmt::format("RabbitMQ URL: {}", what));
 }
 
-int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
 std::expected<std::string, Error> decode(std::string_view part, std::string_view name) {
-  std::string out;
-  for (size_t i = 0; i < part.size(); ++i) {
-    if (part[i] != '%') {
-      out += part[i];
-      continue;
-    }
-    int high = i + 2 < part.size() ? hex_value(part[i + 1]) : -1;
-    int low = high >= 0 ? hex_value(part[i + 2]) : -1;
-    if (low < 0)
-      return std::unexpected(bad(fmt::format(
-          "the {} has a % that two hexadecimal digits do not follow; a plain % is %25", name)));
-    out += static_cast<char>(high * 16 + low);
-    i += 2;
-  }
+  auto decoded = percent_decode(part);
+  if (!decoded)
+    return std::unexpected(bad(fmt::format(
+        "the {} has a % that two hexadecimal digits do not follow; a plain % is %25", name)));
+  std::string& out = *decoded;
   if (out.find('\0') != std::string::npos)
     return std::unexpected(bad(fmt::format("the {} contains a zero byte", name)));
   if (out.size() > kPartMax)
     return std::unexpected(
         bad(fmt::format("the {} is {} bytes long, at most {}", name, out.size(), kPartMax)));
-  return out;
+  return *std::move(decoded);
 }
 
 std::string encode(std::string_view text) {

@@ -21,7 +21,7 @@
 
 #include "opscore/base/json.h"
 #include "opscore/broker/rabbitmq/refusal_words.h"
-#include "opscore/broker/rabbitmq/resolve.h"
+#include "opscore/broker/resolve.h"
 
 namespace opscore {
 namespace {

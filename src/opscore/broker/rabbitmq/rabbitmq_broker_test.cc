@@ -5,8 +5,8 @@
 #include <functional>
 
 #include "opscore/broker/conformance/broker_conformance.h"
+#include "opscore/broker/conformance/tcp_proxy_fixture.h"
 #include "opscore/broker/rabbitmq/rabbitmq_fixture.h"
-#include "opscore/broker/rabbitmq/tcp_proxy_fixture.h"
 
 namespace opscore {
 namespace {

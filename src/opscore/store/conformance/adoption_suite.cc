@@ -78,6 +78,29 @@ TEST_P(StoreAdoption, SuccessTellsWhenItIsAskedFor) {
   EXPECT_EQ(rows().at(0).destination, "foreign");
 }
 
+TEST_P(StoreAdoption, WhatTheResultsBackendIsToldOfCanWaitForItAlone) {
+  Adopted with_result{"foreign", false, false, "", true, false};
+  complete_one(adopted_spec(with_result));
+  Adopted of_group{"foreign", false, false, "", false, true};
+  EXPECT_EQ(task(complete_one(adopted_spec(of_group))).options.adopted, of_group);
+  const std::string apart = std::string("foreign") + kWithResults;
+  ASSERT_EQ(rows().size(), 2u);
+  for (const OutboxRow& row : rows()) EXPECT_EQ(row.destination, apart);
+  EXPECT_THAT(store_->outbox().due(OutboxRow::Kind::amqp, 10, {apart}), IsEmpty());
+}
+
+TEST_P(StoreAdoption, OfAFailureOnlyTheResultIsTold) {
+  for (const bool result : {true, false}) {
+    TaskSpec once = adopted_spec({"foreign", false, false, "", result, true});
+    once.max_attempts = 1;
+    insert(once);
+    finish(claim_one(), failure());
+  }
+  ASSERT_EQ(rows().size(), 2u);
+  EXPECT_EQ(rows()[0].destination, std::string("foreign") + kWithResults);
+  EXPECT_EQ(rows()[1].destination, "foreign");
+}
+
 TEST_P(StoreAdoption, EveryFailureTellsWhenItIsAskedForAndTheLastOneAnyway) {
   TaskSpec twice = adopted_spec({"foreign", false, true, ""});
   twice.max_attempts = 2;

@@ -1,4 +1,4 @@
-#include "opscore/broker/rabbitmq/resolve.h"
+#include "opscore/broker/resolve.h"
 
 #include <fmt/format.h>
 #include <netdb.h>

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from harness.waiting import wait_for
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("OPSCORE_BINARY", ROOT / "build" / "opscore"))
+BANNER = re.compile("^opscore .* is ", re.MULTILINE)
 PLAIN_ENVIRONMENT = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
 
 
@@ -35,6 +37,7 @@ class Server:
         self.log = self.folder / "server.log"
         self.data = self.folder / "opscore-data" / "opscore.db"
         self.process = None
+        self.launched_at = 0  # of its output, in characters
         self.rest = Rest(self.port, token=self.environment.get("OPSCORE_API_TOKEN"))
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "opscore.toml").write_text(f"[server]\nport = {self.port}\n")
@@ -59,6 +62,7 @@ class Server:
         return self.launch_command(*under, self.binary, role, *map(str, arguments))
 
     def launch_command(self, *command):
+        self.launched_at = len(self.output())
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 command,
@@ -86,9 +90,11 @@ class Server:
             return False
 
     def wait_ready(self, timeout=20):
+        """Until it answers that it is ready and has said what it is, which comes a moment later."""
+
         def look():
             assert self.process.poll() is None, f"opscore ended early:\n{self.output()}"
-            return self.is_ready()
+            return self.is_ready() and BANNER.search(self.output()[self.launched_at :])
 
         wait_for(look, lambda: f"the server is ready\n{self.output()}", timeout)
 

@@ -168,6 +168,8 @@ ServiceOptions service_options(const Config& config, Duties duties, const Regist
   ServiceOptions options;
   options.url_problem = [&guard](const std::string& url) { return guard.url_problem(url); };
   options.needs_worker = duties.worker;
+  options.has_results = !config.results.url.empty();
+  options.stores_results = config.results.actors;
   options.bulk.exports = config.store.exports;
   options.bulk.disk_reserve_bytes = config.store.disk_reserve.value;
   options.bulk.write_task = [&store](std::string& out, const Task& task) {
@@ -436,9 +438,9 @@ void Server::begin() {
                   relay_options(config_, *maintenance, http, guard, service));
   if (adopts(config_, duties_) && !adopter)
     adopter.emplace(service, *dramatiq, clock, random, log, metrics, adopter_options(config_));
-  if (duties_.maintenance && dramatiq && !foreign_relay) {
+  if (duties_.maintenance && !foreign_relay) {
     results = open_results(config_);
-    foreign_relay.emplace(service, *dramatiq, clock, log, metrics,
+    foreign_relay.emplace(service, dramatiq.get(), clock, log, metrics,
                           ForeignRelayOptions{.leads = [this] { return maintenance->leads(); },
                                               .results = results.get(),
                                               .keep_results = config_.results.ttl});

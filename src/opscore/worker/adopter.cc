@@ -103,24 +103,12 @@ void Adopter::follow_full_queues() {
 
 void Adopter::sort(Round& round) {
   if (round.deliveries.empty()) return;
-  auto view = service_.catalogue().view();
-  bool fresh = false;
   AdoptionContext context;
   context.now = clock_.now();
   context.input_bytes_max = options_.input_bytes_max;
   context.has_results = options_.has_results;
-  context.stores_results = [this](const std::string& actor) {
-    const std::vector<std::string>& names = options_.stores_results;
-    return std::ranges::count(names, "*") > 0 || std::ranges::count(names, actor) > 0;
-  };
-  context.find_actor = [&](const std::string& name) -> const CatalogueEntry* {
-    const Catalogue::Known* known = view->find(name);
-    if (!known && !std::exchange(fresh, true)) {
-      view = service_.catalogue().fresh_view();
-      known = view->find(name);
-    }
-    return known ? &known->entry : nullptr;
-  };
+  context.stores_results = is_one_of(options_.stores_results);
+  context.find_actor = service_.catalogue().finder();
   for (size_t place = 0; place < round.deliveries.size(); ++place) {
     context.fresh_id = uuid(random_);
     Adoption adoption = decide_adoption(round.deliveries[place], context);
@@ -207,6 +195,8 @@ void Adopter::take_result(Round& round, size_t index, const InsertResult& result
                         fmt::format("its arguments are {} bytes long; queue '{}' takes at "
                                     "most {} (max_input_bytes)",
                                     round.items[index].spec.input.size(), queue, result.limit));
+    case Kind::failed:
+      return round.kill(place, fmt::format("it cannot be stored: {}", result.error->what()));
     case Kind::conflict:
       return round.kill(place,
                         fmt::format("its id '{}' belongs to another task", result.conflicting.key));

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "opscore/api/submit_body.h"
 #include "opscore/api/views.h"
 #include "opscore/app/config_change.h"
 #include "opscore/app/config_sandbox.h"
@@ -191,9 +192,21 @@ Retention retention_of(const Config& config) {
   return retention;
 }
 
+std::string submit_of_actor(Service& service, const std::string& body, const std::string& key) {
+  SubmitRequest request = read_submit(body);
+  if (request.idempotency_key.empty() && request.task_id.empty()) request.idempotency_key = key;
+  std::string answer;
+  append_submitted(answer, service.submit(std::move(request)));
+  return answer;
+}
+
 WorkerOptions worker_options(const Config& config, const WiringOptions& wiring, Broker* broker,
-                             Children* children, std::function<void(SessionReport&)> complete) {
+                             Children* children, Service& service,
+                             std::function<void(SessionReport&)> complete) {
   WorkerOptions options;
+  options.submit = [&service](const std::string& body, const std::string& key) {
+    return submit_of_actor(service, body, key);
+  };
   options.broker = broker;
   options.children = children;
   options.complete = std::move(complete);
@@ -423,8 +436,9 @@ void Server::begin() {
     if (adopter) adopter->report(report);
   };
   if (duties_.worker && !worker)
-    worker.emplace(registry_of(actors), store, clock, random, log, metrics,
-                   worker_options(config_, options_, broker.get(), python.get(), complete));
+    worker.emplace(
+        registry_of(actors), store, clock, random, log, metrics,
+        worker_options(config_, options_, broker.get(), python.get(), service, complete));
   if (duties_.maintenance && !duties_.worker && !presence)
     presence.emplace(store, clock, log, presence_options(options_, complete));
   if (duties_.maintenance && !maintenance)

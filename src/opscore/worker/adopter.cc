@@ -11,6 +11,7 @@ namespace opscore {
 namespace {
 
 constexpr Duration kReceiveMax{500};
+constexpr Duration kAgain{1000};
 constexpr Duration kFullFor{5000};
 constexpr Duration kCountConsumersEvery{1000};
 constexpr Duration kWarnEvery{60'000};
@@ -64,8 +65,23 @@ Adopter::Adopter(Service& service, ForeignBroker& broker, const Clock& clock, Ra
       log_(log),
       metrics_(metrics),
       options_(std::move(options)),
-      loop_("adopter", log,
-            [this](std::stop_token) { return step(Deadline::after(kReceiveMax)); }) {}
+      loop_("adopter", log, [this](std::stop_token) { return tick(); }) {}
+
+// What is away can be away for hours: that is said once, and then now and again.
+Duration Adopter::tick() {
+  try {
+    const Duration wait = step(Deadline::after(kReceiveMax));
+    if (std::exchange(failing_, false)) log_.info("messages of Dramatiq are taken again");
+    return wait;
+  } catch (const Error& error) {
+    if (error.code() != Errc::unavailable) throw;
+    if (!std::exchange(failing_, true) || clock_.steady() >= say_at_) {
+      log_.warn("no messages of Dramatiq are taken: {}; trying again until it works", error.what());
+      say_at_ = clock_.steady() + kWarnEvery;
+    }
+    return kAgain;
+  }
+}
 
 Duration Adopter::step(Deadline deadline) {
   follow_full_queues();

@@ -110,9 +110,11 @@ await() {  # WHAT LOG COMMAND...: until the command succeeds, at most 90 s
   done
 }
 
+# What has ended and was not reaped yet does not count: in a container that can take seconds.
 alive() {  # PID_FILE
   local pid
-  pid=$(head -n 1 "$1" 2>/dev/null) && [[ -n $pid ]] && kill -0 "$pid" 2>/dev/null
+  pid=$(head -n 1 "$1" 2>/dev/null) && [[ -n $pid ]] &&
+    grep -q '^State:[[:space:]]*[^XZ]' "/proc/$pid/status" 2>/dev/null
 }
 
 # ---------------------------------------------------------------- PostgreSQL
@@ -198,12 +200,11 @@ TXT
 }
 
 stop_rabbitmq() {
-  local home=$folder/rabbitmq pid
+  local home=$folder/rabbitmq
   if alive "$home/pid"; then
-    pid=$(head -n 1 "$home/pid")
     # What it holds is thrown away, so it need not be asked.
-    kill -9 "$pid" 2>/dev/null || true
-    while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
+    kill -9 "$(head -n 1 "$home/pid")" 2>/dev/null || true
+    while alive "$home/pid"; do sleep 0.05; done
   fi
 }
 
@@ -229,6 +230,7 @@ start_redis() {
 stop_redis() {
   alive "$folder/redis/pid" || return 0
   kill -9 "$(cat "$folder/redis/pid")" 2>/dev/null || true
+  while alive "$folder/redis/pid"; do sleep 0.05; done
 }
 
 # ---------------------------------------------------------------- commands

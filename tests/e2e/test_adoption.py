@@ -416,6 +416,21 @@ def test_while_redis_is_away_results_wait_and_nothing_else(
     assert result == 3
 
 
+def test_an_outage_of_rabbitmq_is_said_once(up, python, rabbitmq, services):
+    services.halt("rabbitmq")
+    try:
+        wait_for(lambda: "no messages of Dramatiq are taken" in up.output(), up.output, 30)
+        wait_for(lambda: "takes no messages" in str(up.rest.get("/ready")), "it is a reason", 30)
+    finally:
+        services.start("rabbitmq")
+    message = python.send("add.send(1, 2)")
+    assert task_of(up.rest, message)["result"] == 3
+    said = up.output()
+    assert said.count("no messages of Dramatiq are taken") == 1
+    assert said.count("messages of Dramatiq are taken again") == 1
+    assert '"level":"error"' not in said
+
+
 def test_on_postgresql_in_roles(new_cluster, rabbitmq, new_python, redis, tmp_path):
     cluster = new_cluster(
         toml=write_programs(tmp_path) + '[broker.rabbitmq]\nadopt = ["default"]\n',

@@ -263,6 +263,21 @@ def test_the_pid_file_is_held_while_it_runs(new_server):
     assert other.process.wait(20) == 4 and "holds no process id" in other.output()
 
 
+def test_a_second_one_says_how_there_can_be_several(new_server):
+    server = application(new_server(), NEWEST)
+    run(server)
+    other = application(new_server("other"), NEWEST)
+    for taken in ("OPSCORE_DATA", "OPSCORE_SERVER_PORT"):
+        other.environment.pop("OPSCORE_DATA", None)
+        own = {"OPSCORE_DATA": str(server.folder / "opscore-data")}
+        other.environment.update(own if taken == "OPSCORE_DATA" else {taken: str(server.port)})
+        other.launch("app.broker:broker", "app.tasks", role="dramatiq")
+        assert other.process.wait(20) == 1
+        said = other.output()
+        assert "is in use by" in said if taken == "OPSCORE_DATA" else "has the port" in said
+        assert "give them all the same DATABASE_URL" in said
+
+
 @interop("command: `--log-file`, `-v`")
 def test_logs_go_where_they_are_told(new_server):
     server = application(new_server(), NEWEST)

@@ -87,6 +87,25 @@ APP = """
         if opscore.current_task().attempt == 1: raise ValueError("after the step")
         return first
 
+    @opscore.actor(max_attempts=2, backoff=opscore.Backoff(min=0.01, max=0.01))
+    def parent(task: opscore.Context, priority: int = 3):
+        child = task.submit("add", {"a": 1}, priority=priority, labels={"of": task.id})
+        if task.attempt == 1: raise ValueError("after the submit")
+        return [child.task_id, child.task_type]
+
+    @opscore.actor
+    async def parent_async(task: opscore.Context):
+        children = [await task.submit_async("add", {"a": n}, delay=0.01) for n in range(3)]
+        return [child.task_id for child in children]
+
+    @opscore.actor
+    def no_child(task: opscore.Context):
+        try:
+            task.submit("nobody")
+        except opscore.NotSubmitted as refused:
+            task.log("first\\nsecond", "warn")
+            return str(refused)
+
     @opscore.actor(max_attempts=1)
     def endless():
         pathlib.Path("endless").touch()
@@ -194,6 +213,30 @@ def test_a_retry_replays_the_steps_of_earlier_attempts(hosting):
     task = hosting.rest.run("steps")
     assert (task["result"], task["attempts"]) == ({"count": 2}, 2)
     assert (hosting.folder / "steps").read_text() == "2"
+
+
+def test_an_actor_submits_tasks_once_over_all_attempts(hosting):
+    rest = hosting.rest
+    parent = rest.run("parent")
+    assert (parent["status"], parent["attempts"]) == ("completed", 2)
+    child, of_type = parent["result"]
+    assert of_type == "add" and rest.wait(child)["result"] == 2
+    listed = rest.get(f"tasks?label=of:{parent['task_id']}")["tasks"]
+    assert [each["task_id"] for each in listed] == [child]
+    assert rest.task(child)["priority"] == 3
+    (step,) = rest.get(f"tasks/{parent['task_id']}/steps")["steps"]
+    assert (step["kind"], step["name"], step["response"]["task_id"]) == ("submit", "add", child)
+    children = rest.run("parent_async")["result"]
+    assert [rest.wait(each)["result"] for each in children] == [1, 2, 3]
+
+
+def test_a_task_that_is_refused_is_said_to_the_actor(hosting):
+    task = hosting.rest.run("no_child")
+    assert "no actor 'nobody' is known" in task["result"]
+    wait_for(lambda: lines_of(hosting, task["task_id"]), "the lines are logged")
+    assert lines_of(hosting, task["task_id"]) == [("warn", "first"), ("warn", "second")]
+    task = hosting.rest.run("parent", {"priority": 101})
+    assert task["status"] == "failed" and "priority" in task["error"]["message"]
 
 
 def test_a_time_limit_is_raised_in_the_actor(hosting):

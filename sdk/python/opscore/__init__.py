@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from opscore.actors import Backoff as Backoff
     from opscore.actors import Fail as Fail
+    from opscore.actors import NotSubmitted as NotSubmitted
     from opscore.actors import Retry as Retry
     from opscore.actors import Snooze as Snooze
     from opscore.actors import Stopped as Stopped
@@ -35,6 +36,7 @@ _HOME_OF = {
     "Backoff": "opscore.actors",
     "Context": "opscore.context",
     "Fail": "opscore.actors",
+    "NotSubmitted": "opscore.actors",
     "Retry": "opscore.actors",
     "Snooze": "opscore.actors",
     "Stopped": "opscore.actors",

@@ -180,7 +180,8 @@ def encode(attempted: str, value: Any) -> bytes:
         ) from error
 
 
-def _submit_body(fields: Mapping[str, Any]) -> dict[str, Any]:
+def submit_body(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The document of a submit; what is None is not said, except the input."""
     _known(fields, FIELDS, "option of a submit")
     return {
         name: _CONVERT[name](value) if name in _CONVERT and value is not None else value
@@ -214,7 +215,7 @@ def submit(task_type: str, input_data: Any, options: Mapping[str, Any]) -> Call[
         "POST",
         _path("tasks"),
         _submitted,
-        encode(attempted, _submit_body(fields)),
+        encode(attempted, submit_body(fields)),
         repeatable=_has_key(options),
     )
 
@@ -223,8 +224,20 @@ def _submitted(answer: Answer) -> types.Submitted:
     return types.Submitted.from_json({**answer.json(), "replayed": answer.status == 200})
 
 
+def take_message(actor: str, body: bytes) -> Call[types.Submitted]:
+    """A message of Dramatiq as its encoder made it, which may say more than strict JSON."""
+    return Call(
+        f"send a message for actor {actor!r}",
+        "POST",
+        _path("dramatiq", "messages"),
+        _submitted,
+        body,
+        repeatable=True,
+    )
+
+
 def batch(tasks: Iterable[Mapping[str, Any]], atomic: bool) -> Call[list[types.BatchItem]]:
-    bodies = [_submit_body(each) for each in tasks]
+    bodies = [submit_body(each) for each in tasks]
     attempted = f"submit a batch of {len(bodies)} tasks"
     return Call(
         attempted,

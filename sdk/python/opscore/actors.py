@@ -28,6 +28,7 @@ __all__ = [
     "Draining",
     "Fail",
     "JournalMismatch",
+    "NotSubmitted",
     "Retry",
     "Snooze",
     "Stopped",
@@ -74,6 +75,10 @@ class Fail(Exception):
 
 class JournalMismatch(Exception):
     """This attempt asked for another step than an earlier one did at the same place."""
+
+
+class NotSubmitted(Exception):
+    """opscore does not take the task that an actor wanted to submit; the words say why."""
 
 
 class Stopped(BaseException):

@@ -6,11 +6,18 @@ import contextvars
 import json
 from collections.abc import Awaitable
 from time import monotonic, monotonic_ns
-from typing import Any, Callable, Optional, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Optional, Protocol, TypeVar
 
-from opscore.actors import JournalMismatch, Retry
+from opscore.actors import JournalMismatch, NotSubmitted, Retry
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from opscore import types
 
 Result = TypeVar("Result")
+
+LEVELS = ("debug", "info", "warn", "error")
 
 CURRENT: contextvars.ContextVar[Optional[Context]] = contextvars.ContextVar(
     "opscore_task", default=None
@@ -21,6 +28,7 @@ class _Parent(Protocol):
     """How a context reaches the process that supervises this one."""
 
     def progress(self, number: int, value: str) -> None: ...
+    def log(self, task: Context, level: str, line: str) -> None: ...
     def ask(self, item: str, call: int) -> list[Any]: ...
     async def ask_async(self, item: str, call: int) -> list[Any]: ...
     def next_call(self) -> int: ...
@@ -87,6 +95,34 @@ class Context:
         """Shows `value`, anything that JSON can say, to whoever looks at the task."""
         self._parent.progress(self._number, json.dumps(value, ensure_ascii=False, allow_nan=False))
 
+    def log(self, words: str, level: str = "info") -> None:
+        """Writes to the server's log under this task; level: debug, info, warn or error.
+
+        So does everything that the task prints or logs.
+        """
+        if level not in LEVELS:
+            raise ValueError(f"there is no level {level!r}; known: {', '.join(LEVELS)}")
+        for line in words.splitlines() or [""]:
+            self._parent.log(self, level, line)
+
+    def submit(
+        self, task_type: str, input_data: Any = None, **options: Unpack[types.SubmitOptions]
+    ) -> types.Submitted:
+        """Submits another task, once over all attempts of this one: a step of its journal.
+
+        The options are those of `Client.submit`, and have to be the same in each attempt: `delay`
+        rather than a `run_at` that is counted from now. `NotSubmitted` when opscore refuses it.
+        """
+        asked, call = self._submit_words(task_type, input_data, options)
+        return _submitted(self._parent.ask(asked, call))
+
+    async def submit_async(
+        self, task_type: str, input_data: Any = None, **options: Unpack[types.SubmitOptions]
+    ) -> types.Submitted:
+        """submit() for `async` actors."""
+        asked, call = self._submit_words(task_type, input_data, options)
+        return _submitted(await self._parent.ask_async(asked, call))
+
     def step(self, name: str, action: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
         """Calls `action` once over all attempts of the task; a retry gets the answer of the first.
 
@@ -123,6 +159,14 @@ class Context:
         words = [self._number, call, "python", name, request]
         return json.dumps(words, ensure_ascii=False, allow_nan=False)[1:-1], call
 
+    def _submit_words(self, task_type: str, input_data: Any, options: Any) -> tuple[str, int]:
+        from opscore._calls import submit_body  # only actors that submit need it
+
+        body = submit_body({"task_type": task_type, "input_data": input_data, **options})
+        call = self._parent.next_call()
+        words = ["step", self._number, call, "submit", task_type, body]
+        return json.dumps(words, ensure_ascii=False, allow_nan=False), call
+
     def __repr__(self) -> str:
         return f"<Context {self.id} #{self.attempt} {self.type}>"
 
@@ -130,6 +174,15 @@ class Context:
 def _did(asked: str, answer: Any, began: int) -> str:
     said = json.dumps(answer, ensure_ascii=False, allow_nan=False)
     return f'["did",{asked},{said},{(monotonic_ns() - began) // 1_000_000}]'
+
+
+def _submitted(reply: list[Any]) -> types.Submitted:
+    from opscore.types import Submitted
+
+    kind, answer = reply
+    if kind == "failed":
+        raise NotSubmitted(answer)
+    return Submitted.from_json(_recorded(reply))
 
 
 def _recorded(reply: list[Any]) -> Any:

@@ -39,6 +39,8 @@ struct HostedEntry {
   SteadyPoint began{};
 };
 
+inline constexpr char kSubmitStep[] = "submit";
+
 // What a child says about its tasks. Within one ChildNews, lines and progress come before ends.
 struct ChildNews {
   struct End {
@@ -55,7 +57,8 @@ struct ChildNews {
     uint64_t number;
     std::string json;  // strict
   };
-  // A step of a task's journal. Without an answer: the child asks whether the journal has it.
+  // A step of a task's journal. Without an answer: the child asks whether the journal has it. One
+  // of the kind kSubmitStep is done by who is asked; its request is the body of a submit.
   struct Step {
     uint64_t number;
     uint64_t call;  // repeated in the reply
@@ -77,6 +80,7 @@ struct StepReply {
     recorded,  // `answer` is what was journaled, just now or by an earlier attempt
     mismatch,  // the journal has another step at this place: `answer` says which
     refused,   // it cannot be journaled now, so the attempt must end: `answer` says why
+    failed,    // it cannot be done, whenever it is asked for: `answer` says why
   } kind = Kind::run;
   std::string answer;
 };

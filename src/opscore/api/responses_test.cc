@@ -77,6 +77,7 @@ class ResponsesTest : public ApiTest {
   std::optional<Request> request_for(const std::string& operation, int status, Request plain);
   std::optional<Request> special(const std::string& operation, int status, Request plain);
   std::optional<Request> plain_success(const std::string& operation, int status, Request plain);
+  std::optional<Request> of_dramatiq(const std::string& key, const std::string& path);
 
   std::atomic<bool> broken_config{false};
   const std::string kTask = R"({"task_type": "mail.send"})";
@@ -128,6 +129,30 @@ std::optional<Request> ResponsesTest::plain_success(const std::string& operation
   if (operation == "delete_task" && status == 204) return plain;
   if (operation == "ready") renew(status == 200 ? "consuming" : "draining");
   if (status == 200 || (operation == "ready" && status == 503)) return plain;
+  return std::nullopt;
+}
+
+std::optional<Request> ResponsesTest::of_dramatiq(const std::string& key, const std::string& path) {
+  auto message = [&](const char* queue, const char* actor) {
+    return fmt::format(
+        R"({{"queue_name":"{}","actor_name":"{}","args":[],"kwargs":{{}},"options":{{}},)"
+        R"("message_id":"{}","message_timestamp":1}})",
+        queue, actor, key.substr(key.find(' ') + 1));
+  };
+  if (key == "take_message 202") return Request{"POST", path, message("default", "mail.send"), {}};
+  if (key == "take_message 200") {
+    RawClient(open_server->port()).ask("POST", path, message("default", "mail.send"));
+    return Request{"POST", path, message("default", "mail.send"), {}};
+  }
+  if (key == "take_message 404") return Request{"POST", path, message("default", "nobody"), {}};
+  if (key == "take_message 422") return Request{"POST", path, "[]", {}};
+  if (key == "take_message 429") {
+    service->set_limits("full", {.max_pending = 0});
+    return Request{"POST", path, message("full", "mail.send"), {}};
+  }
+  if (key == "hear_reports 200")
+    return Request{"POST", path, R"({"reports": [{"message_id": "x", "kind": "running"}]})", {}};
+  if (key == "hear_reports 422") return Request{"POST", path, R"({"reports": [{}]})", {}};
   return std::nullopt;
 }
 
@@ -186,9 +211,7 @@ std::optional<Request> ResponsesTest::special(const std::string& operation, int 
   if (key == "job_export 200")
     return Request{"GET", at_job(job(JobAction::export_tasks, true)), {}, {}};
   if (key == "job_export 409") return Request{"GET", at_job(job(JobAction::cancel, true)), {}, {}};
-  if (key == "hear_reports 200")
-    return Request{"POST", path, R"({"reports": [{"message_id": "x", "kind": "running"}]})", {}};
-  if (key == "hear_reports 422") return Request{"POST", path, R"({"reports": [{}]})", {}};
+  if (auto request = of_dramatiq(key, path)) return request;
   if (key == "list_workers 422") return Request{"GET", path + "?ended_within=x", {}, {}};
   return std::nullopt;
 }

@@ -37,6 +37,7 @@ constexpr Route kRoutes[] = {
     {"GET", "/api/v1/jobs/{job_id}", &Routes::get_job},
     {"POST", "/api/v1/jobs/{job_id}/stop", &Routes::stop_job},
     {"GET", "/api/v1/jobs/{job_id}/export", &Routes::job_export},
+    {"POST", "/api/v1/dramatiq/messages", &Routes::take_message},
     {"POST", "/api/v1/dramatiq/reports", &Routes::hear_reports},
     {"GET", "/api/v1/workers", &Routes::list_workers},
     {"GET", "/api/v1/actors", &Routes::list_actors},

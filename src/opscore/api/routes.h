@@ -94,6 +94,7 @@ class Routes {
   Reply get_job(const Call& call);
   Reply stop_job(const Call& call);
   Reply job_export(const Call& call);
+  Reply take_message(const Call& call);
   Reply hear_reports(const Call& call);
   Reply list_workers(const Call& call);
   Reply list_actors(const Call& call);

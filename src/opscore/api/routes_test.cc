@@ -388,6 +388,24 @@ TEST(RouteTable, PathsAreFoundWithAndWithoutASlash) {
   EXPECT_EQ(allowed_methods("/nowhere"), "");
 }
 
+TEST_F(RoutesTest, AMessageOfDramatiqIsATaskUnderItsOwnId) {
+  const std::string body =
+      R"({"queue_name": "default.DQ", "actor_name": "mail.send", "args": [NaN], "kwargs": {},
+          "options": {"max_retries": 2, "own": 1}, "message_id": "m-1", "message_timestamp": 5})";
+  auto taken = answer("POST", "/api/v1/dramatiq/messages", body);
+  ASSERT_EQ(taken.status, 202) << taken.body;
+  EXPECT_EQ(json(taken)["task_id"], "m-1");
+  Json task = get("m-1");
+  EXPECT_EQ(task["queue"], "default");
+  EXPECT_EQ(task["max_attempts"], 3);
+  EXPECT_EQ(task["input_data"], (Json{{"args", {nullptr}}, {"kwargs", Json::object()}}));
+  EXPECT_EQ(task["metadata"]["dramatiq_lossy"], Json({"args[0]"}));
+  EXPECT_EQ(task["metadata"]["dramatiq_options"]["own"], 1);
+  auto again = answer("POST", "/api/v1/dramatiq/messages", body);
+  EXPECT_EQ(again.status, 200);
+  EXPECT_EQ(json(again)["task_id"], "m-1");
+}
+
 TEST_F(RoutesTest, ReportsOfPythonsWorkersAreHeard) {
   CatalogueEntry python;
   python.type = "resize";

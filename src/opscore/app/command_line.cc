@@ -66,6 +66,16 @@ int run_config(const CommandLine& line, const Config& config) {
   return 0;
 }
 
+constexpr char kWhenTaken[] =
+    "without a DATABASE_URL, 'opscore dramatiq' is a whole server, one for a data file and a "
+    "port.\n"
+    "  Several on a machine: give them all the same DATABASE_URL (PostgreSQL). They are workers "
+    "then,\n"
+    "  beside 'opscore api' and 'opscore maintenance'. Or one that hosts everything: all modules, "
+    "and\n"
+    "  more of -p and -t. Or an installation of its own, with tasks of its own, for each:\n"
+    "  OPSCORE_DATA=FOLDER OPSCORE_SERVER_PORT=PORT opscore dramatiq ...";
+
 // The drop-in for the dramatiq command: with PostgreSQL a worker, else everything on one file.
 int run_dramatiq(const CommandLine& line, ConfigSources sources, const AddActors& add_actors) {
   Config config = load_config(sources);
@@ -82,6 +92,7 @@ int run_dramatiq(const CommandLine& line, ConfigSources sources, const AddActors
   }
   RunOptions options = line.run;
   options.impatient_exit = kDramatiqKilled;
+  if (sources.role == Role::up) options.when_taken = kWhenTaken;
   return run_role(sources.role, config, sources, options, add_actors);
 }
 

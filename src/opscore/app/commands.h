@@ -17,6 +17,7 @@ struct RunOptions {
   bool supervise = true;       // false: --no-supervise
   bool require_store = false;  // end when PostgreSQL does not answer at the start
   int impatient_exit = 130;    // the exit code after a second request to stop
+  std::string when_taken;      // what to do when another process has the data file or the port
 };
 
 struct MigrateOptions {

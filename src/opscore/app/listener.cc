@@ -43,7 +43,7 @@ bool bind_or_outlast(int fd, const addrinfo& address) {
       : code == EACCES
           ? "ports below 1024 need privileges; choose another with --port or OPSCORE_SERVER_PORT"
           : "choose another with --address and --port";
-  throw Error(Errc::unavailable,
+  throw Error(code == EADDRINUSE ? Errc::conflict : Errc::unavailable,
               fmt::format("listen on {}:{}: {}\n  {}", address, port,
                           std::generic_category().message(code), hint),
               false);

@@ -301,27 +301,46 @@ void make_data_folder(const std::string& file) {
                 false);
 }
 
+namespace {
+
+// What only one process at a time can have.
+struct Holdings {
+  std::optional<DataLock> lock;
+  Listener listener;
+};
+
+void take(Holdings& held, const Duties& duties, const Config& config, const RunOptions& options) {
+  try {
+    if (config.store.url.empty()) {
+      make_data_folder(config.store.path);
+      held.lock.emplace(config.store.path);
+    }
+    if (duties.api)
+      held.listener = listen_on(config.server.address, config.server.port);
+    else if (config.probes.port)
+      held.listener = listen_on(config.probes.address, *config.probes.port);
+  } catch (const Error& error) {
+    if (error.code() != Errc::conflict || options.when_taken.empty()) throw;
+    throw Error(error.code(), fmt::format("{}\n  {}", error.message(), options.when_taken));
+  }
+}
+
+}  // namespace
+
 int run_role(Role role, const Config& loaded, const ConfigSources& sources,
              const RunOptions& options, const AddActors& add_actors) {
   const Duties duties = Duties::of(role);
   Config config = loaded;
-  std::optional<DataLock> lock;
-  if (config.store.url.empty()) {
-    make_data_folder(config.store.path);
-    lock.emplace(config.store.path);
-  }
-  Listener listener;
   if (duties.api) {
     OpenFiles files = raise_open_files(config.server.connections_max);
     config.program_open_files = files.before;
     if (files.note) config.notes.push_back(*files.note);
-    listener = listen_on(config.server.address, config.server.port);
-  } else if (config.probes.port) {
-    listener = listen_on(config.probes.address, *config.probes.port);
   }
+  Holdings held;
+  take(held, duties, config, options);
   const SandboxGroups sandbox = duties.worker ? open_groups(config) : SandboxGroups{};
   Systemd systemd(sources.environment);
-  const Start start{role, config, sources, options, add_actors, listener, sandbox, systemd};
+  const Start start{role, config, sources, options, add_actors, held.listener, sandbox, systemd};
   if (!options.supervise) return serve_unless_asked_to_end(start, nullptr);
   SupervisorOptions supervision;
   supervision.on_ready = [&systemd] { systemd.ready(); };

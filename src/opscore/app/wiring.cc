@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "opscore/api/submit_body.h"
 #include "opscore/api/views.h"
 #include "opscore/app/config_change.h"
 #include "opscore/app/config_sandbox.h"
@@ -168,6 +169,8 @@ ServiceOptions service_options(const Config& config, Duties duties, const Regist
   ServiceOptions options;
   options.url_problem = [&guard](const std::string& url) { return guard.url_problem(url); };
   options.needs_worker = duties.worker;
+  options.has_results = !config.results.url.empty();
+  options.stores_results = config.results.actors;
   options.bulk.exports = config.store.exports;
   options.bulk.disk_reserve_bytes = config.store.disk_reserve.value;
   options.bulk.write_task = [&store](std::string& out, const Task& task) {
@@ -189,9 +192,21 @@ Retention retention_of(const Config& config) {
   return retention;
 }
 
+std::string submit_of_actor(Service& service, const std::string& body, const std::string& key) {
+  SubmitRequest request = read_submit(body);
+  if (request.idempotency_key.empty() && request.task_id.empty()) request.idempotency_key = key;
+  std::string answer;
+  append_submitted(answer, service.submit(std::move(request)));
+  return answer;
+}
+
 WorkerOptions worker_options(const Config& config, const WiringOptions& wiring, Broker* broker,
-                             Children* children, std::function<void(SessionReport&)> complete) {
+                             Children* children, Service& service,
+                             std::function<void(SessionReport&)> complete) {
   WorkerOptions options;
+  options.submit = [&service](const std::string& body, const std::string& key) {
+    return submit_of_actor(service, body, key);
+  };
   options.broker = broker;
   options.children = children;
   options.complete = std::move(complete);
@@ -421,8 +436,9 @@ void Server::begin() {
     if (adopter) adopter->report(report);
   };
   if (duties_.worker && !worker)
-    worker.emplace(registry_of(actors), store, clock, random, log, metrics,
-                   worker_options(config_, options_, broker.get(), python.get(), complete));
+    worker.emplace(
+        registry_of(actors), store, clock, random, log, metrics,
+        worker_options(config_, options_, broker.get(), python.get(), service, complete));
   if (duties_.maintenance && !duties_.worker && !presence)
     presence.emplace(store, clock, log, presence_options(options_, complete));
   if (duties_.maintenance && !maintenance)
@@ -436,9 +452,9 @@ void Server::begin() {
                   relay_options(config_, *maintenance, http, guard, service));
   if (adopts(config_, duties_) && !adopter)
     adopter.emplace(service, *dramatiq, clock, random, log, metrics, adopter_options(config_));
-  if (duties_.maintenance && dramatiq && !foreign_relay) {
+  if (duties_.maintenance && !foreign_relay) {
     results = open_results(config_);
-    foreign_relay.emplace(service, *dramatiq, clock, log, metrics,
+    foreign_relay.emplace(service, dramatiq.get(), clock, log, metrics,
                           ForeignRelayOptions{.leads = [this] { return maintenance->leads(); },
                                               .results = results.get(),
                                               .keep_results = config_.results.ttl});

@@ -8,6 +8,7 @@
 #include "opscore/base/json.h"
 #include "opscore/base/utf8.h"
 #include "opscore/broker/dramatiq/strict_view.h"
+#include "opscore/broker/dramatiq/task_message.h"
 #include "opscore/model/limits.h"
 #include "opscore/model/names.h"
 
@@ -159,8 +160,11 @@ Adopted told_of(const DramatiqMessage& message, const AdoptionContext& context) 
   adopted.on_success =
       is_true(message.options, "on_success") || is_true(message.options, "pipe_target");
   adopted.on_failure = is_true(message.options, "on_failure");
-  adopted.result = stores_result(message, context);
+  adopted.result = context.has_results && stores_result(message, context);
   adopted.group = is_counted(message);
+  adopted.over_http = context.over_http;
+  // Else every failure is told anyway, for the dead message.
+  if (context.over_http) adopted.on_failure |= is_true(message.options, "on_retry_exhausted");
   return adopted;
 }
 
@@ -177,7 +181,7 @@ void set_times(TaskSpec& spec, const DramatiqMessage& message, const CatalogueEn
 std::optional<std::string> needs_what_is_missing(const DramatiqMessage& message,
                                                  const AdoptionContext& context) {
   if (context.has_results) return std::nullopt;
-  if (stores_result(message, context))
+  if (stores_result(message, context) && !context.over_http)
     return "it asks for its result to be stored (store_results), and no results backend is "
            "configured here: set results.url to the application's Redis, then send it again";
   if (is_counted(message))
@@ -187,9 +191,37 @@ std::optional<std::string> needs_what_is_missing(const DramatiqMessage& message,
   return std::nullopt;
 }
 
+// Which id the task gets; empty: a generated one. `wanted` is what its arguments say.
+std::string own_id_of(const DramatiqMessage& message, const std::string& wanted,
+                      const AdoptionContext& context) {
+  if (!wanted.empty() && !task_id_problem(wanted)) return wanted;
+  if (context.over_http && !task_id_problem(message.message_id)) return message.message_id;
+  return {};
+}
+
+// Python's workers make of the options what they say, and do themselves what opscore does at the
+// ends of its own tasks. What nobody says is for the actor's declaration there.
+void hand_over(TaskSpec& spec, const DramatiqMessage& message, const CatalogueEntry& actor,
+               TimePoint now) {
+  if (!message.options.find("max_retries"))
+    spec.max_attempts = actor.max_attempts.value_or(kUnlimitedAttempts);
+  TaskOptions& options = spec.options;
+  options.retry = actor.retry;
+  options.timeout = actor.timeout;
+  PythonMembers said =
+      PythonMembers::of_object(message_options(actor.dramatiq, spec, actor.max_attempts, now));
+  for (const PythonMembers::Member& option : message.options.members)
+    if (option.name != "eta") said.set(option.name, option.value);
+  options.dramatiq = strict_view(said.encode()).json;
+  options.adopted.reset();
+  options.unchecked = false;
+}
+
 Adoption adopt(DramatiqMessage message, const std::string& body, const CatalogueEntry& actor,
                const AdoptionContext& context) {
   if (message.message_id.empty()) message.message_id = context.fresh_id;
+  if (message.message_id.empty())
+    return refuse("it has no message_id, by which it is known when it is sent again");
   std::string wanted_id;
   const StrictView view = strict_view(input_of(message, actor, &wanted_id));
   if (view.json.size() > context.input_bytes_max)
@@ -212,22 +244,20 @@ Adoption adopt(DramatiqMessage message, const std::string& body, const Catalogue
   options.retry = retry_of(message.options, actor);
   options.adopted = told_of(message, context);
   options.unchecked = !actor.input_schema.empty();
-  const bool usable = !wanted_id.empty() && !task_id_problem(wanted_id);
-  if (usable) options.id = wanted_id;
-  options.metadata = metadata_of(message, view, usable ? "" : wanted_id);
-  if (actor.kind == kPythonKind) {
+  options.id = own_id_of(message, wanted_id, context);
+  options.metadata = metadata_of(message, view, options.id == wanted_id ? "" : wanted_id);
+  if (actor.kind == kPythonKind || context.over_http) {
     const std::string given = options_of(message);
     if (given.size() > kOptionsMax)
-      return refuse(
-          fmt::format("its options are {} bytes long, at most {} are taken for an actor "
-                      "in Python",
-                      given.size(), kOptionsMax));
+      return refuse(fmt::format("its options are {} bytes long, at most {} are kept beside a task",
+                                given.size(), kOptionsMax));
     add_message(options.metadata, given, message.message_timestamp);
   }
+  if (actor.kind == kDramatiqKind) hand_over(spec, message, actor, context.now);
   item.message_id = message_key(message.message_id);
   item.request_hash = sha256(item.message_id).substr(0, 16);
   item.keys.push_back({UniqueKey::Kind::message_id, "", item.message_id});
-  if (usable) item.keys.push_back({UniqueKey::Kind::task_id, "", wanted_id});
+  if (!options.id.empty()) item.keys.push_back({UniqueKey::Kind::task_id, "", options.id});
   item.on_conflict = InsertItem::OnConflict::derive_id;
   item.origin = body;
   return adoption;
@@ -242,6 +272,12 @@ constexpr char kConsumerSeen[] = "opscore_consumer_seen";
 
 }  // namespace
 
+std::function<bool(const std::string&)> is_one_of(std::vector<std::string> names) {
+  return [names = std::move(names)](const std::string& name) {
+    return std::ranges::count(names, "*") > 0 || std::ranges::count(names, name) > 0;
+  };
+}
+
 std::string message_key(std::string_view message_id) {
   const std::string quoted = quote_python(message_id);
   std::string key = quoted.substr(1, quoted.size() - 2);
@@ -254,14 +290,19 @@ Adoption decide_adoption(const ForeignDelivery& delivery, const AdoptionContext&
                               delivery.body.size()));
   auto message = decode_dramatiq(delivery.body);
   if (!message) return refuse(message.error().message());
-  const std::string_view queue = canonical_queue(delivery.queue);
-  if (canonical_queue(message->queue_name) != queue)
+  const std::string_view queue = canonical_queue(message->queue_name);
+  if (context.over_http) {
+    if (auto problem = queue_name_problem(queue))
+      return refuse(fmt::format("its queue_name '{}' {}", to_valid_utf8(shown(message->queue_name)),
+                                *problem));
+  } else if (queue != canonical_queue(delivery.queue)) {
     return refuse(fmt::format("its queue_name is '{}', but it is on queue '{}'",
                               to_valid_utf8(shown(message->queue_name)), delivery.queue));
+  }
   // An application that is hosted here may still have an agent of its own.
   const CatalogueEntry* actor = context.find_actor(message->actor_name);
   if (!actor && message->actor_name == kAgentActorName) actor = context.find_actor(kAgentType);
-  if (!actor || actor->kind == kDramatiqKind) {
+  if (!actor || (actor->kind == kDramatiqKind && !context.over_http)) {
     Adoption adoption;
     adoption.kind = Adoption::Kind::park;
     adoption.message = *std::move(message);

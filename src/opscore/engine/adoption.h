@@ -31,7 +31,7 @@ using FindActor = std::function<const CatalogueEntry*(const std::string& name)>;
 struct AdoptionContext {
   FindActor find_actor;
   TimePoint now{};
-  std::string fresh_id;  // a UUID, for a message that has none
+  std::string fresh_id;  // a UUID, for a message that has none; empty: such a message is refused
   size_t input_bytes_max = 0;
   // Whether there is a results backend, and of which actors it gets the results when the message
   // does not say. The latter are those whose `store_results` Python knows from its decorator.
@@ -39,12 +39,18 @@ struct AdoptionContext {
   std::function<bool(const std::string& actor)> stores_results = [](const std::string&) {
     return false;
   };
+  // It came over HTTP. Its sender asks for the task by the message's id, so it needs no backend for
+  // a result, and messages of actors that Python runs are tasks, too: there is no queue to leave
+  // them on.
+  bool over_http = false;
 };
+// Whether a name is among these; "*" is any.
+std::function<bool(const std::string&)> is_one_of(std::vector<std::string> names);
 
 struct Adoption {
   enum class Kind : uint8_t {
     adopt,   // `item` is to be inserted
-    park,    // `message` is for an actor that is not ours
+    park,    // `message` is for an actor that is not ours, or not known
     refuse,  // it is dead; `reason` says why
   } kind = Kind::refuse;
   InsertItem item;

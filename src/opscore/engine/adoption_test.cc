@@ -110,6 +110,62 @@ TEST_F(AdoptionTest, AnActorInPythonGetsTheOptions) {
   EXPECT_THAT(refusal(body), HasSubstr("its options are"));
 }
 
+TEST_F(AdoptionTest, OverHttpTheTaskHasTheMessagesIdUnlessItWantsAnother) {
+  context.over_http = true;
+  Body body;
+  InsertItem item = decide(body).item;
+  EXPECT_EQ(item.spec.options.id, "m-1");
+  ASSERT_EQ(item.keys.size(), 2u);
+  EXPECT_EQ(item.keys[1].key, "m-1");
+  EXPECT_TRUE(item.spec.options.adopted->over_http);
+  body.message.kwargs = R"({"task_id":"mine"})";
+  EXPECT_EQ(spec(body).options.id, "mine");
+  body.message.kwargs = R"({"task_id":"not an id"})";
+  EXPECT_EQ(spec(body).options.id, "m-1");
+  EXPECT_THAT(spec(body).options.metadata, HasSubstr(R"("dramatiq_task_id":"not an id")"));
+  body.message.message_id = "no id either";
+  EXPECT_EQ(spec(body).options.id, "");
+}
+
+TEST_F(AdoptionTest, OverHttpResultsNeedNoBackendAndGroupsDo) {
+  context.over_http = true;
+  Body body;
+  body.message.options.set("store_results", "true");
+  EXPECT_FALSE(spec(body).options.adopted->result);
+  context.has_results = true;
+  EXPECT_TRUE(spec(body).options.adopted->result);
+  context.has_results = false;
+  body.message.options.set("group_completion_uuid", R"("g")");
+  body.message.options.set("group_completion_callbacks", "[{}]");
+  EXPECT_THAT(refusal(body), HasSubstr("results.url"));
+}
+
+TEST_F(AdoptionTest, OverHttpQueueAndIdHaveToBeUsable) {
+  context.over_http = true;
+  Body body;
+  body.message.queue_name = "no name";
+  EXPECT_THAT(refusal(body), HasSubstr("queue_name 'no name'"));
+  body = {};
+  body.message.message_id = "";
+  context.fresh_id = "";
+  EXPECT_THAT(refusal(body), HasSubstr("message_id"));
+}
+
+TEST_F(AdoptionTest, OverHttpPythonsActorsGetTheirMessagesOptions) {
+  context.over_http = true;
+  actors["add"].kind = "dramatiq";
+  actors["add"].dramatiq = R"({"custom":1,"time_limit":5})";
+  Body body;
+  body.message.options.set("eta", "5000");
+  body.message.options.set("time_limit", "7");
+  body.message.options.set("on_success", R"("other")");
+  TaskSpec task = spec(body);
+  EXPECT_EQ(task.options.dramatiq, R"({"custom":1,"time_limit":7,"on_success":"other"})");
+  EXPECT_EQ(task.run_at, from_ms(5000));
+  EXPECT_EQ(task.max_attempts, kUnlimitedAttempts);
+  EXPECT_FALSE(task.options.adopted);
+}
+
 TEST_F(AdoptionTest, DefaultsAreDramatiqs) {
   TaskSpec task = spec(Body());
   EXPECT_EQ(task.max_attempts, 21);

@@ -54,6 +54,17 @@ std::shared_ptr<const Catalogue::Snapshot> Catalogue::fresh_view() {
   return view_of(kFreshFor / 20);
 }
 
+std::function<const CatalogueEntry*(const std::string&)> Catalogue::finder() {
+  return [this, snapshot = view(), fresh = false](const std::string& name) mutable {
+    const Known* known = snapshot->find(name);
+    if (!known && !std::exchange(fresh, true)) {
+      snapshot = fresh_view();
+      known = snapshot->find(name);
+    }
+    return known ? &known->entry : nullptr;
+  };
+}
+
 void Catalogue::declare(std::vector<CatalogueEntry> declared) {
   MutexLock lock(mutex_);
   declared_ = std::move(declared);

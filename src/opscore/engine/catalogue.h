@@ -2,6 +2,7 @@
 // A cached view of what the installation can run: the store's catalogue and what is declared in
 // configuration, with compiled input schemas. Safe for concurrent use; at most kFreshFor old.
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -42,6 +43,9 @@ class Catalogue {
   std::shared_ptr<const Snapshot> view();
   // For what view() does not have, a name or a worker: it may have come a moment ago.
   std::shared_ptr<const Snapshot> fresh_view();
+  // Looks names up in view(), and from the first that it lacks on in fresh_view(). Null: unknown.
+  // Each answer lives until the next question. For one thread; the catalogue must outlive it.
+  std::function<const CatalogueEntry*(const std::string& name)> finder();
   // Replaces what is declared; the next view is new. Reads nothing, so it cannot fail.
   void declare(std::vector<CatalogueEntry> declared);
   // Something is known to have changed: the next view is new.

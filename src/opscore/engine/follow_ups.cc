@@ -174,7 +174,7 @@ FollowUps decide_follow_ups(const AdoptedEnd& end, const EndFacts& facts, TimePo
   if (end.failed) tell_failure(telling, error);
   if (end.next != State::failed || !is_current) return std::move(telling.out);
   if (adopted.result) telling.keep(failure_value(failure_of(error)));
-  tell_death(telling, error);
+  if (!adopted.over_http) tell_death(telling, error);
   return std::move(telling.out);
 }
 

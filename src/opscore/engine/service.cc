@@ -7,7 +7,9 @@
 #include <charconv>
 #include <map>
 
+#include "opscore/base/json.h"
 #include "opscore/base/mutex.h"
+#include "opscore/engine/adoption.h"
 #include "opscore/engine/facts.h"
 #include "opscore/engine/history.h"
 #include "opscore/engine/submission.h"
@@ -20,6 +22,7 @@ namespace {
 // A change that loses its race is decided again from what is there now.
 constexpr int kTries = 8;
 constexpr int64_t kFirstCursorMs = 1'000'000'000'000;  // of the year 2001
+constexpr size_t kNameShown = 128;
 constexpr Duration kPurgeWait = std::chrono::seconds(1);
 
 Error conflict_error(Store& store, const InsertItem& item, const InsertResult& result) {
@@ -54,6 +57,12 @@ Error refusal(Store& store, const InsertItem& item, const InsertResult& result) 
                            "(max_pending); submit again later",
                            item.spec.queue, result.limit))
       .at("queue");
+}
+
+std::string known_names_hint(const Catalogue::Snapshot& catalogue, std::string_view name) {
+  auto nearest = nearest_names(name, catalogue.names());
+  if (nearest.empty()) return "run 'opscore actors' to see what there is";
+  return fmt::format("did you mean {}?", fmt::join(nearest, ", "));
 }
 
 void check_limit(const std::optional<LimitValue>& change, int64_t min, int64_t max,
@@ -154,11 +163,8 @@ InsertItem Service::prepare(SubmitRequest request, std::vector<std::string>& war
     known = catalogue->find(request.type);
   }
   if (!known) {
-    auto nearest = nearest_names(request.type, catalogue->names());
-    std::string hint = nearest.empty() ? "run 'opscore actors' to see what there is"
-                                       : fmt::format("did you mean {}?", fmt::join(nearest, ", "));
-    throw Error(Errc::invalid,
-                fmt::format("task_type: no actor '{}' is known; {}", request.type, hint))
+    throw Error(Errc::invalid, fmt::format("task_type: no actor '{}' is known; {}", request.type,
+                                           known_names_hint(*catalogue, request.type)))
         .at("task_type");
   }
   if (!known->schema_problem.empty())
@@ -247,6 +253,51 @@ std::vector<Submitted> Service::submit_many(std::vector<SubmitRequest> requests,
     if (auto task = store_.reader().find(answer.key)) answer.id = store_.id_of(*task);
   }
   return answers;
+}
+
+Submitted Service::take_message(const std::string& body) {
+  AdoptionContext context;
+  context.over_http = true;
+  context.now = clock_.now();
+  context.input_bytes_max = options_.input_bytes_max;
+  context.has_results = options_.has_results;
+  context.stores_results = is_one_of(options_.stores_results);
+  context.find_actor = catalogue_.finder();
+  Adoption adoption = decide_adoption({0, "", body, body.size(), {}, false}, context);
+  if (adoption.kind == Adoption::Kind::refuse) {
+    counters_->refused.add();
+    throw Error(Errc::invalid, "the message cannot become a task: " + adoption.reason);
+  }
+  if (adoption.kind == Adoption::Kind::park) {
+    counters_->refused.add();
+    const std::string actor = to_valid_utf8(adoption.message.actor_name.substr(0, kNameShown));
+    throw Error(Errc::not_found, fmt::format("no actor '{}' is known; {}", actor,
+                                             known_names_hint(*catalogue_.view(), actor)))
+        .at("actor_name");
+  }
+  InsertItem& item = adoption.item;
+  InsertItem said;  // what the answer says of it
+  said.spec.type = item.spec.type;
+  said.spec.queue = item.spec.queue;
+  std::vector<InsertItem> items;
+  items.push_back(std::move(item));
+  const InsertResult result = store_.tasks().insert(std::move(items), InsertMode::per_item).at(0);
+  if (result.refused()) {
+    counters_->refused.add();
+    throw refusal(store_, said, result);
+  }
+  Submitted answer;
+  answer.key = result.key;
+  answer.type = std::move(said.spec.type);
+  answer.queue = std::move(said.spec.queue);
+  answer.state = result.state;
+  answer.replayed = result.kind == InsertResult::Kind::replayed;
+  if (answer.replayed)
+    counters_->replayed.add();
+  else
+    counters_->submitted(answer.type, answer.queue).add();
+  answer.id = store_.id_of(get(answer.key));  // perhaps not the one that it wanted
+  return answer;
 }
 
 Task Service::get(std::string_view id) {

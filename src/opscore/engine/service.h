@@ -76,6 +76,9 @@ struct ServiceOptions {
       [](const std::string&) { return std::nullopt; };
   // Types that are known although no worker has announced them, with their defaults.
   std::vector<CatalogueEntry> declared;
+  // Of messages that come over HTTP, see AdoptionContext.
+  bool has_results = false;
+  std::vector<std::string> stores_results;
   // Ready only while a worker takes tasks; else whenever the store answers and takes submits.
   bool needs_worker = true;
   BulkJobsOptions bulk;
@@ -123,6 +126,9 @@ class Service {
   CatalogueEntry actor(const std::string& type);  // or an alias of it; throws not_found
   // What can be run, at most a second old; fresh_view of it for what was not found.
   Catalogue& catalogue() { return catalogue_; }
+  // A message of Dramatiq that did not come through RabbitMQ; the same one again is a replay.
+  // Errc::not_found: no actor of its name is known.
+  Submitted take_message(const std::string& body);
   // Replaces ServiceOptions::declared.
   void declare(std::vector<CatalogueEntry> declared) { catalogue_.declare(std::move(declared)); }
   Readiness readiness();

@@ -28,7 +28,7 @@ std::optional<OutboxRow> adopted_row(const Plan& plan) {
   const bool completed = plan.next == State::completed;
   const bool with_results = (plan.adopted->result && (completed || plan.next == State::failed)) ||
                             (plan.adopted->group && completed);
-  const bool told = with_results || plan.next == State::failed ||
+  const bool told = with_results || (plan.next == State::failed && !plan.adopted->over_http) ||
                     (completed && plan.adopted->on_success) || (failed && plan.adopted->on_failure);
   if (!told) return std::nullopt;
   ObjectWriter body;
@@ -40,9 +40,11 @@ std::optional<OutboxRow> adopted_row(const Plan& plan) {
   if (failed && plan.next == State::failed && plan.ended != AttemptEnd::fatal &&
       plan.live.budget != kUnlimitedAttempts && plan.live.charged >= plan.live.budget)
     body.json("exhausted", "true");
-  return OutboxRow{
-      0,           OutboxRow::Kind::amqp, plan.adopted->queue + (with_results ? kWithResults : ""),
-      body.take(), kAboutAnEnd,           plan.at};
+  std::string destination = plan.adopted->queue;
+  if (plan.adopted->over_http) destination += kOverHttp;
+  if (with_results) destination += kWithResults;
+  return OutboxRow{0,           OutboxRow::Kind::amqp, std::move(destination),
+                   body.take(), kAboutAnEnd,           plan.at};
 }
 
 bool is_adopted_row(const OutboxRow& row) {

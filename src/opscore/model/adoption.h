@@ -29,8 +29,10 @@ struct AdoptedEnd {
 };
 
 // Ends of which the results backend is told, too, have a destination of their own, with a character
-// that no queue has: they can wait for it without holding up others.
+// that no queue has: they can wait for it without holding up others. So have those of tasks whose
+// message came over HTTP, which do not wait for RabbitMQ.
 inline constexpr char kWithResults[] = "#results";
+inline constexpr char kOverHttp[] = "#http";
 
 // What a store has to write with a plan: nothing unless somebody is to hear of it.
 std::optional<OutboxRow> adopted_row(const Plan& plan);

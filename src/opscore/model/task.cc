@@ -56,6 +56,7 @@ std::string encode_adopted(const Adopted& adopted) {
   out.text("wanted_id", adopted.wanted_id);
   if (adopted.result) out.json("result", "true");
   if (adopted.group) out.json("group", "true");
+  if (adopted.over_http) out.json("over_http", "true");
   return out.take();
 }
 
@@ -74,6 +75,8 @@ Adopted read_adopted(JsonReader& in) {
       adopted.result = in.boolean();
     else if (name == "group")
       adopted.group = in.boolean();
+    else if (name == "over_http")
+      adopted.over_http = in.boolean();
     else
       in.raw();
   });

@@ -62,6 +62,8 @@ struct Adopted {
   std::string wanted_id;    // that the message asked for and did not get
   bool result = false;      // its result, or that it has failed, is kept for who asks Dramatiq
   bool group = false;       // it is counted in its group when it has completed
+  // It came over HTTP: what it asks to be sent becomes tasks here, and no broker has its dead.
+  bool over_http = false;
   bool operator==(const Adopted&) const = default;
 };
 

@@ -11,6 +11,7 @@ namespace opscore {
 namespace {
 
 constexpr Duration kReceiveMax{500};
+constexpr Duration kAgain{1000};
 constexpr Duration kFullFor{5000};
 constexpr Duration kCountConsumersEvery{1000};
 constexpr Duration kWarnEvery{60'000};
@@ -64,8 +65,23 @@ Adopter::Adopter(Service& service, ForeignBroker& broker, const Clock& clock, Ra
       log_(log),
       metrics_(metrics),
       options_(std::move(options)),
-      loop_("adopter", log,
-            [this](std::stop_token) { return step(Deadline::after(kReceiveMax)); }) {}
+      loop_("adopter", log, [this](std::stop_token) { return tick(); }) {}
+
+// What is away can be away for hours: that is said once, and then now and again.
+Duration Adopter::tick() {
+  try {
+    const Duration wait = step(Deadline::after(kReceiveMax));
+    if (std::exchange(failing_, false)) log_.info("messages of Dramatiq are taken again");
+    return wait;
+  } catch (const Error& error) {
+    if (error.code() != Errc::unavailable) throw;
+    if (!std::exchange(failing_, true) || clock_.steady() >= say_at_) {
+      log_.warn("no messages of Dramatiq are taken: {}; trying again until it works", error.what());
+      say_at_ = clock_.steady() + kWarnEvery;
+    }
+    return kAgain;
+  }
+}
 
 Duration Adopter::step(Deadline deadline) {
   follow_full_queues();
@@ -103,24 +119,12 @@ void Adopter::follow_full_queues() {
 
 void Adopter::sort(Round& round) {
   if (round.deliveries.empty()) return;
-  auto view = service_.catalogue().view();
-  bool fresh = false;
   AdoptionContext context;
   context.now = clock_.now();
   context.input_bytes_max = options_.input_bytes_max;
   context.has_results = options_.has_results;
-  context.stores_results = [this](const std::string& actor) {
-    const std::vector<std::string>& names = options_.stores_results;
-    return std::ranges::count(names, "*") > 0 || std::ranges::count(names, actor) > 0;
-  };
-  context.find_actor = [&](const std::string& name) -> const CatalogueEntry* {
-    const Catalogue::Known* known = view->find(name);
-    if (!known && !std::exchange(fresh, true)) {
-      view = service_.catalogue().fresh_view();
-      known = view->find(name);
-    }
-    return known ? &known->entry : nullptr;
-  };
+  context.stores_results = is_one_of(options_.stores_results);
+  context.find_actor = service_.catalogue().finder();
   for (size_t place = 0; place < round.deliveries.size(); ++place) {
     context.fresh_id = uuid(random_);
     Adoption adoption = decide_adoption(round.deliveries[place], context);
@@ -207,6 +211,8 @@ void Adopter::take_result(Round& round, size_t index, const InsertResult& result
                         fmt::format("its arguments are {} bytes long; queue '{}' takes at "
                                     "most {} (max_input_bytes)",
                                     round.items[index].spec.input.size(), queue, result.limit));
+    case Kind::failed:
+      return round.kill(place, fmt::format("it cannot be stored: {}", result.error->what()));
     case Kind::conflict:
       return round.kill(place,
                         fmt::format("its id '{}' belongs to another task", result.conflicting.key));

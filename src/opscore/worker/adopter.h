@@ -45,6 +45,7 @@ class Adopter {
 
  private:
   struct Round;
+  Duration tick();
   void follow_full_queues();
   void sort(Round& round);
   void send_on(Round& round, size_t place, DramatiqMessage message);
@@ -71,6 +72,8 @@ class Adopter {
     SteadyPoint seen_at;
   };
   std::map<std::string, Consumers> consumers_;
+  bool failing_ = false;                       // at the last tick
+  SteadyPoint say_at_{};                       // not before this again
   std::map<std::string, SteadyPoint> warned_;  // of foreign actors, by queue and name
   Loop loop_;
 };

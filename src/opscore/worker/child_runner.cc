@@ -42,7 +42,7 @@ ChildRunner::ChildRunner(std::shared_ptr<const Registry> actors, Children& child
       options_(std::move(options)),
       post_(std::move(post)),
       watch_("child-watch", log, [this](std::stop_token) { return watch(); }),
-      journals_(children, store, clock, log) {
+      journals_(children, store, clock, log, options_.submit) {
   replace(std::move(actors));
 }
 

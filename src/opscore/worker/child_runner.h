@@ -24,6 +24,7 @@ struct ChildRunnerOptions {
   CrashPage* page = nullptr;      // null: unsupervised
   size_t first_slot = 0;          // of its cells on the page, and in reports
   std::function<void()> on_room;  // something ended, or a child came
+  SubmitTask submit;              // of tasks that hosted actors submit
 };
 
 // All arguments must outlive it.

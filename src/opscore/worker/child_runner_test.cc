@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include "opscore/base/json.h"
 #include "opscore/model/error_kind.h"
 #include "opscore/store/memory/memory_store.h"
 #include "opscore/worker/conformance/runner_conformance.h"
@@ -22,13 +23,20 @@ std::shared_ptr<Registry> hosted(const Registry& actors) {
   return registry;
 }
 
+// Answers the key that it was given, and takes no bodies but objects.
+std::string submit(const std::string& body, const std::string& key) {
+  if (body == "0") throw Error(Errc::unavailable, "not now");
+  if (body[0] != '{') throw Error(Errc::invalid, "not this");
+  return quote_json(key);
+}
+
 // A runner with its children, which end after it.
 class Hosting final : public Runner {
  public:
   Hosting(const RunnerParts& parts, size_t children)
       : children_(parts.actors, parts.clock, children, parts.slots),
         runner_(hosted(*parts.actors), children_, parts.store, parts.clock, parts.log,
-                {.page = &parts.page, .on_room = parts.on_room}, parts.post) {
+                {.page = &parts.page, .on_room = parts.on_room, .submit = submit}, parts.post) {
     runner_.start_threads();
     EXPECT_TRUE(eventually([&] { return runner_.free() == parts.slots; }));
   }
@@ -166,6 +174,22 @@ TEST_P(ChildRunnerTest, steps_are_journaled_and_replayed) {
   runner_->start({task});
   EXPECT_EQ(posted(2)[1].outcome.result, "42");
   EXPECT_EQ(done, 1);
+}
+
+TEST_P(ChildRunnerTest, a_task_that_an_actor_submits_is_a_step) {
+  auto never = [] { return std::string("the child was to do it"); };
+  registry_.add("parent", std::function<std::string(TaskContext&)>([&](TaskContext& task) {
+                  EXPECT_THROW(task.step(kSubmitStep, "x", "0", never), Error);
+                  EXPECT_THROW(task.step(kSubmitStep, "x", "1", never), std::runtime_error);
+                  task.step("python", "add", "[1]", [] { return std::string("42"); });
+                  return task.step(kSubmitStep, "x", "{}", never);
+                }));
+  start_runner(1);
+  auto task = claimed("parent")[0];
+  runner_->start({task});
+  const std::string key = quote_json(store_->id_of(task) + "#2");
+  EXPECT_EQ(only_posted().outcome.result, key);
+  EXPECT_EQ(store_->reader().steps(task.key).size(), 2u);
 }
 
 TEST_P(ChildRunnerTest, the_last_progress_is_taken_once) {

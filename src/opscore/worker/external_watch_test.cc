@@ -49,7 +49,7 @@ class ExternalWatchTest : public testing::Test {
   std::shared_ptr<MemoryForeignHub> hub_ = open_memory_foreign();
   std::unique_ptr<ForeignBroker> broker_ = hub_->connect();
   Service service_{*store_, clock_, *log_, metrics_, {}};
-  ForeignRelay relay_{service_, *broker_, clock_, *log_, metrics_, {[] { return true; }}};
+  ForeignRelay relay_{service_, broker_.get(), clock_, *log_, metrics_, {[] { return true; }}};
   std::optional<uint64_t> unanswered_;
   ExternalWatch watch_{
       *store_, *broker_, clock_,

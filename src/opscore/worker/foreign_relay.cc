@@ -10,6 +10,7 @@ namespace opscore {
 namespace {
 
 constexpr Duration kLookEvery{100};
+constexpr Duration kLookWithoutBrokerEvery{250};
 constexpr Duration kAgain{1000};
 constexpr Duration kAskRefusedEvery{10'000};
 constexpr Duration kAskResultsEvery{3000};
@@ -29,6 +30,7 @@ struct ForeignRelay::Sending {
   std::optional<GroupMember> member;
   std::vector<ForeignMessage> group_callbacks;
   std::optional<OutboxTry> handed_over;
+  bool over_http = false;
   bool refused = false;
   bool waits = false;  // for the results backend
 
@@ -50,7 +52,7 @@ struct ForeignRelay::Sending {
   }
 };
 
-ForeignRelay::ForeignRelay(Service& service, ForeignBroker& broker, const Clock& clock, Log& log,
+ForeignRelay::ForeignRelay(Service& service, ForeignBroker* broker, const Clock& clock, Log& log,
                            Metrics& metrics, ForeignRelayOptions options)
     : service_(service),
       broker_(broker),
@@ -66,7 +68,7 @@ ForeignRelay::ForeignRelay(Service& service, ForeignBroker& broker, const Clock&
 Duration ForeignRelay::step() {
   if (!options_.leads()) return kAgain;
   const std::vector<OutboxRow> rows = due();
-  if (rows.empty()) return kLookEvery;
+  if (rows.empty()) return broker_ ? kLookEvery : kLookWithoutBrokerEvery;
   std::vector<Sending> sendings;
   // A bounded part at a time, so that each call gets somewhere on a slow network, too.
   size_t bytes = 0;
@@ -76,6 +78,7 @@ Duration ForeignRelay::step() {
     if (bytes >= kBytes) break;
   }
   tell_results(sendings);
+  keep_here(sendings);
   if (!publish(sendings)) return kAgain;
   settle(sendings);
   return rows.size() == kRows || sendings.size() < rows.size() ? Duration(0) : kLookEvery;
@@ -169,6 +172,7 @@ void ForeignRelay::compose_ends(Sending& sending) {
   sending.member = std::move(follow_ups.member);
   sending.group_callbacks = std::move(follow_ups.group_callbacks);
   sending.end = end;
+  sending.over_http = task->options.adopted && task->options.adopted->over_http;
 }
 
 // Before anything is published, since a callback may ask for the result that it is told of. What
@@ -214,13 +218,41 @@ void ForeignRelay::tell_results(std::vector<Sending>& sendings) {
   }
 }
 
+void ForeignRelay::keep_here(std::vector<Sending>& sendings) {
+  for (Sending& sending : sendings)
+    if (sending.over_http && !sending.waits) make_tasks(sending);
+}
+
+// Leaves the messages that are to be published.
+void ForeignRelay::make_tasks(Sending& sending) {
+  std::vector<ForeignMessage> others;
+  for (ForeignMessage& message : sending.messages) try {
+      service_.take_message(message.body);
+    } catch (const Error& error) {
+      if (error.code() == Errc::queue_full) {  // those that are tasks already will be replays
+        sending.refused = true;
+        sending.messages.clear();
+        return;
+      }
+      if (error.retryable()) throw;
+      if (broker_ && error.code() == Errc::not_found)
+        others.push_back(std::move(message));
+      else
+        sending.warnings.push_back(
+            fmt::format("a message that follows was not sent: {}", error.what()));
+    }
+  sending.messages = std::move(others);
+}
+
 // False when the broker does not take them: the rows stay.
 bool ForeignRelay::publish(std::vector<Sending>& sendings) {
   std::vector<ForeignMessage> messages;
   for (const Sending& sending : sendings)
     messages.insert(messages.end(), sending.messages.begin(), sending.messages.end());
+  if (messages.empty()) return true;
+  if (!broker_) return keep_unsent(sendings);
   try {
-    const std::vector<bool> taken = broker_.publish(messages);
+    const std::vector<bool> taken = broker_->publish(messages);
     auto next = taken.begin();
     for (Sending& sending : sendings)
       for (size_t i = 0; i < sending.messages.size(); ++i) sending.refused |= !*next++;
@@ -233,6 +265,13 @@ bool ForeignRelay::publish(std::vector<Sending>& sendings) {
       log_.warn("{} messages for Dramatiq wait: {}", messages.size(), error.what());
     return false;
   }
+}
+
+bool ForeignRelay::keep_unsent(std::vector<Sending>& sendings) {
+  for (Sending& sending : sendings) sending.refused |= !sending.messages.empty();
+  if (!std::exchange(complained_, true))
+    log_.warn("messages for Dramatiq wait: this process knows no RabbitMQ; set RABBITMQ_URL");
+  return true;
 }
 
 void ForeignRelay::settle(const std::vector<Sending>& sendings) {

@@ -3,6 +3,9 @@
 // dead messages of adopted tasks, parked messages. Before that it tells the results backend what
 // producers and groups wait for. A row stays until backend and broker have taken all that it stands
 // for, so a crash costs repeated messages at most, with the same ids. A paused queue gets no tasks.
+//
+// What follows from messages that came over HTTP needs no RabbitMQ: it becomes tasks here, and only
+// what is for actors that opscore does not know is published, where there is a broker.
 
 #include "opscore/base/log.h"
 #include "opscore/base/metrics.h"
@@ -23,8 +26,8 @@ struct ForeignRelayOptions {
 
 class ForeignRelay {
  public:
-  // All must outlive it.
-  ForeignRelay(Service& service, ForeignBroker& broker, const Clock& clock, Log& log,
+  // All must outlive it. Without a broker, which is null then, all that needs one waits.
+  ForeignRelay(Service& service, ForeignBroker* broker, const Clock& clock, Log& log,
                Metrics& metrics, ForeignRelayOptions options);
 
   void start() { loop_.start(); }
@@ -40,11 +43,14 @@ class ForeignRelay {
   void compose_handover(const Handover& handover, Sending& sending);
   void compose_ends(Sending& sending);
   void tell_results(std::vector<Sending>& sendings);
+  void keep_here(std::vector<Sending>& sendings);
+  void make_tasks(Sending& sending);
   bool publish(std::vector<Sending>& sendings);
+  bool keep_unsent(std::vector<Sending>& sendings);
   void settle(const std::vector<Sending>& sendings);
 
   Service& service_;
-  ForeignBroker& broker_;
+  ForeignBroker* const broker_;
   const Clock& clock_;
   Log& log_;
   const ForeignRelayOptions options_;

@@ -55,7 +55,7 @@ struct ForeignRelayTest : testing::Test {
   std::shared_ptr<MemoryForeignHub> hub = open_memory_foreign();
   std::unique_ptr<ForeignBroker> broker = hub->connect();
   std::unique_ptr<MemoryResults> results = open_memory_results();
-  ForeignRelay relay{service, *broker,
+  ForeignRelay relay{service, broker.get(),
                      clock,   *log,
                      metrics, {.leads = [this] { return leads; }, .results = results.get()}};
 };
@@ -212,10 +212,86 @@ TEST_F(ForeignRelayTest, WithoutItsBackendARowWaitsAndHoldsUpNoOther) {
 TEST_F(ForeignRelayTest, AProcessWithoutABackendLeavesTheRowToOneThatHasIt) {
   adopt(golden_body("02_args"), {"default", false, false, "", true, false});
   finish(Outcome::complete("3"));
-  ForeignRelay without{service, *broker, clock, *log, metrics, {.leads = [] { return true; }}};
+  ForeignRelay without{service, broker.get(), clock, *log, metrics, {.leads = [] { return true; }}};
   without.step();
   EXPECT_FALSE(outbox_empty());
   relay.step();
+  EXPECT_TRUE(outbox_empty());
+}
+
+struct OverHttpTest : ForeignRelayTest {
+  OverHttpTest() {
+    CatalogueEntry add;
+    add.type = "add";
+    service.declare({add});
+  }
+  // The task of a message whose ends others are to hear of.
+  Submitted take(const char* option, const std::string& value) {
+    DramatiqMessage message = golden("02_args");
+    message.options.set("max_retries", "0");
+    message.options.set(option, value);
+    return service.take_message(encode_dramatiq(message));
+  }
+  std::vector<Task> tasks() { return store->reader().list({}, {}, 100).tasks; }
+  ForeignRelay alone{service, nullptr, clock, *log, metrics, {.leads = [] { return true; }}};
+};
+
+TEST_F(OverHttpTest, WhatFollowsIsATaskWithoutAnyBroker) {
+  take("on_success", "\"add\"");
+  finish(Outcome::complete("3"));
+  alone.step();
+  ASSERT_THAT(tasks(), SizeIs(2));
+  EXPECT_THAT(tasks()[0].input, HasSubstr(R"("message_id":")"));
+  EXPECT_THAT(tasks()[0].input, HasSubstr(R"(,3],"kwargs":{})"));
+  EXPECT_TRUE(tasks()[0].options.adopted->over_http);
+  EXPECT_TRUE(outbox_empty());
+}
+
+TEST_F(OverHttpTest, AFailureIsToldAndHasNoDeadMessage) {
+  take("on_retry_exhausted", "\"add\"");
+  finish(Outcome::fail({"k", "m", ""}));
+  relay.step();
+  EXPECT_THAT(tasks(), SizeIs(2));
+  EXPECT_THAT(bodies("default.XQ"), IsEmpty());
+  EXPECT_TRUE(outbox_empty());
+}
+
+TEST_F(OverHttpTest, WhatIsForSomebodyElseIsPublishedOrSaid) {
+  take("on_success", "\"theirs\"");
+  finish(Outcome::complete("3"));
+  relay.step();
+  EXPECT_THAT(bodies("default"), ElementsAre(HasSubstr(R"("actor_name":"theirs")")));
+  const std::string second = R"({"queue_name":"default","actor_name":"add","args":[],"kwargs":{},)"
+                             R"("options":{"on_success":"theirs"},"message_id":"second",)"
+                             R"("message_timestamp":1})";
+  Submitted taken = service.take_message(second);
+  finish(Outcome::complete("3"));
+  alone.step();
+  Task task = service.get(taken.key);
+  EXPECT_THAT(service.events(task).back().data, HasSubstr("no actor 'theirs' is known"));
+  EXPECT_TRUE(outbox_empty());
+}
+
+TEST_F(OverHttpTest, AFullQueueIsAskedAgain) {
+  take("on_success", "\"add\"");
+  finish(Outcome::complete("3"));
+  service.set_limits("default", {.max_pending = 0});
+  alone.step();
+  EXPECT_FALSE(outbox_empty());
+  service.set_limits("default", {.max_pending = 10});
+  clock.advance(10s);
+  alone.step();
+  EXPECT_THAT(tasks(), SizeIs(2));
+  EXPECT_TRUE(outbox_empty());
+}
+
+TEST_F(OverHttpTest, MessagesOfRabbitMqWaitForIt) {
+  adopt(golden_body("25_pipeline_run_0"), {"default", true, false, ""});
+  finish(Outcome::complete("3"));
+  alone.step();
+  EXPECT_FALSE(outbox_empty());
+  relay.step();
+  EXPECT_THAT(bodies("default"), SizeIs(1));
   EXPECT_TRUE(outbox_empty());
 }
 

@@ -58,7 +58,8 @@ class HandoverRelayTest : public testing::Test {
   std::unique_ptr<ForeignBroker> broker_ = hub_->connect();
   bool leads_ = true;
   Service service_{*store_, clock_, *log_, metrics_, {}};
-  ForeignRelay relay_{service_, *broker_, clock_, *log_, metrics_, {[this] { return leads_; }}};
+  ForeignRelay relay_{service_, broker_.get(), clock_,
+                      *log_,    metrics_,      {[this] { return leads_; }}};
 };
 
 TEST_F(HandoverRelayTest, HandsATaskOverOnce) {

@@ -7,10 +7,12 @@ constexpr Duration kIdle{60'000};
 
 }  // namespace
 
-HostedJournals::HostedJournals(Children& children, Store& store, const Clock& clock, Log& log)
+HostedJournals::HostedJournals(Children& children, Store& store, const Clock& clock, Log& log,
+                               SubmitTask submit)
     : children_(children),
       store_(store),
       clock_(clock),
+      submit_(std::move(submit)),
       loop_("journals", log, [this](std::stop_token) { return tick(); }) {}
 
 void HostedJournals::ask(ChildId child, ChildNews::Step step, const ClaimedTask& task) {
@@ -34,7 +36,8 @@ StepReply HostedJournals::answer(const Asked& asked) const {
   try {
     if (!step.answer) {
       auto recorded = steps.next(step.kind, step.name, step.request);
-      return recorded ? StepReply{StepReply::Kind::recorded, *recorded} : StepReply{};
+      if (recorded) return {StepReply::Kind::recorded, *recorded};
+      return step.kind == kSubmitStep ? submit(asked) : StepReply{};
     }
     steps.record(step.kind, step.name, step.request, *step.answer, clock_.now() - step.took,
                  step.took);
@@ -44,6 +47,25 @@ StepReply HostedJournals::answer(const Asked& asked) const {
   } catch (const Error& error) {
     return {StepReply::Kind::refused, error.what()};
   }
+}
+
+// Between the submit and its record a crash is possible: then the key finds the task again.
+StepReply HostedJournals::submit(const Asked& asked) const {
+  const ChildNews::Step& step = asked.step;
+  TaskJournal& steps = asked.journal->steps;
+  const TimePoint at = clock_.now();
+  const SteadyPoint began = clock_.steady();
+  std::string answer;
+  try {
+    const std::string task = store_.id_of(asked.journal->task);
+    answer = submit_(step.request, fmt::format("{}#{}", task, steps.number()));
+  } catch (const Error& error) {
+    steps.withdraw();
+    return {error.retryable() ? StepReply::Kind::refused : StepReply::Kind::failed, error.what()};
+  }
+  steps.record(step.kind, step.name, step.request, answer, at,
+               std::chrono::duration_cast<Duration>(clock_.steady() - began));
+  return {StepReply::Kind::recorded, answer};
 }
 
 Duration HostedJournals::tick() {

@@ -1,7 +1,9 @@
 #pragma once
 // The journals of tasks that run in children: steps that children ask for are looked up and written
-// on a thread of its own, since the store may be slow and the children must be heard meanwhile.
+// on a thread of its own, since the store may be slow and the children must be heard meanwhile. So
+// are tasks that they submit, each a step.
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <vector>
@@ -13,10 +15,14 @@
 
 namespace opscore {
 
+// Submits a task: the body of a submit, and a key under which it is submitted once if the body has
+// none of its own. Answers what a submit answers. Throws Error.
+using SubmitTask = std::function<std::string(const std::string& body, const std::string& key)>;
+
 // Any thread may call. All arguments must outlive it.
 class HostedJournals {
  public:
-  HostedJournals(Children& children, Store& store, const Clock& clock, Log& log);
+  HostedJournals(Children& children, Store& store, const Clock& clock, Log& log, SubmitTask submit);
 
   void start() { loop_.start(); }
   void stop() { loop_.stop(); }
@@ -40,10 +46,12 @@ class HostedJournals {
 
   Duration tick();
   StepReply answer(const Asked& asked) const;
+  StepReply submit(const Asked& asked) const;
 
   Children& children_;
   Store& store_;
   const Clock& clock_;
+  const SubmitTask submit_;
   Mutex mutex_;
   std::map<uint64_t, std::shared_ptr<Journal>> journals_ OPSCORE_GUARDED_BY(mutex_);
   std::vector<Asked> asked_ OPSCORE_GUARDED_BY(mutex_);

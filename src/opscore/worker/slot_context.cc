@@ -66,11 +66,10 @@ std::optional<std::string> TaskJournal::next(const std::string& kind, const std:
 void TaskJournal::record(const std::string& kind, const std::string& name,
                          const std::string& request, const std::string& answer, TimePoint at,
                          Duration took) {
-  const int number = steps_before_ + static_cast<int>(next_);
-  const Step step{number, kind, name, request, answer, task_.live.attempt, at, took};
+  const Step step{number(), kind, name, request, answer, task_.live.attempt, at, took};
   if (store_.tasks().append_step(task_.lease(), step) == Applied::lease_lost)
     throw Error(Errc::conflict, fmt::format("step {} of {}: the attempt was taken away meanwhile",
-                                            number, store_.id_of(task_)));
+                                            number(), store_.id_of(task_)));
 }
 
 std::string SlotContext::step(const std::string& kind, const std::string& name,

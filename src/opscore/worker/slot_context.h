@@ -29,6 +29,10 @@ class TaskJournal {
   // the journal has another step at this place.
   std::optional<std::string> next(const std::string& kind, const std::string& name,
                                   const std::string& request);
+  // Of the step that was asked for last, among all of the task.
+  int number() const { return steps_before_ + static_cast<int>(next_); }
+  // That step was not done, and may be asked for again.
+  void withdraw() { --next_; }
   // Throws Error when it cannot be recorded.
   void record(const std::string& kind, const std::string& name, const std::string& request,
               const std::string& answer, TimePoint at, Duration took);

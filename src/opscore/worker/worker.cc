@@ -38,7 +38,8 @@ Runner& Worker::add_hosted() {
                   ChildRunnerOptions{.result_bytes_max = options_.result_bytes_max,
                                      .page = options_.page,
                                      .first_slot = options_.slots,
-                                     .on_room = [this] { intake_.room(); }},
+                                     .on_room = [this] { intake_.room(); },
+                                     .submit = options_.submit},
                   [this](std::vector<Finished> finished) { finisher_.post(std::move(finished)); });
   return split_.emplace(runner_, *hosted_);
 }

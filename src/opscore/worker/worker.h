@@ -20,6 +20,7 @@ struct WorkerOptions {
   CrashPage* page = nullptr;
   Broker* broker = nullptr;      // null: the store's change feed tells of work
   Children* children = nullptr;  // that run the hosted actors; null: there are none
+  SubmitTask submit;             // of tasks that these submit
   std::function<void(size_t)> on_slot_thread;
   std::function<void()> on_progress = [] {};  // the intake is alive; what the supervisor watches
   std::function<void(const std::string&)> on_command = [](const std::string&) {};

@@ -282,6 +282,9 @@ class Crew:
         self._channel.tell('["progress",%d,%s]' % (number, value))
         self._channel.flush()
 
+    def log(self, task: Context, level: str, line: str) -> None:
+        capture.tell_line(self._channel, task, level, line)
+
     def next_call(self) -> int:
         return next(self._calls)
 

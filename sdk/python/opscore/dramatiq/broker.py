@@ -11,22 +11,21 @@ from dramatiq import Broker, Message
 from dramatiq.errors import ConnectionClosed, ConnectionFailed, QueueJoinTimeout, QueueNotFound
 from dramatiq.results import Results
 
-from opscore import errors, types
+from opscore import _calls, errors
 from opscore.client import Client
-from opscore.dramatiq import mapping
+from opscore.dramatiq.task_ids import canonical_queue
 from opscore.dramatiq.results import OpscoreResults
 
 LOOK_EVERY_S = 0.05
-ACTORS_KEPT_S = 60.0
 
 
 class OpscoreBroker(Broker):
-    """Actors' `send` submits tasks to opscore, where `opscore up --python` or others run them.
+    """Actors' `send` gives messages to opscore, which makes tasks of them and runs these.
 
-    `url` and `token` are as of `opscore.Client`. Delays, priorities, retries, time limits and ages
-    of messages become those of tasks (`opscore.dramatiq.mapping`); `message.get_result()` needs no
-    backend. Callbacks and pipelines are refused, by name: they need RabbitMQ, from which opscore
-    adopts messages. A message is never submitted twice: its id is the key.
+    `url` and `token` are as of `opscore.Client`. It is the task that adoption from RabbitMQ makes
+    of the message, callbacks and pipelines included, under the id of the message or the `task_id`
+    among its arguments. `message.get_result()` needs no backend. A message that is sent again is
+    the same task.
 
         dramatiq.set_broker(OpscoreBroker("http://localhost:8000"))
     """
@@ -42,7 +41,6 @@ class OpscoreBroker(Broker):
         super().__init__(middleware=middleware)
         self.client = Client(url, token=token, timeout=timeout)
         self.queues: dict[str, None] = {}
-        self._actors: dict[str, tuple[types.Actor, float]] = {}
         if not any(isinstance(each, Results) for each in self.middleware):
             self.add_middleware(Results(backend=OpscoreResults(self.client)))
 
@@ -68,8 +66,8 @@ class OpscoreBroker(Broker):
         self.emit_after("declare_delay_queue", delayed)
 
     def enqueue(self, message: Message[Any], *, delay: Optional[int] = None) -> Message[Any]:
-        """Submits the message; it is on disk when this returns. `delay` is in milliseconds."""
-        queue = mapping.canonical_queue(message.queue_name)
+        """Sends the message; it is on disk when this returns. `delay` is in milliseconds."""
+        queue = canonical_queue(message.queue_name)
         if delay is not None:
             eta = int(time.time() * 1000) + delay
             options = {**message.options, "eta": eta}
@@ -77,7 +75,7 @@ class OpscoreBroker(Broker):
         self.declare_queue(queue)
         self.emit_before("enqueue", message, delay)
         with _as_dramatiq():
-            self._submit(message)
+            self._take(message)
         self.emit_after("enqueue", message, delay)
         return message
 
@@ -104,33 +102,9 @@ class OpscoreBroker(Broker):
                 raise QueueJoinTimeout(queue_name)
             time.sleep(LOOK_EVERY_S)
 
-    def _submit(self, message: Message[Any]) -> None:
-        task = mapping.submission(message.encode(), self._actor(message.actor_name))
-        try:
-            self._send(task)
-        except errors.Conflict:
-            if task.options["task_id"] == message.message_id:
-                raise
-            self._send(mapping.with_derived_id(task))
-
-    def _send(self, task: mapping.Submission) -> None:
-        self.client.submit(task.task_type, task.input_data, **task.options)
-
-    def _actor(self, name: str) -> types.Actor:
-        """What opscore declares of it; asked once a minute, for it may be declared anew."""
-        known = self._actors.get(name)
-        if known is None or known[1] < time.monotonic():
-            actor = self._declared(name)
-            known = self._actors[name] = (actor, time.monotonic() + ACTORS_KEPT_S)
-        return known[0]
-
-    def _declared(self, name: str) -> types.Actor:
-        try:
-            return self.client.actor(name)
-        except errors.NotFound:
-            if name != mapping.AGENT_ACTOR:
-                raise
-            return self.client.actor(mapping.AGENT_TYPE)
+    def _take(self, message: Message[Any]) -> None:
+        call = _calls.take_message(message.actor_name, message.encode())
+        self.client._do(call)
 
 
 @contextmanager

@@ -34,7 +34,6 @@ from dramatiq.middleware.threading import Interrupt
 
 from opscore._host.catalogue import ENDINGS, Hosted
 from opscore.actors import Fail
-from opscore.dramatiq import mapping
 
 DONE_BY_THE_STORE = (
     Callbacks,
@@ -44,6 +43,7 @@ DONE_BY_THE_STORE = (
     ShutdownNotifications,
     TimeLimit,
 )
+MAX_BACKOFF_MS = 7 * 24 * 3_600_000  # Dramatiq's default
 NO_LIMIT_MS = 30 * 24 * 3_600_000
 
 logger = logging.getLogger("opscore.dramatiq")
@@ -145,7 +145,7 @@ def _entry(broker: Broker, actor: Any) -> dict[str, Any]:
     decides_itself = actor.options.get("retry_when", retries.retry_when) is not None
     entry["max_attempts"] = 0 if most is None or decides_itself else most + 1
     least = actor.options.get("min_backoff", retries.min_backoff)
-    greatest = min(actor.options.get("max_backoff", retries.max_backoff), mapping.MAX_BACKOFF_MS)
+    greatest = min(actor.options.get("max_backoff", retries.max_backoff), MAX_BACKOFF_MS)
     entry["retry"] = {
         "min_ms": least,
         "max_ms": max(least, greatest // 2),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Optional
 
 from dramatiq.results import ResultBackend, ResultFailure, ResultMissing, ResultTimeout
 
 from opscore import errors, types
 from opscore.client import Client
-from opscore.dramatiq import mapping
+from opscore.dramatiq.task_ids import derived_id, is_task_id
 
 TIMEOUT_MS = 10_000
+LOOK_EVERY_S = 0.05
 
 
 class OpscoreResults(ResultBackend):
@@ -25,21 +27,25 @@ class OpscoreResults(ResultBackend):
         self, message: Any, *, block: bool = False, timeout: Optional[int] = None
     ) -> Any:
         """The result; ResultMissing, ResultTimeout (ms, when it blocks) or ResultFailure."""
-        seconds = (TIMEOUT_MS if timeout is None else timeout) / 1000
-        try:
-            task = self._client.wait(self._task_id(message), seconds if block else 0.0)
-        except errors.WaitTimeout as error:
-            raise (ResultTimeout if block else ResultMissing)(str(error)) from error
-        except errors.NotFound as error:
-            raise ResultMissing(str(error)) from error
-        return _result_of(task)
+        seconds = (TIMEOUT_MS if timeout is None else timeout) / 1000 if block else 0.0
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                left = max(0.0, until - time.monotonic())
+                return _result_of(self._client.wait(self._task_id(message), left))
+            except (errors.WaitTimeout, errors.NotFound) as error:
+                # A later stage of a pipeline is there once the one before it has ended.
+                is_late = isinstance(error, errors.WaitTimeout) or time.monotonic() >= until
+                if is_late or not block:
+                    raise (ResultTimeout if block else ResultMissing)(str(error)) from error
+            time.sleep(LOOK_EVERY_S)
 
     def _task_id(self, message: Any) -> str:
         """Its own, or the one that it wanted, unless that is another message's."""
         message_id = str(message.message_id)
         for wanted in (message.kwargs.get("task_id"), *message.args[:1]):
-            if isinstance(wanted, str) and mapping.is_task_id(wanted):
-                for task_id in (wanted, mapping.derived_id(message_id)):
+            if isinstance(wanted, str) and is_task_id(wanted):
+                for task_id in (wanted, derived_id(message_id)):
                     if self._is_of(task_id, message_id):
                         return task_id
         return message_id

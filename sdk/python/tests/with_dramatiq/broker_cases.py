@@ -9,7 +9,7 @@ from dramatiq.results import ResultFailure, ResultMissing, ResultTimeout
 
 from opscore import testing
 from opscore.dramatiq import OpscoreBroker
-from opscore.dramatiq.mapping import NotCarried, derived_id
+from opscore.dramatiq.task_ids import derived_id
 
 
 def test_send_and_get_result(server, add):
@@ -104,11 +104,44 @@ def test_join_and_flush(server, broker, add):
         broker.flush("never_declared")
 
 
-def test_what_cannot_be_carried_is_refused_before_anything_is_sent(server, add, broker):
-    with pytest.raises(NotCarried, match="pipeline .*pipe_target.*RabbitMQ"):
-        (add.message(1) | add.message(2)).run()
-    with pytest.raises(NotCarried, match="callback .*on_success"):
-        add.send_with_options(args=(1, 2), on_success="other")
+def called_back(server, message, count):
+    """The arguments of the callbacks about a message, once there are so many."""
+    until = time.monotonic() + 10
+    while True:
+        found = [
+            task.input_data["args"]
+            for task in server.client.iterate(task_type="add")
+            if task.input_data["args"][:1]
+            and isinstance(task.input_data["args"][0], dict)
+            and task.input_data["args"][0].get("message_id") == message.message_id
+        ]
+        if len(found) >= count or time.monotonic() > until:
+            return found
+        time.sleep(0.05)
+
+
+def test_callbacks(server, add, broker):
+    @dramatiq.actor(actor_name="boom")
+    def boom():
+        """Runs in opscore, never here."""
+
+    sent = add.send_with_options(args=(1, 2), on_success="add")
+    ((told, result),) = called_back(server, sent, 1)
+    assert (told["args"], result) == ([1, 2], {"args": [1, 2], "kwargs": {}})
+    sent = boom.send_with_options(max_retries=0, on_failure="add", on_retry_exhausted="add")
+    told = [args[1] for args in called_back(server, sent, 2)]
+    assert {"retries": 0, "max_retries": 0} in told
+    assert {"type": "actor_error", "message": "exit code 65"} in told
+
+
+def test_pipelines(add, broker):
+    pipe = (add.message(1, 2) | add.message_with_options(args=("then",), delay=100)).run()
+    first = {"args": [1, 2], "kwargs": {}}
+    assert pipe.get_result(block=True) == {"args": ["then", first], "kwargs": {}}
+    assert list(pipe.get_results(block=True))[0] == first
+
+
+def test_nothing_is_consumed(broker):
     with pytest.raises(NotImplementedError, match="opscore dramatiq"):
         broker.consume("default")
 

@@ -48,6 +48,8 @@ std::string_view word_of(StepReply::Kind kind) {
       return "mismatch";
     case StepReply::Kind::refused:
       return "refused";
+    case StepReply::Kind::failed:
+      return "failed";
   }
   return "refused";
 }

@@ -10,14 +10,15 @@
 //        | ["stop", number, why]        why: "timeout", "cancelled", "draining"
 //        | ["back", number]             give it back unless it is entered
 //        | ["step", call, kind, answer] kind: "run" (then without answer), "recorded", "mismatch",
-//                                       "refused"
+//                                       "refused", "failed"
 //   from the child:
 //   item = ["hello", {version, python, slots, actors}]        once it can run tasks
 //        | ["importing", module, ms, stack]                   it still cannot, and what it is at
 //        | ["refused", words, trace]                          it never will; it ends then
 //        | ["log", number, level, line]                       level: as in the log
 //        | ["progress", number, json]
-//        | ["step", number, call, kind, name, request]        does the journal have it?
+//        | ["step", number, call, kind, name, request]        does the journal have it? Of the kind
+//                                                             "submit": if not, do it
 //        | ["did", number, call, kind, name, request, answer, ms]
 //        | ["done", number, began, left, result]              ns of CLOCK_MONOTONIC
 //        | ["fail", number, began, left, kind, message, detail, retryable, delay_ms | null]

@@ -40,7 +40,8 @@ inline constexpr ExitWords kExitWords[] = {
     {CommandExit::unreachable, "no server answers, or it says that it cannot work now (503)"},
     {CommandExit::refused,
      "refused: by the server (another state, a taken key, a bad field, no token), because another "
-     "process holds the data file, or because a file is no backup, damaged, or made by a newer "
+     "process holds the data file or the port, or because a file is no backup, damaged, or made by "
+     "a newer "
      "opscore"},
     {CommandExit::unfinished, "the task or job is not done after the time given with `--wait`"},
 };

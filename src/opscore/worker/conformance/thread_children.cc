@@ -16,8 +16,7 @@ struct Work {
 };
 
 Work work_of(const HostedTask& task) {
-  return {task.number,     task.type,   task.id, task.task.input, task.task.live.attempt,
-          task.timeout};
+  return {task.number, task.type, task.id, task.task.input, task.task.live.attempt, task.timeout};
 }
 
 }  // namespace
@@ -168,6 +167,7 @@ class ThreadChildren::Child::Context final : public TaskContext {
     }
     if (reply.kind == StepReply::Kind::mismatch) throw JournalMismatch(reply.answer);
     if (reply.kind == StepReply::Kind::refused) throw Error(Errc::unavailable, reply.answer);
+    if (reply.kind == StepReply::Kind::failed) throw std::runtime_error(reply.answer);
     return reply.answer;
   }
 

@@ -1,4 +1,4 @@
-// What Python's workers say of the tasks that they run.
+// For Python's Dramatiq: messages of producers, and what workers say of the tasks that they run.
 
 #include "opscore/api/json_object.h"
 #include "opscore/api/query.h"
@@ -6,6 +6,12 @@
 #include "opscore/api/routes.h"
 
 namespace opscore {
+
+// The body is read as Python would read it, which is more than strict JSON, and kept as it is.
+Reply Routes::take_message(const Call& call) {
+  Query query(call.request.query, {});
+  return submitted(call.request, service_.take_message(call.request.body), std::nullopt);
+}
 
 Reply Routes::hear_reports(const Call& call) {
   Query query(call.request.query, {});

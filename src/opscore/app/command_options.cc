@@ -40,6 +40,7 @@ class CommandTree {
     add_queues();
     add_jobs();
     add_fleet();
+    add_doctor();
     add_broker();
     add_config();
     add_others();
@@ -355,6 +356,23 @@ class CommandTree {
                        "when no server answers",
                        "opscore explain task_0190b5a0"),
             1);
+  }
+
+  void add_doctor() {
+    CLI::App* doctor =
+        add(root_, "doctor",
+            "Look for what is wrong with this installation: configuration, environment, store, "
+            "workers, RabbitMQ and model providers. Reads only, and needs no server. Exits with 0 "
+            "when nothing is wrong, 1 for warnings, 2 for errors",
+            "opscore doctor");
+    add_settings(doctor, {"client.url", "store."});
+    doctor->add_flag("--json", line_.json, "Print JSON");
+    doctor->add_flag("--online", line_.doctor.online,
+                     "Ask each model provider, too: one call of one token");
+    doctor
+        ->add_option("--unacked-older-than", line_.doctor.unacked_older_than,
+                     "Report messages that somebody holds on RabbitMQ for longer than this")
+        ->capture_default_str();
   }
 
   void add_broker() {

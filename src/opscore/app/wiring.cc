@@ -76,19 +76,27 @@ std::unique_ptr<Store> open_shared(const Config& config, Role role, ServerClock&
   return open_postgres_store(clock, random, log, options);
 }
 
-std::unique_ptr<Broker> open_broker(const Config& config, Duties duties,
+// `opscore doctor` tells by them who holds messages.
+std::vector<std::pair<std::string, std::string>> broker_properties(const Store& store) {
+  return {{"store", store.identity()}, {"process", session_name()}, {"version", version()}};
+}
+
+std::unique_ptr<Broker> open_broker(const Config& config, Duties duties, const Store& store,
                                     std::function<SessionId()> session, Log& log, Random& random) {
   RabbitMqOptions options;
   options.url = config.broker.url;
   options.connection_name = duties.worker ? "opscore worker" : "opscore maintenance";
+  options.properties = broker_properties(store);
   options.session = [session] { return std::to_string(session().value); };
   return open_rabbitmq_broker(options, log, random);
 }
 
-std::unique_ptr<ForeignBroker> open_dramatiq(const Config& config, Log& log, Random& random) {
+std::unique_ptr<ForeignBroker> open_dramatiq(const Config& config, const Store& store, Log& log,
+                                             Random& random) {
   ForeignRabbitMqOptions options;
   options.url = config.broker.url;
   options.connection_name = "opscore dramatiq";
+  options.properties = broker_properties(store);
   options.max_priority = config.broker.rabbitmq.max_priority;
   options.dead_ttl = config.broker.rabbitmq.dead_message_ttl;
   return open_foreign_rabbitmq(options, log, random);
@@ -409,11 +417,12 @@ void Server::begin() {
   if (duties_.maintenance) configure_queues(store, config_);
   if (has_broker(config_, duties_) && !broker) {
     broker = open_broker(
-        config_, duties_, [this] { return worker ? worker->session() : presence->id(); }, log,
-        random);
+        config_, duties_, store, [this] { return worker ? worker->session() : presence->id(); },
+        log, random);
     add_broker_metrics(metrics, *broker);
   }
-  if (has_dramatiq(config_, duties_) && !dramatiq) dramatiq = open_dramatiq(config_, log, random);
+  if (has_dramatiq(config_, duties_) && !dramatiq)
+    dramatiq = open_dramatiq(config_, store, log, random);
   auto complete = [this](SessionReport& report) {
     if (maintenance) maintenance->report(report);
     // Who does not lead has no contact with it.

@@ -82,6 +82,7 @@ struct CommandLine {
   std::string file;                  // of a backup
   std::optional<std::string> input;  // of a retry or test
   std::string queue;
+  std::string worker;
   std::string type;  // of an actor
   LimitOptions limits;
   // --wait: unset, "forever", or a duration.

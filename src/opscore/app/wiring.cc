@@ -6,6 +6,7 @@
 #include <set>
 
 #include "opscore/api/views.h"
+#include "opscore/app/broker_look.h"
 #include "opscore/app/config_change.h"
 #include "opscore/app/config_sandbox.h"
 #include "opscore/app/host_metrics.h"
@@ -18,6 +19,7 @@
 #include "opscore/broker/rabbitmq/rabbitmq_broker.h"
 #include "opscore/broker/rabbitmq/rabbitmq_foreign_broker.h"
 #include "opscore/broker/redis/redis_results.h"
+#include "opscore/engine/diagnosis.h"
 #include "opscore/process/crash_handler.h"
 #include "opscore/store/intercepted_store.h"
 #include "opscore/store/postgres/postgres_store.h"
@@ -263,6 +265,7 @@ ApiOptions api_options(const Config& config, Duties duties, const WiringOptions&
   options.probes_only = !duties.api;
   options.ops_core = config.api.compat == "ops-core";
   options.version = version();
+  options.look_at_queues = make_broker_look(config, server.http);
   // Where there is other work, its loop says whether this process does it.
   if (!duties.worker && !duties.maintenance) options.on_progress = wiring.on_progress;
   return options;
@@ -283,6 +286,19 @@ void end_lost_sessions(Store& store, Log& log, bool is_alone,
     size_t count = store.tasks().rescue(lost);
     if (count > 0) log.warn("{}; gave back {} attempts", lost.words, count);
   }
+}
+
+void refuse_shared_queues(Store& store, const std::vector<std::string>& queues, TimePoint now) {
+  if (queues.empty()) return;
+  for (const Session& session : store.fleet().sessions(Duration(0)))
+    for (const std::string& queue : queues)
+      if (is_live(session, now) && serves(session, queue))
+        throw Error(Errc::conflict,
+                    fmt::format("--exclusive {0}: queue '{0}' is served by worker-{1} ({2}), last "
+                                "heard {3} ago; 'opscore workers drain worker-{1}' ends that one, "
+                                "or leave --exclusive out",
+                                queue, session.id.value, session.name,
+                                to_text(std::max(now - session.renewed_at, Duration(0)))));
 }
 
 void warn_of_missing_sandboxes(const Config& config, Log& log) {
@@ -414,6 +430,7 @@ void Server::begin() {
     store.open(observe(std::move(opened), clock, metrics));
   }
   end_lost_sessions(store, log, is_embedded(config_), options_.previous_death);
+  if (duties_.worker && !worker) refuse_shared_queues(store, options_.exclusive, clock.now());
   if (duties_.maintenance) configure_queues(store, config_);
   if (has_broker(config_, duties_) && !broker) {
     broker = open_broker(
@@ -435,8 +452,9 @@ void Server::begin() {
   if (duties_.maintenance && !duties_.worker && !presence)
     presence.emplace(store, clock, log, presence_options(options_, complete));
   if (duties_.maintenance && !maintenance)
-    maintenance.emplace(store, clock, log, metrics,
-                        maintenance_options(config_, [this] { return session(); }, service.bulk()));
+    maintenance.emplace(
+        store, clock, log, metrics,
+        maintenance_options(config_, [this] { return session(); }, service.bulk()));
   if (duties_.maintenance && broker && !hint_relay)
     hint_relay.emplace(store, *broker, clock, log, metrics,
                        HintRelayOptions{.leads = [this] { return maintenance->leads(); }});

@@ -48,6 +48,8 @@ struct WiringOptions {
   std::optional<LostSession> previous_death;  // of the process before this one
   std::function<Config()> read_config;        // for a reload; empty: there is none
   int restarts = 0;                           // of this process, by the supervisor
+  // A worker does not start when another live one serves one of these queues.
+  std::vector<std::string> exclusive;
   bool require_store = false;  // start() throws when PostgreSQL does not answer, instead of waiting
 };
 

@@ -92,7 +92,8 @@ void add_troubles(const FleetFacts& facts, const Session& session, std::vector<F
   if (!troubles.empty())
     findings.push_back({Ailment::session_trouble,
                         fmt::format("{}: {}", words_of(session), fmt::join(troubles, "; ")),
-                        "That is what the worker says of itself.", "opscore workers list"});
+                        "That is what the worker says of itself.",
+                        fmt::format("opscore explain --worker worker-{}", session.id.value)});
 }
 
 void add_sessions(const FleetFacts& facts, std::vector<Finding>& findings) {
@@ -134,7 +135,7 @@ void add_waiting(const FleetFacts& facts, const FleetFacts::Waiting& waiting,
                   waiting.type, waiting.queue, to_rfc3339(waiting.since), waiting.example);
   if (serving == 0)
     findings.push_back({Ailment::queue_unserved, words, "No live worker serves that queue.",
-                        fmt::format("opscore queues show {}", waiting.queue)});
+                        fmt::format("opscore explain --queue {}", waiting.queue)});
   else
     findings.push_back({Ailment::type_unserved, words,
                         "Workers serve that queue, but none of them has the actor.",

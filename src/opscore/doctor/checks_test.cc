@@ -8,6 +8,8 @@
 #include <fstream>
 #include <set>
 
+#include "opscore/engine/diagnosis.h"
+#include "opscore/engine/worker_diagnosis.h"
 #include "opscore/model/limits.h"
 
 namespace opscore {
@@ -345,6 +347,10 @@ void add_words(std::multiset<std::string>& words, Word last) {
 
 // Each word that a program may look at has one row, and each row is such a word.
 TEST(Words, AreThoseOfTheTables) {
+  std::multiset<std::string> verdicts{"nothing_waits"};
+  add_words(verdicts, kLastVerdict);
+  add_words(verdicts, kLastWorkerVerdict);
+  EXPECT_EQ(documented("Verdicts"), verdicts);
   std::multiset<std::string> findings;
   add_words(findings, kLastAilment);
   EXPECT_EQ(documented("Doctor"), findings);

@@ -221,11 +221,12 @@ WorkerOptions worker_options(const Config& config, const WiringOptions& wiring, 
 }
 
 MaintenanceOptions maintenance_options(const Config& config, std::function<SessionId()> session,
-                                       BulkJobs& bulk) {
+                                       BulkJobs& bulk, Auditor& auditor) {
   MaintenanceOptions options;
   options.retention = retention_of(config);
   options.session = std::move(session);
   options.bulk_work = [&bulk] { return bulk.work(); };
+  options.audit = [&auditor] { auditor.tick(); };
   return options;
 }
 
@@ -451,10 +452,11 @@ void Server::begin() {
                    worker_options(config_, options_, broker.get(), python.get(), complete));
   if (duties_.maintenance && !duties_.worker && !presence)
     presence.emplace(store, clock, log, presence_options(options_, complete));
+  if (duties_.maintenance && !auditor) auditor.emplace(store, clock, log, metrics);
   if (duties_.maintenance && !maintenance)
     maintenance.emplace(
         store, clock, log, metrics,
-        maintenance_options(config_, [this] { return session(); }, service.bulk()));
+        maintenance_options(config_, [this] { return session(); }, service.bulk(), *auditor));
   if (duties_.maintenance && broker && !hint_relay)
     hint_relay.emplace(store, *broker, clock, log, metrics,
                        HintRelayOptions{.leads = [this] { return maintenance->leads(); }});

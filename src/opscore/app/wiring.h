@@ -9,6 +9,7 @@
 #include "opscore/base/log.h"
 #include "opscore/base/metrics.h"
 #include "opscore/base/mutex.h"
+#include "opscore/doctor/auditor.h"
 #include "opscore/engine/service.h"
 #include "opscore/process/cgroup.h"
 #include "opscore/process/crash_page.h"
@@ -119,6 +120,7 @@ class Server {
   // What the role has of these; but for the API, from when the store is open.
   std::optional<Worker> worker;
   std::optional<Presence> presence;  // of maintenance without a worker
+  std::optional<Auditor> auditor;
   std::optional<Maintenance> maintenance;
   std::optional<HintRelay> hint_relay;
   std::optional<Relay> relay;

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <set>
 
+#include "opscore/doctor/auditor.h"
 #include "opscore/engine/diagnosis.h"
 #include "opscore/engine/worker_diagnosis.h"
 #include "opscore/model/limits.h"
@@ -351,9 +352,11 @@ TEST(Words, AreThoseOfTheTables) {
   add_words(verdicts, kLastVerdict);
   add_words(verdicts, kLastWorkerVerdict);
   EXPECT_EQ(documented("Verdicts"), verdicts);
-  std::multiset<std::string> findings;
+  std::multiset<std::string> findings, rules;
   add_words(findings, kLastAilment);
   EXPECT_EQ(documented("Doctor"), findings);
+  add_words(rules, kLastAuditRule);
+  EXPECT_EQ(documented("The auditor"), rules);
 }
 
 }  // namespace

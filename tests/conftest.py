@@ -10,6 +10,7 @@ import pytest
 from harness import interop
 from harness.cluster import Cluster, psql
 from harness.dramatiq import NEWEST, Dramatiq
+from harness.holder import start_holder
 from harness.rabbitmq import RabbitMq
 from harness.server import BINARY, Server
 from harness.services import Services, provide
@@ -128,6 +129,21 @@ def rabbitmq(services):
     found = RabbitMq(services)
     yield found
     found.close()
+
+
+@pytest.fixture
+def holder(tmp_path, rabbitmq):
+    """Starts workers of Dramatiq that hold messages of a queue; see tests/harness/holder.py."""
+    started = []
+
+    def start(queue, **options):
+        folder = tmp_path / f"holder-{len(started)}"
+        started.append(start_holder(folder, rabbitmq.url, queue, **options))
+        return started[-1]
+
+    yield start
+    for worker in started:
+        worker.clean_up()
 
 
 @pytest.fixture

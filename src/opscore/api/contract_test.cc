@@ -125,6 +125,10 @@ TEST_F(ContractTest, AnswersHaveTheDocumentedShape) {
   expect_fits(answer("GET", path + "/attempts")["attempts"][0], "Attempt");
   expect_fits(answer("GET", path + "/explain"), "Explanation");
   expect_fits(answer("GET", "/api/v1/queues")["queues"][0], "Queue");
+  const std::string queue = answer("GET", "/api/v1/queues")["queues"][0]["name"];
+  expect_fits(answer("GET", "/api/v1/queues/" + queue + "/explain"), "QueueExplanation");
+  const std::string worker = answer("GET", "/api/v1/workers")["workers"][0]["worker"];
+  expect_fits(answer("GET", "/api/v1/workers/" + worker + "/explain"), "WorkerExplanation");
   expect_fits(answer("GET", "/api/v1/workers")["workers"][0], "Worker");
   expect_fits(answer("GET", "/api/v1/actors")["actors"][0], "Actor");
   expect_fits(answer("GET", "/ready"), "Readiness");

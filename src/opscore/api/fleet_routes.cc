@@ -146,6 +146,38 @@ Reply Routes::list_workers(const Call& call) {
   return list_response("workers", workers, write, &warnings);
 }
 
+Reply Routes::explain_queue(const Call& call) {
+  Query query(call.request.query, {});
+  return explained(opscore::explain_queue(service_.store(), service_.clock(), call.args[0],
+                                          {.look_at_queues = options_.look_at_queues}));
+}
+
+Reply Routes::explain_worker(const Call& call) {
+  Query query(call.request.query, {});
+  return explained(opscore::explain_worker(service_.store(), service_.clock(), call.args[0]));
+}
+
+Reply Routes::drain_worker(const Call& call) {
+  return end_worker(call, "drain");
+}
+
+Reply Routes::stop_worker(const Call& call) {
+  return end_worker(call, "stop");
+}
+
+Reply Routes::end_worker(const Call& call, const char* command) {
+  Query query(call.request.query, {});
+  const Session session = service_.end_worker(call.args[0], command);
+  Response response;
+  response.status = 202;
+  JsonObject object(response.body);
+  object.word("worker", service_.worker_name(session.id));
+  object.text("name", session.name);
+  object.word("asked", command);
+  object.close();
+  return response;
+}
+
 Reply Routes::list_actors(const Call& call) {
   Query query(call.request.query, {});
   return list_response("actors", service_.actors(), append_actor);

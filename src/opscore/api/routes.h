@@ -12,6 +12,7 @@
 #include "opscore/base/log.h"
 #include "opscore/base/metrics.h"
 #include "opscore/base/mutex.h"
+#include "opscore/doctor/explain.h"
 #include "opscore/engine/service.h"
 
 namespace opscore {
@@ -46,6 +47,7 @@ struct RoutesOptions {
   // As clients of ops-core expect it: 201 for submits, output_data in tasks, total in lists.
   bool ops_core = false;
   std::function<ReloadReport()> reload;  // empty: cannot
+  LookAtQueues look_at_queues;           // empty: there is no broker to ask
 };
 
 // Safe for concurrent use. What it refers to must outlive it.
@@ -82,6 +84,8 @@ class Routes {
   Reply task_steps(const Call& call);
   Reply task_attempts(const Call& call);
   Reply explain_task(const Call& call);
+  Reply explain_queue(const Call& call);
+  Reply explain_worker(const Call& call);
   Reply list_queues(const Call& call);
   Reply get_queue(const Call& call);
   Reply change_queue(const Call& call);
@@ -97,6 +101,8 @@ class Routes {
   Reply take_message(const Call& call);
   Reply hear_reports(const Call& call);
   Reply list_workers(const Call& call);
+  Reply drain_worker(const Call& call);
+  Reply stop_worker(const Call& call);
   Reply list_actors(const Call& call);
   Reply get_actor(const Call& call);
   Reply change_actor(const Call& call);
@@ -115,6 +121,8 @@ class Routes {
   Reply submit_per_item(const ApiRequest& request, bool ndjson);
   Response queue_response(const std::string& name);
   Response actor_response(const std::string& type);
+  Response explained(const Explanation& explanation) const;
+  Reply end_worker(const Call& call, const char* command);
   int accepted() const { return options_.ops_core ? 201 : 202; }
   TaskView view_of(const Task& task);
   void append_corrupt(std::string& out, const TaskPage& page);

@@ -73,9 +73,9 @@ class ApiServer::Impl final : public HttpHandler {
         guard_(guard_options(options_)),
         times_(metrics),
         input_bytes_max_(service.options().input_bytes_max),
-        routes_(
-            service, metrics, log,
-            {options_.version, std::string(openapi_json()), options_.ops_core, options_.reload}),
+        routes_(service, metrics, log,
+                {options_.version, std::string(openapi_json()), options_.ops_core, options_.reload,
+                 options_.look_at_queues}),
         pool_(log, {}, [this](std::vector<Exchange> batch) { submit(std::move(batch)); }),
         server_(*this, log, refusals_, edge_options(options_)),
         lot_(service, routes_, pool_, server_, log) {}

@@ -17,6 +17,7 @@
 #include "opscore/base/log.h"
 #include "opscore/base/metrics.h"
 #include "opscore/base/time.h"
+#include "opscore/doctor/explain.h"
 #include "opscore/engine/service.h"
 
 namespace opscore {
@@ -30,6 +31,7 @@ struct ApiOptions {
   bool probes_only = false;              // /health, /ready and /metrics
   bool ops_core = false;                 // answers as clients of ops-core expect them
   std::function<ReloadReport()> reload;  // of the configuration; empty: cannot
+  LookAtQueues look_at_queues;           // for explain; empty: there is no broker to ask
   size_t connections_max = 10'000;
   // Without a token: the names under which the server may be called, beside loopback ones.
   std::vector<std::string> allowed_hosts;

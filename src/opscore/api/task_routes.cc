@@ -12,7 +12,6 @@
 #include "opscore/api/routes.h"
 #include "opscore/api/submit_body.h"
 #include "opscore/api/views.h"
-#include "opscore/doctor/explain.h"
 
 namespace opscore {
 namespace {
@@ -206,8 +205,12 @@ Reply Routes::task_attempts(const Call& call) {
 
 Reply Routes::explain_task(const Call& call) {
   Query query(call.request.query, {});
+  return explained(explain(service_.store(), service_.clock(), call.args[0],
+                           {.look_at_queues = options_.look_at_queues}));
+}
+
+Response Routes::explained(const Explanation& explanation) const {
   Response response;
-  auto explanation = explain(service_.store(), service_.clock(), call.args[0]);
   response.body = to_json(explanation).dump(-1, ' ', false, Json::error_handler_t::replace);
   return response;
 }

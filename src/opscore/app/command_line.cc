@@ -44,6 +44,19 @@ CommandExit run_client(ClientCommand command, const CommandLine& line, const Con
   return command(from_file);
 }
 
+int run_doctor(const CommandLine& line, const ConfigSources& sources) {
+  try {
+    const Examination examination = examine(sources, line.doctor);
+    const Screen screen = look_at_terminal(sources.environment);
+    std::cout << (line.json ? to_json(examination).dump(2) + "\n"
+                            : printable(screen, to_text(examination)));
+    return exit_code_of(examination);
+  } catch (const Error& error) {
+    std::cerr << error_text(line.command, error.message());
+    return static_cast<int>(CommandExit::usage);
+  }
+}
+
 int print_version(bool json) {
   if (json)
     std::cout << Json{{"version", version()}, {"build", build_words()}}.dump() << '\n';
@@ -150,6 +163,7 @@ int run_command(const CommandLine& line, const AddActors& add_actors) {
   if (line.command == "version") return print_version(line.json);
   ClientCommand client = find_client_command(line.command);
   const ConfigSources sources = config_sources(line, process_environment());
+  if (line.command == "doctor") return run_doctor(line, sources);
   Config config;
   try {
     config = load_config(sources);
@@ -178,6 +192,7 @@ Role role_of(const std::string& command) {
   if (command == "maintenance") return Role::maintenance;
   if (command == "migrate" || command == "backup" || command == "restore") return Role::migrate;
   if (command == "config reload") return Role::client;
+  if (command == "doctor") return Role::inspect;
   if (command.starts_with("config ")) return Role::inspect;
   return Role::client;
 }

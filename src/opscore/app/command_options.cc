@@ -40,6 +40,7 @@ class CommandTree {
     add_queues();
     add_jobs();
     add_fleet();
+    add_doctor();
     add_broker();
     add_config();
     add_others();
@@ -138,6 +139,13 @@ class CommandTree {
       command->add_flag("--require-store", line_.run.require_store,
                         "End when PostgreSQL does not answer at the start, instead of waiting "
                         "for it");
+      if (std::string_view(role.name) == "worker")
+        command
+            ->add_option("--exclusive", line_.run.exclusive,
+                         "Do not start when another live worker serves this queue. May be repeated")
+            ->type_size(1)
+            ->allow_extra_args(false)
+            ->expected(1, 1000);
     }
   }
 
@@ -350,11 +358,51 @@ class CommandTree {
                     "How many of its tasks one worker runs at once: a number, none, or default "
                     "for what the configuration says")
         ->required();
-    add_ids(add_client(root_, "explain",
-                       "Say why a task is where it is, and what to do. Reads the store itself "
-                       "when no server answers",
-                       "opscore explain task_0190b5a0"),
-            1);
+    for (const char* verb : {"drain", "stop"})
+      add_client(*workers, verb,
+                 std::string_view(verb) == "drain"
+                     ? "Have a worker end, wherever it runs: it claims no more, and what runs may "
+                       "end within worker.drain_grace"
+                     : "Have a worker end without waiting for what runs: that is stopped, and "
+                       "handed back uncharged",
+                 fmt::format("opscore workers {} worker-7", verb))
+          ->add_option("worker", line_.worker, "The worker, as workers list names it")
+          ->required();
+    add_explain();
+  }
+
+  void add_explain() {
+    CLI::App* explain = add_client(
+        root_, "explain",
+        "Say why a task is where it is, or whether a queue or a worker works, and what to do. "
+        "Reads the store itself when no server answers",
+        "opscore explain task_0190b5a0");
+    auto* task = explain->add_option("task", line_.ids, "The task")->expected(0, 1);
+    auto* queue = explain->add_option("--queue", line_.queue, "A queue instead");
+    auto* worker = explain->add_option("--worker", line_.worker, "A worker instead: worker-7");
+    queue->excludes(task)->excludes(worker);
+    worker->excludes(task);
+    explain->callback([this] {
+      if (line_.ids.empty() && line_.queue.empty() && line_.worker.empty())
+        throw CLI::RequiredError("a task, --queue or --worker");
+    });
+  }
+
+  void add_doctor() {
+    CLI::App* doctor =
+        add(root_, "doctor",
+            "Look for what is wrong with this installation: configuration, environment, store, "
+            "workers, RabbitMQ and model providers. Reads only, and needs no server. Exits with 0 "
+            "when nothing is wrong, 1 for warnings, 2 for errors",
+            "opscore doctor");
+    add_settings(doctor, {"client.url", "store."});
+    doctor->add_flag("--json", line_.json, "Print JSON");
+    doctor->add_flag("--online", line_.doctor.online,
+                     "Ask each model provider, too: one call of one token");
+    doctor
+        ->add_option("--unacked-older-than", line_.doctor.unacked_older_than,
+                     "Report messages that somebody holds on RabbitMQ for longer than this")
+        ->capture_default_str();
   }
 
   void add_broker() {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "opscore/app/commands.h"
+#include "opscore/app/doctor/examine.h"
 
 namespace opscore {
 
@@ -73,6 +74,7 @@ struct CommandLine {
   SendTestOptions test;
   WatchOptions watch;
   DramatiqOptions dramatiq;
+  DoctorOptions doctor;
   std::vector<std::string> ids;  // of tasks, or of a job
   bool all = false;              // an empty filter is meant
   bool dry_run = false;
@@ -80,6 +82,7 @@ struct CommandLine {
   std::string file;                  // of a backup
   std::optional<std::string> input;  // of a retry or test
   std::string queue;
+  std::string worker;
   std::string type;  // of an actor
   LimitOptions limits;
   // --wait: unset, "forever", or a duration.

@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "opscore/app/config.h"
 
@@ -14,10 +15,11 @@ namespace opscore {
 class Registry;
 
 struct RunOptions {
-  bool supervise = true;       // false: --no-supervise
-  bool require_store = false;  // end when PostgreSQL does not answer at the start
-  int impatient_exit = 130;    // the exit code after a second request to stop
-  std::string when_taken;      // what to do when another process has the data file or the port
+  bool supervise = true;               // false: --no-supervise
+  bool require_store = false;          // end when PostgreSQL does not answer at the start
+  std::vector<std::string> exclusive;  // queues that no other worker may serve when it starts
+  int impatient_exit = 130;            // the exit code after a second request to stop
+  std::string when_taken;              // what to do when another has the data file or the port
 };
 
 struct MigrateOptions {

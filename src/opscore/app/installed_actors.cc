@@ -141,12 +141,7 @@ std::string choose_provider(const Config& config, bool demo_agent, const Provide
 
 void add_agent(InstalledActors& installed, const Config& config, bool demo_agent, HttpClient& http,
                const AddressGuard& guard, const Clock& clock, Random& random) {
-  std::vector<ProviderConfig> configs;
-  for (const AgentProviderConfig& provider : config.agent.providers)
-    configs.push_back(provider_config(provider));
-  auto lookup = [&](const std::string& name) { return config.lookup(name).value_or(""); };
-  Providers providers = build_providers(configs, {config.agent.provider, config.agent.model},
-                                        lookup, http, clock, random);
+  Providers providers = configured_providers(config, http, clock, random);
   AgentOptions agent;
   installed.agent_words = choose_provider(config, demo_agent, providers, agent);
   agent.providers = std::move(providers.usable);
@@ -167,6 +162,16 @@ void add_agent(InstalledActors& installed, const Config& config, bool demo_agent
 }
 
 }  // namespace
+
+Providers configured_providers(const Config& config, HttpClient& http, const Clock& clock,
+                               Random& random) {
+  std::vector<ProviderConfig> configs;
+  for (const AgentProviderConfig& provider : config.agent.providers)
+    configs.push_back(provider_config(provider));
+  auto lookup = [&](const std::string& name) { return config.lookup(name).value_or(""); };
+  return build_providers(configs, {config.agent.provider, config.agent.model}, lookup, http, clock,
+                         random);
+}
 
 std::unique_ptr<InstalledActors> install_actors(const Config& config, const AddActors& add_actors,
                                                 const std::vector<CatalogueEntry>& hosted,

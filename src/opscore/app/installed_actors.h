@@ -5,6 +5,7 @@
 #include <string>
 
 #include "opscore/actor/actor.h"
+#include "opscore/agent/providers.h"
 #include "opscore/app/commands.h"
 #include "opscore/base/random.h"
 #include "opscore/net/http_client.h"
@@ -31,5 +32,9 @@ std::unique_ptr<InstalledActors> install_actors(const Config& config, const AddA
                                                 Cgroups* groups, HttpClient& http,
                                                 const AddressGuard& guard, const Clock& clock,
                                                 Random& random);
+
+// The language models that its agent may ask. `http`, `clock` and `random` must outlive them.
+Providers configured_providers(const Config& config, HttpClient& http, const Clock& clock,
+                               Random& random);
 
 }  // namespace opscore

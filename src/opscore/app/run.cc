@@ -117,6 +117,7 @@ bool is_asked_to_end() {
 // What other threads want of the main one.
 struct Requests {
   std::atomic<bool> stop{false};     // an operator's command
+  std::atomic<bool> hurry{false};    // it should not wait for what runs
   std::atomic<bool> dying{false};    // it cannot go on; a fresh one can
   std::atomic<bool> refused{false};  // it cannot go on, and neither can another
   std::atomic<bool> reload{false};
@@ -165,13 +166,14 @@ LostSession to_lost(const Death& death) {
 
 // Stops on another thread, so that a second signal can end the process at once.
 bool stop_server(Server& server, const std::string& words, const sigset_t& signals,
-                 int impatient_exit, WorkerLink* link) {
+                 Requests& requests, int impatient_exit, WorkerLink* link) {
   std::atomic<int> result{-1};
   std::jthread stopping([&] { result = server.stop(words) ? 1 : 0; });
   const timespec tick{0, 20'000'000};
   Deadline same_request = Deadline::after(kSameRequest);
   while (result < 0) {
     if (link) link->progress();  // a drain may take longer than the supervisor's patience
+    if (requests.hurry && server.worker) server.worker->hurry();
     if (int signal = ::sigtimedwait(&signals, nullptr, &tick);
         (signal == SIGTERM || signal == SIGINT) && same_request.passed()) {
       server.log.warn(
@@ -213,6 +215,7 @@ WiringOptions wiring_options(const Start& start, Requests& requests, WorkerLink*
   wiring.listener = start.listener;
   wiring.groups = start.sandbox.groups.get();
   wiring.require_store = start.options.require_store;
+  wiring.exclusive = start.options.exclusive;
   wiring.on_dying = [&](const std::string&) { requests.dying = true; };
   wiring.on_actors = [&] { requests.reload = true; };
   wiring.gives_up = is_asked_to_end;
@@ -228,6 +231,7 @@ WiringOptions wiring_options(const Start& start, Requests& requests, WorkerLink*
 }
 
 void obey(const std::string& command, Requests& requests, Log& log) {
+  if (command == "stop") requests.hurry = true;
   if (command == "drain" || command == "stop") requests.stop = true;
   if (command == "reload") requests.reload = true;
   if (command.starts_with("log-level ")) log.set_level(parse_log_level(command.substr(10)));
@@ -269,7 +273,7 @@ int serve(const Start& start, WorkerLink* link) {
   if (end == End::dying)
     server.log.error("too many slots are held by actors that do not stop: restarting");
   bool clean = stop_server(server, end == End::dying ? "abandoned slots" : "asked to stop", signals,
-                           start.options.impatient_exit, link);
+                           requests, start.options.impatient_exit, link);
   int code = end == End::dying ? kExitRestart : end == End::refused ? refusal : 0;
   // A thread still inside an actor cannot be ended, only left behind.
   if (!clean) std::_Exit(code);

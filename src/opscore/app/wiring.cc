@@ -7,6 +7,7 @@
 
 #include "opscore/api/submit_body.h"
 #include "opscore/api/views.h"
+#include "opscore/app/broker_look.h"
 #include "opscore/app/config_change.h"
 #include "opscore/app/config_sandbox.h"
 #include "opscore/app/host_metrics.h"
@@ -19,6 +20,7 @@
 #include "opscore/broker/rabbitmq/rabbitmq_broker.h"
 #include "opscore/broker/rabbitmq/rabbitmq_foreign_broker.h"
 #include "opscore/broker/redis/redis_results.h"
+#include "opscore/engine/diagnosis.h"
 #include "opscore/process/crash_handler.h"
 #include "opscore/store/intercepted_store.h"
 #include "opscore/store/postgres/postgres_store.h"
@@ -77,19 +79,27 @@ std::unique_ptr<Store> open_shared(const Config& config, Role role, ServerClock&
   return open_postgres_store(clock, random, log, options);
 }
 
-std::unique_ptr<Broker> open_broker(const Config& config, Duties duties,
+// `opscore doctor` tells by them who holds messages.
+std::vector<std::pair<std::string, std::string>> broker_properties(const Store& store) {
+  return {{"store", store.identity()}, {"process", session_name()}, {"version", version()}};
+}
+
+std::unique_ptr<Broker> open_broker(const Config& config, Duties duties, const Store& store,
                                     std::function<SessionId()> session, Log& log, Random& random) {
   RabbitMqOptions options;
   options.url = config.broker.url;
   options.connection_name = duties.worker ? "opscore worker" : "opscore maintenance";
+  options.properties = broker_properties(store);
   options.session = [session] { return std::to_string(session().value); };
   return open_rabbitmq_broker(options, log, random);
 }
 
-std::unique_ptr<ForeignBroker> open_dramatiq(const Config& config, Log& log, Random& random) {
+std::unique_ptr<ForeignBroker> open_dramatiq(const Config& config, const Store& store, Log& log,
+                                             Random& random) {
   ForeignRabbitMqOptions options;
   options.url = config.broker.url;
   options.connection_name = "opscore dramatiq";
+  options.properties = broker_properties(store);
   options.max_priority = config.broker.rabbitmq.max_priority;
   options.dead_ttl = config.broker.rabbitmq.dead_message_ttl;
   return open_foreign_rabbitmq(options, log, random);
@@ -226,11 +236,12 @@ WorkerOptions worker_options(const Config& config, const WiringOptions& wiring, 
 }
 
 MaintenanceOptions maintenance_options(const Config& config, std::function<SessionId()> session,
-                                       BulkJobs& bulk) {
+                                       BulkJobs& bulk, Auditor& auditor) {
   MaintenanceOptions options;
   options.retention = retention_of(config);
   options.session = std::move(session);
   options.bulk_work = [&bulk] { return bulk.work(); };
+  options.audit = [&auditor] { auditor.tick(); };
   return options;
 }
 
@@ -270,6 +281,7 @@ ApiOptions api_options(const Config& config, Duties duties, const WiringOptions&
   options.probes_only = !duties.api;
   options.ops_core = config.api.compat == "ops-core";
   options.version = version();
+  options.look_at_queues = make_broker_look(config, server.http);
   // Where there is other work, its loop says whether this process does it.
   if (!duties.worker && !duties.maintenance) options.on_progress = wiring.on_progress;
   return options;
@@ -290,6 +302,19 @@ void end_lost_sessions(Store& store, Log& log, bool is_alone,
     size_t count = store.tasks().rescue(lost);
     if (count > 0) log.warn("{}; gave back {} attempts", lost.words, count);
   }
+}
+
+void refuse_shared_queues(Store& store, const std::vector<std::string>& queues, TimePoint now) {
+  if (queues.empty()) return;
+  for (const Session& session : store.fleet().sessions(Duration(0)))
+    for (const std::string& queue : queues)
+      if (is_live(session, now) && serves(session, queue))
+        throw Error(Errc::conflict,
+                    fmt::format("--exclusive {0}: queue '{0}' is served by worker-{1} ({2}), last "
+                                "heard {3} ago; 'opscore workers drain worker-{1}' ends that one, "
+                                "or leave --exclusive out",
+                                queue, session.id.value, session.name,
+                                to_text(std::max(now - session.renewed_at, Duration(0)))));
 }
 
 void warn_of_missing_sandboxes(const Config& config, Log& log) {
@@ -421,14 +446,16 @@ void Server::begin() {
     store.open(observe(std::move(opened), clock, metrics));
   }
   end_lost_sessions(store, log, is_embedded(config_), options_.previous_death);
+  if (duties_.worker && !worker) refuse_shared_queues(store, options_.exclusive, clock.now());
   if (duties_.maintenance) configure_queues(store, config_);
   if (has_broker(config_, duties_) && !broker) {
     broker = open_broker(
-        config_, duties_, [this] { return worker ? worker->session() : presence->id(); }, log,
-        random);
+        config_, duties_, store, [this] { return worker ? worker->session() : presence->id(); },
+        log, random);
     add_broker_metrics(metrics, *broker);
   }
-  if (has_dramatiq(config_, duties_) && !dramatiq) dramatiq = open_dramatiq(config_, log, random);
+  if (has_dramatiq(config_, duties_) && !dramatiq)
+    dramatiq = open_dramatiq(config_, store, log, random);
   auto complete = [this](SessionReport& report) {
     if (maintenance) maintenance->report(report);
     // Who does not lead has no contact with it.
@@ -441,9 +468,11 @@ void Server::begin() {
         worker_options(config_, options_, broker.get(), python.get(), service, complete));
   if (duties_.maintenance && !duties_.worker && !presence)
     presence.emplace(store, clock, log, presence_options(options_, complete));
+  if (duties_.maintenance && !auditor) auditor.emplace(store, clock, log, metrics);
   if (duties_.maintenance && !maintenance)
-    maintenance.emplace(store, clock, log, metrics,
-                        maintenance_options(config_, [this] { return session(); }, service.bulk()));
+    maintenance.emplace(
+        store, clock, log, metrics,
+        maintenance_options(config_, [this] { return session(); }, service.bulk(), *auditor));
   if (duties_.maintenance && broker && !hint_relay)
     hint_relay.emplace(store, *broker, clock, log, metrics,
                        HintRelayOptions{.leads = [this] { return maintenance->leads(); }});
@@ -462,6 +491,11 @@ void Server::begin() {
   if (duties_.maintenance && dramatiq && !external_watch)
     external_watch.emplace(store, *dramatiq, clock, log, metrics,
                            external_watch_options(config_, *maintenance, http));
+  start_parts();
+  begun_ = true;
+}
+
+void Server::start_parts() {
   if (worker) worker->start();
   if (maintenance) maintenance->start();
   if (adopter) adopter->start();
@@ -469,7 +503,6 @@ void Server::begin() {
   if (hint_relay) hint_relay->start();
   if (relay) relay->start();
   if (external_watch) external_watch->start();
-  begun_ = true;
 }
 
 Duration Server::connect() {

@@ -9,6 +9,7 @@
 #include "opscore/base/log.h"
 #include "opscore/base/metrics.h"
 #include "opscore/base/mutex.h"
+#include "opscore/doctor/auditor.h"
 #include "opscore/engine/service.h"
 #include "opscore/process/cgroup.h"
 #include "opscore/process/crash_page.h"
@@ -48,6 +49,8 @@ struct WiringOptions {
   std::optional<LostSession> previous_death;  // of the process before this one
   std::function<Config()> read_config;        // for a reload; empty: there is none
   int restarts = 0;                           // of this process, by the supervisor
+  // A worker does not start when another live one serves one of these queues.
+  std::vector<std::string> exclusive;
   bool require_store = false;  // start() throws when PostgreSQL does not answer, instead of waiting
 };
 
@@ -84,6 +87,7 @@ class Server {
   void adopt_hosted_queues() OPSCORE_REQUIRES(reload_mutex_);
   std::shared_ptr<InstalledActors> installed(const Config& config);
   void begin() OPSCORE_REQUIRES(reload_mutex_);
+  void start_parts();
   Duration connect();
   void complain(const Error& error);
   SessionId session();
@@ -117,6 +121,7 @@ class Server {
   // What the role has of these; but for the API, from when the store is open.
   std::optional<Worker> worker;
   std::optional<Presence> presence;  // of maintenance without a worker
+  std::optional<Auditor> auditor;
   std::optional<Maintenance> maintenance;
   std::optional<HintRelay> hint_relay;
   std::optional<Relay> relay;

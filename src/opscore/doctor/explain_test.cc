@@ -56,14 +56,14 @@ struct ExplainTest : testing::Test {
   // and the next command is this one.
   Explanation expect(const std::string& id, const std::string& verdict, const std::string& broken,
                      const std::string& command, bool server_down = false) {
-    Explanation it = explain(*store, clock, id, server_down);
-    EXPECT_EQ(it.task_id, id);
+    Explanation it = explain(*store, clock, id, {.server_down = server_down, .look_at_queues = {}});
+    EXPECT_EQ(it.name, id);
     EXPECT_EQ(it.verdict, verdict);
     EXPECT_NE(it.sentence, "");
     EXPECT_EQ(it.next_command, command);
     for (size_t i = 0; i + 1 < it.hops.size(); ++i) EXPECT_TRUE(it.hops[i].ok) << it.hops[i].name;
     EXPECT_EQ(it.hops.back().ok, broken.empty());
-    EXPECT_EQ(it.hops.back().name, broken.empty() ? "attempt" : broken);
+    EXPECT_EQ(it.hops.back().name, broken.empty() ? "finish" : broken);
     EXPECT_EQ(it.hops.front().name, "record");
     return it;
   }
@@ -257,6 +257,80 @@ TEST_F(ExplainTest, waiting_for_others) {
   std::string id =
       store->ids().encode(store->tasks().insert({item}, InsertMode::all_or_nothing)[0].key);
   expect(id, "waiting", "record", watch(id));
+}
+
+TEST_F(ExplainTest, walks_every_hop_in_its_order) {
+  submit();
+  ClaimedTask task = claim();
+  ASSERT_EQ(store->tasks().append_step(task.lease(), {.number = 1, .kind = "llm", .name = "m"}),
+            Applied::applied);
+  std::vector<std::string> names;
+  for (const Hop& hop : explain(*store, clock, store->ids().encode(key)).hops) {
+    names.push_back(hop.name);
+    EXPECT_NE(hop.evidence, "") << hop.name;
+  }
+  EXPECT_THAT(names, testing::ElementsAre("record", "outbox", "broker", "queue", "session",
+                                          "intake", "slot", "attempt", "step", "finish"));
+}
+
+TEST_F(ExplainTest, asks_rabbitmq_when_it_can) {
+  report();
+  std::string id = submit();
+  std::vector<std::string> asked;
+  ExplainOptions options;
+  options.look_at_queues = [&](const std::vector<std::string>& names) {
+    asked = names;
+    BrokerLook look;
+    look.where = "amqp://h:5672/";
+    look.queues = {{"opscore.out", 4, 1, 2}};
+    return look;
+  };
+  auto it = explain(*store, clock, id, options);
+  EXPECT_THAT(asked, testing::ElementsAre("opscore.out"));
+  EXPECT_EQ(it.hops[2].evidence, "opscore.out: 4 ready, 2 unacked, 1 consumer");
+  options.look_at_queues = [](const auto&) { return BrokerLook{"amqp://h", "refused", {}}; };
+  EXPECT_THAT(explain(*store, clock, id, options).hops[2].evidence, HasSubstr("refused"));
+}
+
+TEST_F(ExplainTest, a_queue_by_the_task_that_waits_longest) {
+  EXPECT_THROW(explain_queue(*store, clock, "out"), Error);
+  std::string first = submit();
+  clock.advance(1s);
+  submit();
+  auto it = explain_queue(*store, clock, "out");
+  EXPECT_EQ(to_json(it)["queue"], "out");
+  EXPECT_EQ(it.state, "active");
+  EXPECT_EQ(it.verdict, "no_worker");
+  EXPECT_THAT(it.sentence, HasSubstr(first));
+  EXPECT_EQ(it.hops.back().name, "session");
+  EXPECT_FALSE(it.hops.back().ok);
+  store->tasks().set_paused("out", true);
+  it = explain_queue(*store, clock, "out");
+  EXPECT_EQ(it.verdict, "queue_paused");
+  EXPECT_EQ(it.next_command, "opscore queues resume out");
+  store->tasks().set_paused("out", false);
+  claim();
+  claim();
+  it = explain_queue(*store, clock, "out");
+  EXPECT_EQ(it.verdict, "nothing_waits");
+  EXPECT_THAT(it.sentence, HasSubstr("2 run"));
+}
+
+TEST_F(ExplainTest, a_worker_by_its_name_or_number) {
+  EXPECT_THROW(explain_worker(*store, clock, "worker-1"), Error);
+  report({"out"}, {"mail"}, 2);
+  const std::string name = "worker-" + std::to_string(session.value);
+  auto it = explain_worker(*store, clock, name);
+  EXPECT_EQ(to_json(it)["worker"], name);
+  EXPECT_EQ(it.verdict, "worker_busy");
+  EXPECT_TRUE(it.hops.back().ok);
+  EXPECT_EQ(explain_worker(*store, clock, std::to_string(session.value)).name, name);
+  clock.advance(limits::kSessionTtl + 1ms);
+  it = explain_worker(*store, clock, name);
+  EXPECT_EQ(it.verdict, "worker_silent");
+  EXPECT_EQ(it.hops.size(), 1u);
+  for (const char* wrong : {"", "worker-", "worker-x", "7x", "worker-99"})
+    EXPECT_THROW(explain_worker(*store, clock, wrong), Error) << wrong;
 }
 
 TEST_F(ExplainTest, both_forms_say_the_same) {

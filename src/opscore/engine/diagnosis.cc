@@ -17,7 +17,7 @@ constexpr std::array kWords{
     "server_down",        "no_worker",       "no_actor",       "limit_reached",
     "slots_busy",         "suspect_waiting", "about_to_start", "not_started",
     "stopping",           "lease_lost",      "running",        "not_handed_over",
-    "handed_to_dramatiq", "unheard"};
+    "handed_to_dramatiq", "unheard",         "unconsumed",     "held"};
 
 bool contains(const std::vector<std::string>& list, const std::string& word) {
   return std::find(list.begin(), list.end(), word) != list.end();
@@ -202,6 +202,29 @@ Diagnosis diagnose_not_handed_over(const Facts& facts) {
 }
 
 // Python owns its attempts; what is known of them is what was reported.
+// What RabbitMQ itself says of a message that is on its queue.
+std::optional<Diagnosis> diagnose_message(const Facts& facts) {
+  const std::string& name = facts.task.queue;
+  const BrokerLook::Queue* queue = facts.broker ? facts.broker->find(name) : nullptr;
+  if (!queue) return std::nullopt;
+  const std::string since = to_rfc3339(*facts.handed_over_at);
+  if (queue->consumers == 0)
+    return Diagnosis{Verdict::unconsumed,
+                     fmt::format("Its message is on RabbitMQ since {}, and nobody consumes queue "
+                                 "'{}': no Python worker of it is connected.",
+                                 since, name),
+                     "broker"};
+  if (queue->ready == 0 && queue->unacked.value_or(0) > 0)
+    return Diagnosis{
+        Verdict::held,
+        fmt::format(
+            "Consumers of queue '{}' hold {} message{}, and none is left there: one of them "
+            "has it, and either has not begun it or lacks the middleware that reports.",
+            name, *queue->unacked, *queue->unacked == 1 ? "" : "s"),
+        "broker"};
+  return std::nullopt;
+}
+
 Diagnosis diagnose_external(const Facts& facts) {
   const Task& task = facts.task;
   const TimePoint heard_at = *task.live.external_until - limits::kExternalDoubt;
@@ -223,6 +246,7 @@ Diagnosis diagnose_external(const Facts& facts) {
   if (!facts.handed_over_at) return diagnose_not_handed_over(facts);
   if (task.state() == State::scheduled && task.live.run_at > facts.now)
     return diagnose_scheduled(facts);
+  if (auto message = diagnose_message(facts)) return *message;
   return {
       Verdict::handed_to_dramatiq,
       fmt::format("handed_to_dramatiq: its message is on RabbitMQ, for queue '{}', since {}, "
@@ -254,6 +278,12 @@ Diagnosis diagnose_state(const Facts& facts) {
 }
 
 }  // namespace
+
+const BrokerLook::Queue* BrokerLook::find(const std::string& name) const {
+  auto found = std::find_if(queues.begin(), queues.end(),
+                            [&](const Queue& queue) { return queue.name == name; });
+  return found == queues.end() ? nullptr : &*found;
+}
 
 std::string_view to_string(Verdict verdict) {
   return kWords[static_cast<size_t>(verdict)];

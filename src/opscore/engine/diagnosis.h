@@ -10,6 +10,19 @@
 
 namespace opscore {
 
+// What RabbitMQ says of queues, under the names that it has for them, when it was asked.
+struct BrokerLook {
+  std::string where;    // a URL without credentials
+  std::string problem;  // why it does not answer
+  struct Queue {
+    std::string name;
+    uint64_t ready = 0, consumers = 0;
+    std::optional<uint64_t> unacked;  // nothing: its management API was not asked
+  };
+  std::vector<Queue> queues;  // those that exist
+  const Queue* find(const std::string& name) const;
+};
+
 struct Facts {
   Task task;
   std::vector<Attempt> attempts;
@@ -21,6 +34,7 @@ struct Facts {
   // Of a task that Python runs: when RabbitMQ took its message, and who began it.
   std::optional<TimePoint> handed_over_at;
   std::string picked_up_by;
+  std::optional<BrokerLook> broker;
   TimePoint now{};
   bool server_down = false;  // read from the file, without a server
 };
@@ -49,12 +63,15 @@ enum class Verdict : uint8_t {
   not_handed_over,     // Python runs it, and RabbitMQ has not taken its message
   handed_to_dramatiq,  // RabbitMQ has; nobody has reported yet
   unheard,             // a Python worker began it, and has not been heard since
+  unconsumed,          // RabbitMQ has its message, and nobody consumes its queue
+  held,                // a consumer holds its message, and nobody has reported
 };
+inline constexpr Verdict kLastVerdict = Verdict::held;
 
 struct Diagnosis {
   Verdict verdict = Verdict::running;
   std::string sentence;  // one, for people
-  // Which link of record, queue, session, slot, attempt broke; nothing when none did.
+  // Which link of record, broker, queue, session, slot, attempt broke; nothing when none did.
   std::optional<std::string> broken_hop;
 };
 

@@ -252,6 +252,31 @@ TEST(Diagnosis, a_message_that_nobody_has_reported) {
   EXPECT_THAT(diagnosis.sentence, HasSubstr("pip install opscore"));
 }
 
+TEST(Diagnosis, a_message_on_a_queue_without_a_consumer) {
+  Facts facts = handed_over();
+  facts.broker.emplace().queues = {{"default", 1, 0, std::nullopt}};
+  Diagnosis diagnosis = diagnose(facts);
+  EXPECT_EQ(diagnosis.verdict, Verdict::unconsumed);
+  EXPECT_EQ(diagnosis.broken_hop, "broker");
+  EXPECT_THAT(diagnosis.sentence, HasSubstr(to_rfc3339(*facts.handed_over_at)));
+}
+
+TEST(Diagnosis, a_message_that_a_consumer_holds) {
+  Facts facts = handed_over();
+  facts.broker.emplace().queues = {{"default", 0, 1, 3}};
+  Diagnosis diagnosis = diagnose(facts);
+  EXPECT_EQ(diagnosis.verdict, Verdict::held);
+  EXPECT_EQ(diagnosis.broken_hop, "broker");
+  EXPECT_THAT(diagnosis.sentence, HasSubstr("hold 3 messages"));
+  facts.broker->queues[0].unacked.reset();  // nobody can tell
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::handed_to_dramatiq);
+  facts.broker->queues[0].unacked = 3;
+  facts.broker->queues[0].ready = 1;  // it may be this one
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::handed_to_dramatiq);
+  facts.broker->queues.clear();
+  EXPECT_EQ(diagnose(facts).verdict, Verdict::handed_to_dramatiq);
+}
+
 TEST(Diagnosis, a_message_that_was_not_sent) {
   Facts facts = handed_over();
   facts.handed_over_at.reset();

@@ -1,6 +1,9 @@
 #include "opscore/engine/facts.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <charconv>
 
 #include "opscore/base/json_reader.h"
 #include "opscore/model/decide.h"
@@ -73,6 +76,20 @@ std::optional<TimePoint> unled_since(Store& store, const std::vector<Session>& s
   auto since = unled_since(sessions, now);
   // The last leader may have ended in good order.
   return since ? unled_since(store.fleet().sessions(kRemembered), now) : since;
+}
+
+Session find_worker(Store& store, std::string_view worker, Duration ended_within) {
+  constexpr std::string_view kPrefix = "worker-";
+  std::string_view digits = worker;
+  if (digits.starts_with(kPrefix)) digits.remove_prefix(kPrefix.size());
+  int64_t id = 0;
+  auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), id);
+  if (error == std::errc() && end == digits.data() + digits.size())
+    for (Session& session : store.fleet().sessions(ended_within))
+      if (session.id == SessionId{id}) return std::move(session);
+  throw Error(Errc::not_found, fmt::format("no worker '{}'; 'opscore workers list' shows those "
+                                           "that there are, as worker-7",
+                                           worker));
 }
 
 }  // namespace opscore

@@ -14,4 +14,8 @@ Facts gather_facts(Store& store, const Clock& clock, Task task, Duration ended_w
 std::optional<TimePoint> unled_since(Store& store, const std::vector<Session>& sessions,
                                      TimePoint now);
 
+// The session of "worker-7" or "7", that has not ended, or ended within that time. Throws
+// Error{not_found}.
+Session find_worker(Store& store, std::string_view worker, Duration ended_within);
+
 }  // namespace opscore

@@ -444,6 +444,13 @@ void Service::set_paused(const std::string& queue, bool paused) {
   store_.tasks().set_paused(queue, paused);
 }
 
+Session Service::end_worker(std::string_view worker, const std::string& command) {
+  Session session = find_worker(store_, worker, Duration(0));
+  store_.fleet().command(session.id, command);
+  log_.info("{} ({}) was asked to {}", worker_name(session.id), session.name, command);
+  return session;
+}
+
 void Service::set_limits(const std::string& queue, const QueueLimitsChange& change) {
   if (auto problem = queue_name_problem(queue))
     throw Error(Errc::invalid, fmt::format("queue: '{}' {}", queue, *problem)).at("queue");

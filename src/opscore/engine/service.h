@@ -115,6 +115,9 @@ class Service {
   // Without tasks and limits when there is no such queue: what is left of one that had only limits.
   QueueView queue_or_empty(const std::string& name);
   void set_paused(const std::string& queue, bool paused);
+  // Has a process end: with `drain` after what runs, or the grace; with `stop` at once. It hears of
+  // it within its next renewal. Its session. Throws not_found, also for one that has ended.
+  Session end_worker(std::string_view worker, const std::string& command);
   // Both set limits while running; see TaskStore::change_settings().
   void set_limits(const std::string& queue, const QueueLimitsChange& change);
   void set_concurrency(const std::string& type, LimitValue concurrency);  // throws not_found

@@ -51,6 +51,7 @@ Duration Maintenance::tick() {
     if (size_t count = store_.tasks().expire(kStep)) expired_.add(static_cast<double>(count));
     rescue_lost_sessions();
     if (clock_.steady() >= prune_at_) prune();
+    options_.audit();
     bool more = options_.bulk_work();
     Duration next = promote();
     return more ? Duration(0) : next;

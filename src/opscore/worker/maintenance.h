@@ -22,6 +22,7 @@ struct MaintenanceOptions {
   std::function<SessionId()> session;  // of this process; leads only while it has one
   // One slice of a bulk job; false when there is none.
   std::function<bool()> bulk_work = [] { return false; };
+  std::function<void()> audit = [] {};  // whenever the leader has a moment
 };
 
 // Watches renewal counters on its own steady clock: a counter that stands still for a full TTL of

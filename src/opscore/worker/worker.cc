@@ -138,7 +138,7 @@ Duration Worker::flush_progress() {
 bool Worker::wait_for(Duration grace, const std::function<bool()>& over) {
   Deadline deadline = Deadline::after(grace);
   while (!over()) {
-    if (deadline.passed() || hurried_) return false;
+    if (deadline.passed()) return false;
     std::this_thread::sleep_for(Duration(5));
   }
   return true;
@@ -152,7 +152,8 @@ bool Worker::stop(const std::string& last_words) {
   if (hosted_) hosted_->drain();
   auto no_actor_runs = [this] { return runner_.idle() && (!hosted_ || hosted_->idle()); };
   auto all_is_done = [&] { return no_actor_runs() && finisher_.empty(); };
-  if (!wait_for(options_.drain_grace, all_is_done)) {
+  wait_for(options_.drain_grace, [&] { return all_is_done() || hurried_; });
+  if (!all_is_done()) {
     runner_.stop_all(StopReason::drain);
     if (hosted_) hosted_->stop_all(StopReason::drain);
     wait_for(limits::kStopGrace * 4, no_actor_runs);  // they have graces of their own

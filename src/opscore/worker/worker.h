@@ -48,7 +48,7 @@ class Worker {
   // Drains: no more claims, what waits goes back, what runs gets the grace, then is stopped and
   // handed back uncharged. False: an actor did not stop; the process must exit now.
   bool stop(const std::string& last_words);
-  // Ends a drain that is under way without waiting for the grace.
+  // Ends a drain, one under way or to come, without waiting for the grace: what runs is stopped.
   void hurry() { hurried_ = true; }
 
   SessionId session() const { return intake_.session(); }

@@ -7,6 +7,7 @@
 
 #include "opscore/app/cli/client_commands.h"
 #include "opscore/app/cli/json_field.h"
+#include "opscore/app/session_context.h"
 #include "opscore/doctor/explain.h"
 
 namespace opscore {
@@ -40,7 +41,11 @@ std::string since(const ClientContext& context, const std::string& text) {
 
 Explanation explanation_from(const Json& json) {
   Explanation explanation;
-  explanation.task_id = field_text(json, "task_id");
+  for (const char* of : {"task_id", "queue", "worker"})
+    if (json.contains(of)) {
+      explanation.of = of;
+      explanation.name = field_text(json, of);
+    }
   explanation.state = field_text(json, "status");
   for (const Json& hop : json.value("hops", Json::array()))
     explanation.hops.push_back(
@@ -120,13 +125,50 @@ CommandExit purge_queue(ClientContext& context) {
   return CommandExit::ok;
 }
 
+// How the process of a session differs from this one; empty: in nothing that matters.
+std::string difference(const Json& ours, const Json& theirs) {
+  if (!theirs.is_object()) return "";
+  std::vector<std::string> words;
+  for (const char* name : {"version", "build", "host", "executable"}) {
+    const std::string value = field_text(theirs, name);
+    // Another machine has its own paths.
+    const bool elsewhere = std::string_view(name) == "executable" &&
+                           field_text(theirs, "host") != field_text(ours, "host");
+    if (!value.empty() && !elsewhere && value != field_text(ours, name))
+      words.push_back(fmt::format("{} {}", name, value));
+  }
+  return fmt::format("{}", fmt::join(words, ", "));
+}
+
+CommandExit end_worker(ClientContext& context, const char* command) {
+  const std::string& worker = context.line.worker;
+  ApiAnswer answer =
+      context.api.post(fmt::format("/workers/{}/{}", percent_encode(worker), command));
+  if (!answer.ok()) return print_refusal(context, fmt::format("{} {}", command, worker), answer);
+  if (context.line.json)
+    context.out << answer.body << '\n';
+  else
+    context.out << fmt::format("{}\t{}\n", worker, "asked to " + std::string(command));
+  return CommandExit::ok;
+}
+
+CommandExit drain_worker(ClientContext& context) {
+  return end_worker(context, "drain");
+}
+
+CommandExit stop_worker(ClientContext& context) {
+  return end_worker(context, "stop");
+}
+
 CommandExit list_workers(ClientContext& context) {
   std::string path = "/workers";
   if (!context.line.ended_within.empty())
     path += "?ended_within=" + percent_encode(context.line.ended_within);
+  const Json ours = parse_json(session_context());
   return print_list(
       context, path, "workers",
-      {"WORKER", "STATE", "NAME", "BUSY", "SLOTS", "UNSTARTED", "QUEUES", "RENEWED", "LAST WORDS"},
+      {"WORKER", "STATE", "NAME", "BUSY", "SLOTS", "UNSTARTED", "QUEUES", "RENEWED", "DIFFERS",
+       "LAST WORDS"},
       [&](const Json& worker) -> std::vector<std::string> {
         return {field_text(worker, "worker"),
                 field_text(worker, "state"),
@@ -136,6 +178,7 @@ CommandExit list_workers(ClientContext& context) {
                 field_text(worker, "unstarted"),
                 list_of(worker, "queues"),
                 since(context, field_text(worker, "renewed_at")),
+                printable(context.screen, difference(ours, worker.value("context", Json()))),
                 printable(context.screen, field_text(worker, "last_words"))};
       });
 }
@@ -165,9 +208,12 @@ CommandExit list_actors(ClientContext& context) {
 }
 
 CommandExit explain_task(ClientContext& context) {
-  const std::string& id = context.line.ids[0];
-  ApiAnswer answer = context.api.get(fmt::format("/tasks/{}/explain", percent_encode(id)));
-  if (!answer.ok()) return print_refusal(context, "explain " + id, answer);
+  const CommandLine& line = context.line;
+  const auto [kind, name] = !line.queue.empty()    ? std::pair("queues", line.queue)
+                            : !line.worker.empty() ? std::pair("workers", line.worker)
+                                                   : std::pair("tasks", line.ids[0]);
+  ApiAnswer answer = context.api.get(fmt::format("/{}/{}/explain", kind, percent_encode(name)));
+  if (!answer.ok()) return print_refusal(context, "explain " + name, answer);
   if (context.line.json)
     context.out << answer.body << '\n';
   else
@@ -216,6 +262,8 @@ ClientCommand find_client_command(const std::string& command) {
       {"queues resume", resume_queue},
       {"queues purge", purge_queue},
       {"workers list", list_workers},
+      {"workers drain", drain_worker},
+      {"workers stop", stop_worker},
       {"actors list", list_actors},
       {"actors set", set_actor},
       {"explain", explain_task},

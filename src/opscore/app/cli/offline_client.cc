@@ -7,6 +7,7 @@
 
 #include "opscore/api/problem.h"
 #include "opscore/api/routes.h"
+#include "opscore/app/broker_look.h"
 #include "opscore/app/cli/api_client.h"
 #include "opscore/app/version.h"
 #include "opscore/app/wiring.h"
@@ -26,11 +27,12 @@ class OfflineApiClient final : public ApiClient {
         store_(is_shared_ ? open_shared(config)
                           : open_sqlite_store(clock_, random_, *log_, options_for(config))),
         service_(*store_, clock_, *log_, metrics_, {}),
+        look_at_queues_(make_broker_look(config, http_)),
         routes_(service_, metrics_, *log_, {version(), "{}"}) {}
 
   ApiAnswer call(const std::string& method, const std::string& path,
                  const std::string& body) override {
-    if (path.ends_with(kExplain)) return explain_task(path);
+    if (path.ends_with(kExplain)) return explain_offline(path);
     ApiRequest request;
     request.method = method;
     size_t question = std::min(path.find('?'), path.size());
@@ -66,11 +68,16 @@ class OfflineApiClient final : public ApiClient {
 
   // Not by its route: on a data file the missing server is the first thing to say. On PostgreSQL
   // workers go on without an API.
-  ApiAnswer explain_task(const std::string& path) {
-    size_t begin = path.find("/tasks/") + 7;
-    std::string id = path.substr(begin, path.size() - kExplain.size() - begin);
+  ApiAnswer explain_offline(const std::string& path) {
+    const size_t begin = path.find('/', 1) + 1;
+    const std::string kind = path.substr(0, begin);
+    const std::string name = path.substr(begin, path.size() - kExplain.size() - begin);
+    const ExplainOptions options{!is_shared_, look_at_queues_};
     try {
-      return {200, to_json(explain(*store_, clock_, id, !is_shared_)).dump()};
+      return {200, to_json(kind == "/queues/"    ? explain_queue(*store_, clock_, name, options)
+                           : kind == "/workers/" ? explain_worker(*store_, clock_, name, options)
+                                                 : explain(*store_, clock_, name, options))
+                       .dump()};
     } catch (const Error& error) {
       Response response = problem(error);
       return {response.status, std::move(response.body)};
@@ -84,6 +91,8 @@ class OfflineApiClient final : public ApiClient {
   const bool is_shared_;
   std::unique_ptr<Store> store_;
   Service service_;
+  HttpClient http_;
+  const LookAtQueues look_at_queues_;
   Routes routes_;
 };
 

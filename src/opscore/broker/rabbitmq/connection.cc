@@ -276,11 +276,13 @@ void RabbitConnection::log_in() {
       entry("publisher_confirms", bool_value(true)),
   };
   amqp_table_t capability_table{static_cast<int>(capabilities.size()), capabilities.data()};
-  std::array properties{
+  std::vector properties{
       entry("product", text_value("opscore")),
       entry("connection_name", text_value(name)),
       entry("capabilities", table_value(capability_table)),
   };
+  for (const auto& [key, value] : options_.properties)
+    properties.push_back(entry(key.c_str(), text_value(value)));
   amqp_table_t table{static_cast<int>(properties.size()), properties.data()};
   timeval limit = to_timeval(url_.connection_timeout);
   check_status("set a limit of time", amqp_set_handshake_timeout(state_, &limit));

@@ -50,6 +50,8 @@ using Incoming = std::variant<Delivered, Confirmed, Returned, ConsumerCancelled>
 
 struct ConnectionOptions {
   std::function<std::string()> name;  // as the server lists it
+  // What it lists beside the name.
+  std::vector<std::pair<std::string, std::string>> properties{};
   Duration call_timeout{3000};
   uint16_t prefetch = 0;      // of a consumer; 0: no limit
   std::string queue_type;     // of opscore's own queues: quorum or classic

@@ -22,12 +22,14 @@ std::function<std::string()> name_of(const RabbitMqOptions& options, const char*
 
 ConnectionOptions announcing(const RabbitMqOptions& options) {
   return {.name = name_of(options, " announcing"),
+          .properties = options.properties,
           .call_timeout = options.call_timeout,
           .queue_type = options.queue_type};
 }
 
 ConnectionOptions consuming(const RabbitMqOptions& options) {
   return {.name = name_of(options, ""),
+          .properties = options.properties,
           .call_timeout = options.call_timeout,
           .prefetch = options.consume_window,
           .queue_type = options.queue_type,

@@ -8,6 +8,8 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "opscore/base/log.h"
 #include "opscore/base/random.h"
@@ -18,6 +20,8 @@ namespace opscore {
 struct RabbitMqOptions {
   std::string url;              // one or more; see amqp_url.h
   std::string connection_name;  // as RabbitMQ lists it
+  // What RabbitMQ lists beside it, so that its side tells whose connection this is.
+  std::vector<std::pair<std::string, std::string>> properties{};
   // What follows the name, asked for each connection: the session, which may be another one then.
   std::function<std::string()> session = [] { return std::string(); };
   std::string prefix = "opscore.";    // of queue names

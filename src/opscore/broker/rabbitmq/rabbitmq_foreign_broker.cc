@@ -19,6 +19,7 @@ constexpr size_t kBytesMax = 32 << 20;
 
 ConnectionOptions connection_options(const ForeignRabbitMqOptions& options, const char* purpose) {
   return {.name = [name = options.connection_name, purpose] { return name + purpose; },
+          .properties = options.properties,
           .call_timeout = options.call_timeout,
           .prefetch = options.consume_window,
           .body_bytes_max = options.body_bytes_max,

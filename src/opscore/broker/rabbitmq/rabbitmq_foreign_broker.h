@@ -9,6 +9,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "opscore/base/log.h"
 #include "opscore/base/random.h"
@@ -19,6 +21,8 @@ namespace opscore {
 struct ForeignRabbitMqOptions {
   std::string url;              // one or more; see amqp_url.h
   std::string connection_name;  // as RabbitMQ lists it
+  // What RabbitMQ lists beside it, so that its side tells whose connection this is.
+  std::vector<std::pair<std::string, std::string>> properties{};
   // With what a queue is declared that is not there: as Dramatiq's brokers of the same installation
   // are set, which find it afterwards and refuse other arguments.
   std::optional<int> max_priority;              // 1-255

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "opscore/store/conformance/store_conformance.h"
+#include "opscore/store/postgres/postgres_vitals.h"
 #include "opscore/store/postgres/test_database.h"
 
 namespace opscore {
@@ -47,6 +48,32 @@ TEST(Postgres, IsThereToBeTested) {
       "no store in PostgreSQL was tested: DATABASE_URL is not set; see ./dev services";
   if (std::getenv("CI") != nullptr) FAIL() << words;
   GTEST_SKIP() << words;
+}
+
+TEST(Postgres, TellsHowItIs) {
+  if (postgres::test_url() == nullptr) GTEST_SKIP() << "no database";
+  const PostgresOptions options = TestDatabase::shared()->options();
+  SystemClock clock;
+  const auto find = [&](const std::string& name) {
+    for (const auto& open : look_at_postgres(options, clock, Duration(0)).transactions)
+      if (open.application == name) return open.state;
+    return std::string("none");
+  };
+  PostgresVitals vitals = look_at_postgres(options, clock, std::chrono::hours(1));
+  EXPECT_EQ(vitals.version, vitals.known);
+  EXPECT_LT(std::chrono::abs(vitals.clock_offset), Duration(2'000)) << "the same machine";
+  EXPECT_GT(vitals.connections, 0);
+  EXPECT_GT(vitals.connections_max, vitals.connections);
+  EXPECT_FALSE(vitals.tables.empty());
+  EXPECT_TRUE(vitals.transactions.empty());
+
+  EXPECT_EQ(find("a forgotten one"), "none");
+  postgres::ConnectOptions forgotten;
+  const char* name = "application_name=a%20forgotten%20one";
+  forgotten.url = postgres::with_option(postgres::test_url(), name);
+  postgres::Connection connection(forgotten, Deadline::after(Duration(3'000)));
+  connection.execute("BEGIN");
+  EXPECT_EQ(find("a forgotten one"), "idle in transaction");
 }
 
 // Of each suite as many as there are factories: none without a database.

@@ -82,7 +82,8 @@ TEST(IdCodec, RefusesEveryChangedDigit) {
     for (char c : std::string("0123456789abcdefABCDEFg-_ ")) {
       std::string forged = id;
       forged[at] = c;
-      if (forged != id) EXPECT_FALSE(kCodec.decode(forged)) << forged;
+      if (forged == id) continue;
+      EXPECT_FALSE(kCodec.decode(forged)) << forged;
     }
 }
 

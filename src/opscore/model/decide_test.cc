@@ -465,7 +465,9 @@ TEST_F(DecideTest, OnlyARunningTaskCannotBeRemoved) {
     auto state = static_cast<State>(i);
     auto removed = decide_remove(task_in(state));
     EXPECT_EQ(removed.has_value(), state != State::running) << to_string(state);
-    if (!removed) EXPECT_EQ(removed.error().code(), Errc::conflict);
+    if (!removed) {
+      EXPECT_EQ(removed.error().code(), Errc::conflict);
+    }
   }
 }
 

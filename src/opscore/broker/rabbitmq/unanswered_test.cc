@@ -68,7 +68,9 @@ TEST(Unanswered, ARandomOrderSettlesEachDeliveryOnce) {
       }
     if (random() % 4 == 0) {
       for (uint64_t tag : tags)
-        if (unanswered.give_back(tag)) ASSERT_EQ(at_server.erase(tag), 1u);
+        if (unanswered.give_back(tag)) {
+          ASSERT_EQ(at_server.erase(tag), 1u);
+        }
     } else {
       for (AckFrame frame : unanswered.ack(tags)) {
         ASSERT_TRUE(at_server.contains(frame.tag)) << "RabbitMQ closes the channel for this";

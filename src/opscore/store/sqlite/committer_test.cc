@@ -153,7 +153,7 @@ TEST_F(CommitterTest, AStandingOperationThatCannotBeCommittedEndsWithItsCaller) 
   };
   // Deep in a stack that then stands still: what is still pointed to there would be found intact.
   const std::function<void()> call_deep_down = [&] {
-    volatile char room[64 << 10];
+    [[maybe_unused]] volatile char room[64 << 10];
     room[0] = 0;
     committer_->run_when(spoil_the_commit, Deadline::after(Duration(60'000)));
   };

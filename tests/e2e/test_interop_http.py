@@ -164,7 +164,7 @@ def test_groups_with_callbacks(new_server, services, tmp_path, version):
     provide(services, "redis")
     redis = services.env()["REDIS_URL"]
     for url, name in ((redis, "with"), ("", "without")):
-        server = new_server(environment={"OPSCORE_RESULTS_URL": url})
+        server = new_server(name, environment={"OPSCORE_RESULTS_URL": url})
         server.configure(ACTORS.replace("{python}", sys.executable))
         server.start()
         said = new_sender(server, tmp_path / name, version, redis).run(WITH_CALLBACK)

@@ -11,9 +11,12 @@ TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 def derived_id(message_id: str) -> str:
     """Of a task whose wanted id is another's; as opscore derives it.
 
-    >>> derived_id("m-1")
-    'message:a461b472cb41a9ec3dee5c90cf8e4a78'
+    >>> derived_id("m-1"), derived_id("no id")
+    ('message:m-1', 'message:745677f0e14bf1bdd94d58d88fcdf6b7')
     """
+    derived = "message:" + message_id
+    if is_task_id(derived):
+        return derived
     return "message:" + hashlib.sha256(message_id.encode()).hexdigest()[:32]
 
 

@@ -86,9 +86,12 @@ class Inserting {
       for (const InsertItem& item : request->items) {
         lanes.insert({item.spec.queue, item.spec.type});
         ++count;
-        for (const UniqueKey& key : item.keys) names.insert(name_of(key));
-        if (item.on_conflict == InsertItem::OnConflict::derive_id)
-          names.insert({UniqueKey::Kind::task_id, "", derived_task_id(item.message_id)});
+        for (const UniqueKey& key : item.keys) {
+          names.insert(name_of(key));
+          if (item.on_conflict == InsertItem::OnConflict::derive_id &&
+              key.kind == UniqueKey::Kind::task_id)
+            names.insert({key.kind, "", derived_task_id(item.message_id)});
+        }
       }
     if (count == 0) return;
     fresh_keys_ = parts_.home.make_keys(count, transaction_.now());

@@ -9,6 +9,7 @@ namespace opscore {
 namespace {
 
 constexpr Duration kEvery = std::chrono::minutes(1);
+constexpr Duration kAgain = std::chrono::seconds(10);  // when there is something to be sure of
 constexpr Duration kStalled = std::chrono::minutes(2);
 constexpr Duration kSuspectPatience = std::chrono::minutes(10);
 constexpr size_t kPage = 1000;
@@ -124,6 +125,7 @@ void Auditor::tick() {
   if (clock_.steady() < due_at_) return;
   due_at_ = clock_.steady() + kEvery;
   audit();
+  if (suspected_ != told_) due_at_ = clock_.steady() + kAgain;
 }
 
 AuditFacts Auditor::gather() {

@@ -55,7 +55,8 @@ class Auditor {
  public:
   // All must outlive it.
   Auditor(Store& store, const Clock& clock, Log& log, Metrics& metrics);
-  // Does its work once a minute, whenever it is called. Throws what the store throws.
+  // Does its work once a minute, and soon again when that has found something new, whenever it is
+  // called. Throws what the store throws.
   void tick();
   // One round; what was found the second time.
   std::vector<Violation> audit();

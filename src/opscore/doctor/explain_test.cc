@@ -262,8 +262,11 @@ TEST_F(ExplainTest, waiting_for_others) {
 TEST_F(ExplainTest, walks_every_hop_in_its_order) {
   submit();
   ClaimedTask task = claim();
-  ASSERT_EQ(store->tasks().append_step(task.lease(), {.number = 1, .kind = "llm", .name = "m"}),
-            Applied::applied);
+  Step step;
+  step.number = 1;
+  step.kind = "llm";
+  step.name = "m";
+  ASSERT_EQ(store->tasks().append_step(task.lease(), step), Applied::applied);
   std::vector<std::string> names;
   for (const Hop& hop : explain(*store, clock, store->ids().encode(key)).hops) {
     names.push_back(hop.name);

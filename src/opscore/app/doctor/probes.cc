@@ -174,7 +174,7 @@ ModelFacts probe_models(const Config& config, HttpClient& http, bool online) {
       if (!online || (!shown.is_default && name == "ollama") || name == "scripted") continue;
       LlmRequest request;
       request.model = provider.model;
-      request.messages = {{.text = "ping"}};
+      request.messages.emplace_back().text = "ping";
       request.max_tokens = 1;
       try {
         provider.client->complete(request, {}, Deadline::after(kModelPatience));

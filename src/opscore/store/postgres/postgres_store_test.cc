@@ -52,8 +52,10 @@ TEST(Postgres, IsThereToBeTested) {
 
 TEST(Postgres, TellsHowItIs) {
   if (postgres::test_url() == nullptr) GTEST_SKIP() << "no database";
-  const PostgresOptions options = TestDatabase::shared()->options();
+  const PostgresOptions options = TestDatabase::shared_and_empty().options();
   SystemClock clock;
+  SystemRandom random;
+  const auto store = open(clock, random, 1, false);  // which makes the schema
   const auto find = [&](const std::string& name) {
     for (const auto& open : look_at_postgres(options, clock, Duration(0)).transactions)
       if (open.application == name) return open.state;

@@ -5,6 +5,7 @@
 // can do something about.
 
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "opscore/app/config.h"
@@ -14,9 +15,12 @@ namespace opscore {
 class Registry;
 
 struct RunOptions {
-  bool supervise = true;       // false: --no-supervise
-  bool require_store = false;  // end when PostgreSQL does not answer at the start
-  int impatient_exit = 130;    // the exit code after a second request to stop
+  bool supervise = true;        // false: --no-supervise
+  bool require_store = false;   // end when PostgreSQL does not answer at the start
+  int impatient_exit = 130;     // the exit code after a second request to stop
+  bool check = false;           // show that tasks get through, and end
+  std::optional<int> ready_fd;  // told when it takes work, see ready_signal.h
+  std::string ready_file;       // there while it does
 };
 
 struct MigrateOptions {

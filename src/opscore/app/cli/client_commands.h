@@ -55,6 +55,7 @@ CommandExit pause_queue(ClientContext& context);
 CommandExit resume_queue(ClientContext& context);
 CommandExit purge_queue(ClientContext& context);
 CommandExit list_workers(ClientContext& context);
+CommandExit wait_for_workers(ClientContext& context);  // until one is ready
 CommandExit list_actors(ClientContext& context);
 CommandExit set_actor(ClientContext& context);
 CommandExit explain_task(ClientContext& context);

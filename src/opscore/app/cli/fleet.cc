@@ -120,6 +120,15 @@ CommandExit purge_queue(ClientContext& context) {
   return CommandExit::ok;
 }
 
+// Why it ended, or what keeps it from consuming.
+std::string words_of_worker(const Json& worker) {
+  const Json canary = worker.value("canary", Json());
+  if (!field_text(worker, "ended_at").empty() || !canary.is_object() ||
+      field_text(canary, "state") != "lost")
+    return field_text(worker, "last_words");
+  return "canary: " + field_text(canary, "words");
+}
+
 CommandExit list_workers(ClientContext& context) {
   std::string path = "/workers";
   if (!context.line.ended_within.empty())
@@ -136,7 +145,7 @@ CommandExit list_workers(ClientContext& context) {
                 field_text(worker, "unstarted"),
                 list_of(worker, "queues"),
                 since(context, field_text(worker, "renewed_at")),
-                printable(context.screen, field_text(worker, "last_words"))};
+                printable(context.screen, words_of_worker(worker))};
       });
 }
 
@@ -216,6 +225,7 @@ ClientCommand find_client_command(const std::string& command) {
       {"queues resume", resume_queue},
       {"queues purge", purge_queue},
       {"workers list", list_workers},
+      {"workers wait", wait_for_workers},
       {"actors list", list_actors},
       {"actors set", set_actor},
       {"explain", explain_task},

@@ -38,6 +38,10 @@ class FaultyBroker final : public Broker {
     maybe_break();
     inner_->give_back(tags);
   }
+  std::optional<std::string> send_to_self(const Hint& hint) override {
+    maybe_break();
+    return inner_->send_to_self(hint);
+  }
   std::vector<BrokerQueue> queues(std::span<const std::string> names) override {
     return inner_->queues(names);
   }

@@ -82,6 +82,17 @@ def test_a_worker_on_a_database_that_is_away():
             pass
 
 
+def test_a_worker_is_ready_when_tasks_get_through_it(postgres):
+    own = {"OPSCORE_STORE_SCHEMA": f"ready_{os.getpid()}", "DATABASE_URL": postgres}
+    subprocess.run((testing.find_binary(), "migrate"), env=own, check=True)
+    deaf = {**own, "RABBITMQ_URL": "amqp://127.0.0.1:1/"}
+    with pytest.raises(testing.StartFailed) as failed:
+        with testing.worker(database_url=postgres, environment=deaf, timeout=3):
+            pass
+    assert "its worker is not consuming: its canary: RabbitMQ at" in failed.value.problem
+    assert "did not get through" in str(failed.value), "the log is shown"
+
+
 def test_a_worker_on_postgresql_beside_an_api(postgres):
     own = {"OPSCORE_STORE_SCHEMA": f"sdk_{uuid.uuid4().hex[:12]}"}
     on_postgres = {"DATABASE_URL": postgres, **own}

@@ -5,6 +5,7 @@
 #include "opscore/actor/actor.h"
 #include "opscore/actor/native/function_actor.h"
 #include "opscore/base/json.h"
+#include "opscore/model/canary.h"
 #include "opscore/model/names.h"
 
 namespace opscore {
@@ -98,6 +99,9 @@ void Registry::insert(RegisteredActor actor) {
   std::vector<std::string> names{entry.type};
   names.insert(names.end(), entry.aliases.begin(), entry.aliases.end());
   for (size_t i = 0; i < names.size(); ++i) {
+    if (names[i] == kCanaryType)
+      refuse(fmt::format("actor '{}': the name '{}'", entry.type, names[i]),
+             "is kept for the canaries of sessions");
     if (std::find(names.begin(), names.begin() + static_cast<ptrdiff_t>(i), names[i]) !=
         names.begin() + static_cast<ptrdiff_t>(i))
       refuse(fmt::format("actor '{}': the name '{}'", entry.type, names[i]), "is given twice");

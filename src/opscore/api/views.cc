@@ -263,7 +263,7 @@ void append_worker(std::string& out, const Session& session, const std::string& 
   JsonObject object(out);
   object.word("worker", name);
   object.text("name", session.name);
-  object.text("state", session.ended_at ? "ended" : report.state);
+  object.text("state", session.ended_at ? "stopped" : report.state);
   object.raw("queues", {});
   append_texts(out, report.queues);
   object.raw("types", {});
@@ -279,6 +279,16 @@ void append_worker(std::string& out, const Session& session, const std::string& 
   JsonObject loops(out);
   for (const auto& [loop, progress_at] : report.loops) loops.time(loop, progress_at);
   loops.close();
+  if (report.canary.state.empty()) {
+    object.null("canary");
+  } else {
+    object.raw("canary", {});
+    JsonObject canary(out);
+    canary.word("state", report.canary.state);
+    canary.text("words", report.canary.words);
+    canary.time("at", report.canary.at);
+    canary.close();
+  }
   if (report.broker) {
     object.raw("broker", {});
     append_broker(out, *report.broker);

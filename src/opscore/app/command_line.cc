@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <iostream>
 #include <thread>
 
@@ -10,6 +11,7 @@
 #include "opscore/app/cli/client_commands.h"
 #include "opscore/app/config_show.h"
 #include "opscore/app/dramatiq_arguments.h"
+#include "opscore/app/last_words.h"
 #include "opscore/app/open_files.h"
 #include "opscore/app/version.h"
 
@@ -159,6 +161,21 @@ std::optional<std::string> empty_argument(const CommandLine& line,
   return std::nullopt;
 }
 
+// Why a command ends: on stderr and, of one that serves, in its log file, even when the rest of its
+// configuration could not be read.
+void report_end(const CommandLine& line, const ConfigSources& sources, const std::string& text) {
+  std::string log_file;
+  if (serves(line.command)) {
+    auto flag = line.flags.find("log.file");
+    auto variable = sources.environment.find("OPSCORE_LOG_FILE");
+    if (flag != line.flags.end())
+      log_file = flag->second;
+    else if (variable != sources.environment.end())
+      log_file = variable->second;
+  }
+  say_everywhere(log_file, text);
+}
+
 int run_command(const CommandLine& line, const AddActors& add_actors) {
   if (line.command == "version") return print_version(line.json);
   ClientCommand client = find_client_command(line.command);
@@ -168,7 +185,7 @@ int run_command(const CommandLine& line, const AddActors& add_actors) {
   try {
     config = load_config(sources);
   } catch (const Error& error) {
-    std::cerr << error_text("configuration", "not usable\n" + error.message());
+    report_end(line, sources, error_text("configuration", "not usable\n" + error.message()));
     return static_cast<int>(CommandExit::usage);
   }
   try {
@@ -176,7 +193,8 @@ int run_command(const CommandLine& line, const AddActors& add_actors) {
     if (line.command.starts_with("config ")) return run_config(line, config);
     return run_server(line, config, sources, add_actors);
   } catch (const Error& error) {
-    std::cerr << error_text(line.command, error.message());
+    report_end(line, sources, error_text(line.command, error.message()));
+    if (line.run.check) return static_cast<int>(CommandExit::failed);
     return static_cast<int>(client ? client_exit_status(error.code())
                                    : server_exit_status(error.code()));
   }
@@ -243,6 +261,8 @@ int run_main(int argc, char** argv, const AddActors& add_actors) {
     std::cerr << error_text(line->command, *empty);
     return static_cast<int>(CommandExit::usage);
   }
+  // A reader of stdout or stderr that is gone ends no server.
+  if (serves(line->command)) std::signal(SIGPIPE, SIG_IGN);
   try {
     int code = run_command(*line, add_actors);
     return serves(line->command) ? code : after_output(code);

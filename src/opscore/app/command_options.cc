@@ -139,13 +139,19 @@ class CommandTree {
       command->add_flag("--require-store", line_.run.require_store,
                         "End when PostgreSQL does not answer at the start, instead of waiting "
                         "for it");
-      if (std::string_view(role.name) == "worker")
+      const std::string_view name = role.name;
+      if (name == "up" || name == "worker") add_readiness_arguments(*command, line_.run);
+      if (name == "worker") {
+        command->add_flag("--check", line_.run.check,
+                          "Start, show that a task gets through store, broker, slot and back "
+                          "without taking any from a queue, and end: 0, or 1 with the reason");
         command
             ->add_option("--exclusive", line_.run.exclusive,
                          "Do not start when another live worker serves this queue. May be repeated")
             ->type_size(1)
             ->allow_extra_args(false)
             ->expected(1, 1000);
+      }
     }
   }
 
@@ -344,6 +350,13 @@ class CommandTree {
 
   void add_fleet() {
     CLI::App* workers = add_client(root_, "workers", "List workers", "opscore workers list");
+    CLI::App* wait = add_client(*workers, "wait", "Wait until workers are what is asked for",
+                                "opscore workers wait --ready --timeout 1m");
+    wait->add_flag("--ready", line_.ready, "One consumes, and its canary has got through")
+        ->required();
+    wait->add_option("worker", line_.ids, "Which: a worker's name, or host:pid; any")
+        ->expected(0, 1);
+    wait->add_option("--timeout", line_.wait, "How long at most; 30s");
     workers->require_subcommand(0, 1);
     CLI::App* list = add_client(*workers, "list", "List workers with what they run",
                                 "opscore workers list --ended-within 1h");

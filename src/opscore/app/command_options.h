@@ -88,6 +88,7 @@ struct CommandLine {
   // --wait: unset, "forever", or a duration.
   std::string wait;
   std::string ended_within;  // of workers list
+  bool ready = false;        // what workers wait is for
 };
 
 // The process should end at once: help, or a mistake.

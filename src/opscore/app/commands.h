@@ -5,6 +5,7 @@
 // can do something about.
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,9 @@ struct RunOptions {
   std::vector<std::string> exclusive;  // queues that no other worker may serve when it starts
   int impatient_exit = 130;            // the exit code after a second request to stop
   std::string when_taken;              // what to do when another has the data file or the port
+  bool check = false;                  // show that tasks get through, and end
+  std::optional<int> ready_fd;         // told when it takes work, see ready_signal.h
+  std::string ready_file;              // there while it does
 };
 
 struct MigrateOptions {

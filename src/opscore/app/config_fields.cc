@@ -446,8 +446,10 @@ const std::vector<Field<Config>>& config_table() {
       {.key = "log.file",
        .slot = SLOT(log.file),
        .fallback = "",
-       .description = "A file to log to instead of stderr.",
+       .description = "A file to log to instead of stderr. A process that cannot go on says why "
+                      "on both.",
        .variables = {"OPSCORE_LOG_FILE"},
+       .flag = "--log-file",
        .is_path = true},
       {.key = "sandbox.mode",
        .slot = SLOT(sandbox.mode),

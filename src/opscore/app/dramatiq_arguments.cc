@@ -13,6 +13,7 @@
 #include <memory>
 #include <system_error>
 
+#include "opscore/app/command_tree.h"
 #include "opscore/app/version.h"
 #include "opscore/process/file_descriptor.h"
 
@@ -84,6 +85,12 @@ class Arguments {
   }
 
   void add_process() {
+    command_.add_option("--config", line_.config_file,
+                        "The configuration file of opscore, instead of ./opscore.toml");
+    add_readiness_arguments(command_, line_.run);
+    command_.add_flag(
+        "--require-store", line_.run.require_store,
+        "End when PostgreSQL does not answer at the start");
     command_.add_option("--pid-file", line_.dramatiq.pid_file, "Where to write the process id");
     text("--log-file", "log.file", "Where to log to; stderr");
     command_.add_flag_callback(

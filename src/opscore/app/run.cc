@@ -15,7 +15,9 @@
 #include "opscore/app/cli/exit_codes.h"
 #include "opscore/app/commands.h"
 #include "opscore/app/config_change.h"
+#include "opscore/app/last_words.h"
 #include "opscore/app/open_files.h"
+#include "opscore/app/ready_signal.h"
 #include "opscore/app/supervisor.h"
 #include "opscore/app/systemd.h"
 #include "opscore/app/version.h"
@@ -29,6 +31,8 @@ constexpr int kExitRestart = 70;  // EX_SOFTWARE: the supervisor starts a fresh 
 // Who stops a service often signals every process of it, and the supervisor passes its own on: that
 // is one request.
 constexpr Duration kSameRequest{500};
+// How long --check waits; a worker that works takes milliseconds.
+constexpr Duration kCheckPatience{10'000};
 
 const char* words_of(Role role) {
   return role == Role::api ? "serving its API" : role == Role::worker ? "a worker" : "maintaining";
@@ -60,8 +64,9 @@ SandboxGroups open_groups(const Config& config) {
   return {std::move(*opened), std::move(words)};
 }
 
-void print_banner(const Config& config, Role role, Server& server, const std::string& sandbox,
-                  int port) {
+std::string banner(const Config& config, Role role, Server& server, const std::string& sandbox,
+                   int port) {
+  std::string out;
   const Duties duties = Duties::of(role);
   std::vector<std::string> types;
   for (const RegisteredActor* actor : server.actors->registry.all())
@@ -69,31 +74,38 @@ void print_banner(const Config& config, Role role, Server& server, const std::st
   std::string url = url_of(config, port);
   std::string auth =
       config.server.token.empty() ? "" : " -H \"Authorization: Bearer $OPSCORE_API_TOKEN\"";
-  fmt::print("opscore {} is {}\n", version(), role == Role::up ? "up" : words_of(role));
-  if (duties.api) fmt::print("  api     {}/api/v1 ({}/openapi.json)\n", url, url);
+  out += fmt::format("opscore {} is {}\n", version(), role == Role::up ? "up" : words_of(role));
+  if (duties.api) out += fmt::format("  api     {}/api/v1 ({}/openapi.json)\n", url, url);
   if (!duties.api && port > 0)
-    fmt::print("  probes  {}:{}: /health, /ready, /metrics\n", config.probes.address, port);
-  fmt::print("  data    {}\n", config.store_words());
+    out += fmt::format("  probes  {}:{}: /health, /ready, /metrics\n", config.probes.address, port);
+  out += fmt::format("  data    {}\n", config.store_words());
   if (const auto adopt = server.adopted_queues(); !adopt.empty())
-    fmt::print("  adopts  {}: messages of Dramatiq, also those on .DQ\n", fmt::join(adopt, ", "));
+    out += fmt::format("  adopts  {}: messages of Dramatiq, also those on .DQ\n",
+                       fmt::join(adopt, ", "));
   if (duties.worker) {
-    fmt::print("  actors  {}\n", fmt::join(types, ", "));
-    fmt::print("  agent   {}\n", server.actors->agent_words);
+    out += fmt::format("  actors  {}\n", fmt::join(types, ", "));
+    out += fmt::format("  agent   {}\n", server.actors->agent_words);
     if (server.python)
-      fmt::print("  python  {}\n          {}: {} processes, each with {} tasks at once\n",
-                 server.python->words(), fmt::join(config.python.modules, ", "),
-                 config.python.processes, config.python.threads);
-    if (!sandbox.empty()) fmt::print("  sandbox {}\n", sandbox);
+      out += fmt::format("  python  {}\n          {}: {} processes, each with {} tasks at once\n",
+                         server.python->words(), fmt::join(config.python.modules, ", "),
+                         config.python.processes, config.python.threads);
+    if (!sandbox.empty()) out += fmt::format("  sandbox {}\n", sandbox);
   }
   for (const Config::File& file : config.files)
-    if (file.read) fmt::print("  config  {}\n", file.path);
-  for (const std::string& note : config.notes) fmt::print("  note    {}\n", note);
+    if (file.read) out += fmt::format("  config  {}\n", file.path);
+  for (const std::string& note : config.notes) out += fmt::format("  note    {}\n", note);
   if (duties.api && duties.worker)
-    fmt::print(
+    out += fmt::format(
         "  try     curl -X POST {}/api/v1/tasks/ -H \"Content-Type: application/json\"{} "
         "-d '{{\"task_type\": \"agent_task\", "
         "\"input_data\": {{\"prompt\": \"What is 6 * 7?\"}}}}'\n",
         url, auth);
+  return out;
+}
+
+// A stdout that takes nothing is no reason to end.
+void print(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
   std::fflush(stdout);
 }
 
@@ -131,15 +143,18 @@ bool has_terminal() {
   return fd >= 0;
 }
 
-End wait_for_end(const sigset_t& signals, Requests& requests, Server& server) {
-  const timespec tick{0, 100'000'000};
+// `say_ready` is called once the server is.
+End wait_for_end(const sigset_t& signals, Requests& requests, Server& server,
+                 std::function<void()> say_ready) {
+  const timespec tick{0, 100'000'000}, soon{0, 10'000'000};
   const bool had_terminal = has_terminal();
   for (;;) {
+    if (say_ready && server.why_not_ready().empty()) std::exchange(say_ready, {})();
     if (requests.dying) return End::dying;
     if (requests.refused) return End::refused;
     if (requests.stop) return End::asked;
     if (requests.reload.exchange(false)) server.reload_if_usable();
-    int signal = ::sigtimedwait(&signals, nullptr, &tick);
+    int signal = ::sigtimedwait(&signals, nullptr, say_ready ? &soon : &tick);
     if (signal == SIGTERM || signal == SIGINT) return End::asked;
     if (signal != SIGHUP) continue;
     // The terminal that it was started on has hung up: nobody means a reload.
@@ -207,6 +222,7 @@ struct Start {
   Listener listener;
   const SandboxGroups& sandbox;
   Systemd& systemd;
+  ReadySignal& ready;
 };
 
 WiringOptions wiring_options(const Start& start, Requests& requests, WorkerLink* link) {
@@ -237,43 +253,81 @@ void obey(const std::string& command, Requests& requests, Log& log) {
   if (command.starts_with("log-level ")) log.set_level(parse_log_level(command.substr(10)));
 }
 
+void say_ready(const Start& start, Server& server, WorkerLink* link) {
+  if (const std::string problem = start.ready.ready(); !problem.empty())
+    server.log.error("it takes work, and could not say so: {}", problem);
+  if (link)
+    link->ready();
+  else
+    start.systemd.ready();
+}
+
+// Of --check: the exit code.
+int check(const Start& start, Server& server, Requests& requests, const sigset_t& signals) {
+  const Deadline deadline = Deadline::after(kCheckPatience);
+  const timespec soon{0, 10'000'000};
+  std::string why = server.why_not_ready();
+  bool is_asked_to_end = false;
+  while (!why.empty() && !deadline.passed() && !is_asked_to_end) {
+    const int signal = ::sigtimedwait(&signals, nullptr, &soon);
+    is_asked_to_end = signal == SIGTERM || signal == SIGINT;
+    why = server.why_not_ready();
+  }
+  const std::string canary = server.worker ? server.worker->canary().words : "";
+  const std::string words = why.empty() ? "checked: " + canary : "the check failed: " + why;
+  stop_server(server, words, signals, requests, start.options.impatient_exit, nullptr);
+  if (why.empty())
+    print(fmt::format("opscore: worker: {}\n", words));
+  else
+    say_everywhere(start.config.log.file, fmt::format("opscore: worker: {}\n", words));
+  return why.empty() ? 0 : 1;
+}
+
 int serve(const Start& start, WorkerLink* link) {
   sigset_t signals = ending_signals();
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   const bool is_restart = link && link->restarts > 0;
   std::string problem;
   const Config config = is_restart ? reread(start.config, start.sources, problem) : start.config;
+  if (is_restart) start.ready.over();
   Requests requests;
   WiringOptions wiring = wiring_options(start, requests, link);
   Log* log = nullptr;
   wiring.on_command = [&](const std::string& command) { obey(command, requests, *log); };
   int refusal = 0;
+  std::string last_words = "asked to stop";
   wiring.on_refused = [&](const Error& error) {
-    log->error("the store cannot be used: {}", error.what());
+    last_words = fmt::format("the store cannot be used: {}", error.what());
+    log->error("{}", last_words);
     refusal = static_cast<int>(server_exit_status(error.code()));
     requests.refused = true;
   };
   Server server(config, start.role, start.add_actors, wiring);
   log = &server.log;
   server.start();
-  if (!link) start.systemd.ready();
+  if (start.options.check) return check(start, server, requests, signals);
   if (is_restart && link->previous_death)
     server.log.warn("restarted: worker {} {}", link->previous_death->pid,
                     link->previous_death->words);
   else if (is_restart)
     server.log.warn("restarted for the {}. time", link->restarts);
   else
-    print_banner(config, start.role, server, start.sandbox.words, start.listener.port);
+    print(banner(config, start.role, server, start.sandbox.words, start.listener.port));
   if (!problem.empty())
     server.log.error("the configuration of the first start is used, since now it is wrong: {}",
                      problem);
 
-  End end = wait_for_end(signals, requests, server);
+  End end = wait_for_end(signals, requests, server, [&] { say_ready(start, server, link); });
+  start.ready.over();
   if (!link) start.systemd.stopping();
-  if (end == End::dying)
-    server.log.error("too many slots are held by actors that do not stop: restarting");
-  bool clean = stop_server(server, end == End::dying ? "abandoned slots" : "asked to stop", signals,
-                           requests, start.options.impatient_exit, link);
+  if (end == End::dying) {
+    last_words = "too many slots are held by actors that do not stop";
+    server.log.error("{}: restarting", last_words);
+  }
+  if (end == End::refused && !start.config.log.file.empty())
+    say_everywhere("", fmt::format("opscore: {}\n", last_words));  // the file has it
+  bool clean =
+      stop_server(server, last_words, signals, requests, start.options.impatient_exit, link);
   int code = end == End::dying ? kExitRestart : end == End::refused ? refusal : 0;
   // A thread still inside an actor cannot be ended, only left behind.
   if (!clean) std::_Exit(code);
@@ -307,51 +361,78 @@ void make_data_folder(const std::string& file) {
 
 namespace {
 
-// What only one process at a time can have.
-struct Holdings {
-  std::optional<DataLock> lock;
-  Listener listener;
-};
-
-void take(Holdings& held, const Duties& duties, const Config& config, const RunOptions& options) {
-  try {
-    if (config.store.url.empty()) {
-      make_data_folder(config.store.path);
-      held.lock.emplace(config.store.path);
-    }
-    if (duties.api)
-      held.listener = listen_on(config.server.address, config.server.port);
-    else if (config.probes.port)
-      held.listener = listen_on(config.probes.address, *config.probes.port);
-  } catch (const Error& error) {
-    if (error.code() != Errc::conflict || options.when_taken.empty()) throw;
-    throw Error(error.code(), fmt::format("{}\n  {}", error.message(), options.when_taken));
-  }
+// A check takes nothing from a queue that others may wait on, and answers nobody.
+void take_no_work(Config& config) {
+  config.worker.queues.clear();
+  config.broker.rabbitmq.adopt.clear();
+  config.probes.port.reset();
 }
 
-}  // namespace
+// Within a catch: says, too, what to do when another process has what only one can have.
+[[noreturn]] void rethrow_with_advice(const Error& error, const RunOptions& options) {
+  if (error.code() != Errc::conflict || options.when_taken.empty()) throw;
+  throw Error(error.code(), fmt::format("{}\n  {}", error.message(), options.when_taken));
+}
 
-int run_role(Role role, const Config& loaded, const ConfigSources& sources,
-             const RunOptions& options, const AddActors& add_actors) {
+// With the data lock of a SQLite file.
+int run_with_store(Role role, Config config, const ConfigSources& sources,
+                   const RunOptions& options, const AddActors& add_actors) {
   const Duties duties = Duties::of(role);
-  Config config = loaded;
+  ReadySignal ready(options.ready_fd, options.ready_file);
+  Listener listener;
   if (duties.api) {
     OpenFiles files = raise_open_files(config.server.connections_max);
     config.program_open_files = files.before;
     if (files.note) config.notes.push_back(*files.note);
+    listener = listen_on(config.server.address, config.server.port);
+  } else if (config.probes.port) {
+    listener = listen_on(config.probes.address, *config.probes.port);
   }
-  Holdings held;
-  take(held, duties, config, options);
   const SandboxGroups sandbox = duties.worker ? open_groups(config) : SandboxGroups{};
   Systemd systemd(sources.environment);
-  const Start start{role, config, sources, options, add_actors, held.listener, sandbox, systemd};
+  const Start start{role, config, sources, options, add_actors, listener, sandbox, systemd, ready};
   if (!options.supervise) return serve_unless_asked_to_end(start, nullptr);
   SupervisorOptions supervision;
-  supervision.on_ready = [&systemd] { systemd.ready(); };
+  supervision.on_ready = [&] {
+    systemd.ready();
+    ready.leave_to_child();
+  };
+  supervision.say = [&config](const std::string& line) { say_everywhere(config.log.file, line); };
   supervision.on_alive = [&systemd] { systemd.alive(); };
   supervision.on_stopping = [&systemd] { systemd.stopping(); };
   return supervise(supervision,
                    [&](WorkerLink& link) { return serve_unless_asked_to_end(start, &link); });
+}
+
+// Then it takes no words, and to find out again would take time.
+bool store_is_away(const Config& config, const RunOptions& options, const Error& error) {
+  return options.require_store && !config.store.url.empty() && error.code() == Errc::unavailable;
+}
+
+}  // namespace
+
+int run_role(Role role, const Config& loaded, const ConfigSources& sources, const RunOptions& asked,
+             const AddActors& add_actors) {
+  Config config = loaded;
+  RunOptions options = asked;
+  if (options.check) {
+    take_no_work(config);
+    options.supervise = false;
+    options.require_store = true;
+  }
+  std::optional<DataLock> lock;
+  if (config.store.url.empty()) try {
+      make_data_folder(config.store.path);
+      lock.emplace(config.store.path);
+    } catch (const Error& error) {
+      rethrow_with_advice(error, options);
+    }
+  try {
+    return run_with_store(role, config, sources, options, add_actors);
+  } catch (const Error& error) {
+    if (!store_is_away(config, options, error)) keep_last_words(config, error.message());
+    rethrow_with_advice(error, options);
+  }
 }
 
 }  // namespace opscore

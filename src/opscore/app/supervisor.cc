@@ -16,6 +16,7 @@
 #include <set>
 #include <system_error>
 
+#include "opscore/app/last_words.h"
 #include "opscore/base/error.h"
 #include "opscore/process/crash_handler.h"
 #include "opscore/process/exit_status.h"
@@ -50,7 +51,10 @@ class Supervisor {
   Supervisor(const SupervisorOptions& options, const std::function<int(WorkerLink&)>& worker_main)
       : options_(options), worker_main_(worker_main), link_{page_, {}, 0} {
     if (!options_.count_oom_kills) options_.count_oom_kills = read_oom_kills;
+    if (!options_.say) options_.say = [](const std::string& line) { say_everywhere({}, line); };
     for (pid_t child : children_of(::getpid())) older_children_.insert(child);
+    // Whoever started us may ignore it, and then nobody could wait for children.
+    std::signal(SIGCHLD, SIG_DFL);
     ::prctl(PR_SET_CHILD_SUBREAPER, 1);
     sigemptyset(&waited_);
     sigaddset(&waited_, SIGCHLD);
@@ -117,10 +121,10 @@ class Supervisor {
       if (uint64_t count = page_.progress_count(); count != seen) {
         seen = count;
         progressed_ = true;
-        options_.on_ready();
         silent_for = Duration(0);
         stacks_asked_ = false;
       }
+      if (page_.is_ready()) options_.on_ready();
       sample_oom();
       options_.on_alive();
       Duration limit = progressed_ && !stopping_ ? options_.silence : options_.slow_silence;
@@ -263,9 +267,8 @@ class Supervisor {
   }
 
   // Not through Log, which has a thread.
-  static void say(const std::string& words) {
-    std::string line = fmt::format("opscore: supervisor: {}\n", words);
-    [[maybe_unused]] ssize_t written = ::write(STDERR_FILENO, line.data(), line.size());
+  void say(const std::string& words) const {
+    options_.say(fmt::format("opscore: supervisor: {}\n", words));
   }
 
   SupervisorOptions options_;

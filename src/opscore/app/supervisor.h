@@ -43,6 +43,8 @@ struct WorkerLink {
 
   // To be called at least every second or so by the loop that takes work; lock-free.
   void progress() { page.progress(); }
+  // It takes work: the supervisor passes that on.
+  void ready() { page.set_ready(); }
 };
 
 struct SupervisorOptions {
@@ -52,10 +54,12 @@ struct SupervisorOptions {
   Duration healthy_after{10'000};  // a worker that lived this long starts the backoff anew
   // How many processes the OOM killer has killed so far, as far as it concerns us.
   std::function<uint64_t()> count_oom_kills;  // empty: read it from the kernel
-  // The first worker has made progress; the supervisor looks after it; it was asked to stop.
+  // A worker says that it takes work; the supervisor looks after it; it was asked to stop.
   std::function<void()> on_ready = [] {};
   std::function<void()> on_alive = [] {};
   std::function<void()> on_stopping = [] {};
+  // What it has to say, a line; must not wait for a reader.
+  std::function<void(const std::string&)> say;  // empty: to stderr
 };
 
 // Runs `worker_main` in a child process, again after every abnormal end, until it ends for good.

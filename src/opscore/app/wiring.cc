@@ -21,7 +21,9 @@
 #include "opscore/broker/rabbitmq/rabbitmq_foreign_broker.h"
 #include "opscore/broker/redis/redis_results.h"
 #include "opscore/engine/diagnosis.h"
+#include "opscore/model/canary.h"
 #include "opscore/process/crash_handler.h"
+#include "opscore/store/hidden_canaries.h"
 #include "opscore/store/intercepted_store.h"
 #include "opscore/store/postgres/postgres_store.h"
 #include "opscore/store/sqlite/sqlite_store.h"
@@ -170,17 +172,20 @@ std::vector<CatalogueEntry> declared(const Registry& registry, TimePoint now) {
 
 // What an export says of a task: the same as a list.
 void write_exported(std::string& out, const Store& store, const Task& task) {
+  if (task.type == kCanaryType) return;
   append_task(out, {task, store.id_of(task), Service::worker_name(task.worker), {}});
 }
 
 ServiceOptions service_options(const Config& config, Duties duties, const Registry& registry,
                                const AddressGuard& guard, Store& store, TimePoint now,
-                               std::function<void()> on_job) {
+                               std::function<void()> on_job,
+                               std::function<std::string()> why_not_consuming) {
   ServiceOptions options;
   options.url_problem = [&guard](const std::string& url) { return guard.url_problem(url); };
   options.needs_worker = duties.worker;
   options.has_results = !config.results.url.empty();
   options.stores_results = config.results.actors;
+  options.why_not_consuming = std::move(why_not_consuming);
   options.bulk.exports = config.store.exports;
   options.bulk.disk_reserve_bytes = config.store.disk_reserve.value;
   options.bulk.write_task = [&store](std::string& out, const Task& task) {
@@ -212,7 +217,8 @@ std::string submit_of_actor(Service& service, const std::string& body, const std
 
 WorkerOptions worker_options(const Config& config, const WiringOptions& wiring, Broker* broker,
                              Children* children, Service& service,
-                             std::function<void(SessionReport&)> complete) {
+                             std::function<void(SessionReport&)> complete,
+                             std::function<std::string()> unready) {
   WorkerOptions options;
   options.submit = [&service](const std::string& body, const std::string& key) {
     return submit_of_actor(service, body, key);
@@ -220,6 +226,7 @@ WorkerOptions worker_options(const Config& config, const WiringOptions& wiring, 
   options.broker = broker;
   options.children = children;
   options.complete = std::move(complete);
+  options.unready = std::move(unready);
   options.slots = static_cast<size_t>(config.worker.slots);
   options.queues.clear();
   for (const QueueWeight& queue : config.worker.queues) options.queues[queue.queue] = queue.weight;
@@ -373,10 +380,12 @@ Server::Server(const Config& config, Role role, const AddActors& add_actors, Wir
       python(hosted(config)),
       actors(installed(config)),
       service(store, clock, log, metrics,
-              service_options(config, duties_, actors->registry, guard, store, clock.now(),
-                              [this] {
-                                if (begun_ && maintenance) maintenance->wake();
-                              })),
+              service_options(
+                  config, duties_, actors->registry, guard, store, clock.now(),
+                  [this] {
+                    if (begun_ && maintenance) maintenance->wake();
+                  },
+                  [this] { return why_not_ready(); })),
       connecting_("connecting", log, [this](std::stop_token) { return connect(); }) {
   {
     MutexLock lock(reload_mutex_);
@@ -443,7 +452,7 @@ void Server::begin() {
   if (!store.is_open()) {
     auto opened = is_embedded(config_) ? open_embedded(config_, clock, random, log)
                                        : open_shared(config_, role_, clock, random, log);
-    store.open(observe(std::move(opened), clock, metrics));
+    store.open(observe(hide_canaries(std::move(opened)), clock, metrics));
   }
   end_lost_sessions(store, log, is_embedded(config_), options_.previous_death);
   if (duties_.worker && !worker) refuse_shared_queues(store, options_.exclusive, clock.now());
@@ -462,10 +471,11 @@ void Server::begin() {
     if (dramatiq && maintenance && maintenance->leads()) report_dramatiq(*dramatiq, report);
     if (adopter) adopter->report(report);
   };
+  auto unready = [this] { return adopter ? adopter->unready() : std::string(); };
   if (duties_.worker && !worker)
     worker.emplace(
         registry_of(actors), store, clock, random, log, metrics,
-        worker_options(config_, options_, broker.get(), python.get(), service, complete));
+        worker_options(config_, options_, broker.get(), python.get(), service, complete, unready));
   if (duties_.maintenance && !duties_.worker && !presence)
     presence.emplace(store, clock, log, presence_options(options_, complete));
   if (duties_.maintenance && !auditor) auditor.emplace(store, clock, log, metrics);
@@ -503,6 +513,11 @@ void Server::start_parts() {
   if (hint_relay) hint_relay->start();
   if (relay) relay->start();
   if (external_watch) external_watch->start();
+}
+
+std::string Server::why_not_ready() const {
+  if (!duties_.worker) return {};
+  return begun_ ? worker->why_not_consuming() : store.why_not_open();
 }
 
 Duration Server::connect() {

@@ -77,6 +77,9 @@ class Server {
   ReloadReport reload();
   // The same, where nobody waits for an answer.
   void reload_if_usable();
+  // Why it takes no work yet; empty: it does, and a canary has shown it, or its role has none to
+  // take.
+  std::string why_not_ready() const;
   // The queues of Dramatiq whose messages it makes tasks of.
   std::vector<std::string> adopted_queues();
   // reload(), after which the other processes of the installation are told to do the same.

@@ -67,6 +67,9 @@ class Broker {
   virtual void ack(std::span<const uint64_t> tags) = 0;
   // Gives deliveries back, to be delivered again, to anyone.
   virtual void give_back(std::span<const uint64_t> tags) = 0;
+  // Sends a hint to this worker alone, through a queue that ends with its connection: it comes out
+  // of receive() as others do, whatever is subscribed. Why the broker refuses, else nothing.
+  virtual std::optional<std::string> send_to_self(const Hint& hint) = 0;
   // Those of the named queues that exist.
   virtual std::vector<BrokerQueue> queues(std::span<const std::string> names) = 0;
   // Never waits for the broker.

@@ -518,6 +518,10 @@ Readiness Service::readiness() {
     });
     readiness.ready = consuming || !options_.needs_worker;
     if (!consuming) readiness.reasons.push_back("no worker session is consuming");
+    if (const std::string why = options_.why_not_consuming(); !why.empty()) {
+      readiness.ready = false;
+      readiness.reasons.push_back("its worker is not consuming: " + why);
+    }
     for (const Session& session : sessions) add_broker_problems(session, readiness.reasons);
     if (auto since = unled_since(store_, sessions, now))
       readiness.reasons.push_back(unled_words(*since));

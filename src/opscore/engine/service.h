@@ -81,6 +81,8 @@ struct ServiceOptions {
   std::vector<std::string> stores_results;
   // Ready only while a worker takes tasks; else whenever the store answers and takes submits.
   bool needs_worker = true;
+  // Why the worker of this very process takes no tasks yet; empty: it does.
+  std::function<std::string()> why_not_consuming = [] { return std::string(); };
   BulkJobsOptions bulk;
 };
 

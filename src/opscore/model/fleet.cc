@@ -76,6 +76,29 @@ SessionReport::Broker read_broker(JsonReader& in) {
   return broker;
 }
 
+std::string encode_canary(const SessionReport::Canary& canary) {
+  ObjectWriter out;
+  out.json("state", quote_json(canary.state));
+  out.text("words", canary.words);
+  out.number("at_ms", to_ms(canary.at));
+  return out.take();
+}
+
+SessionReport::Canary read_canary(JsonReader& in) {
+  SessionReport::Canary canary;
+  in.object([&](std::string_view name) {
+    if (name == "state")
+      canary.state = in.string();
+    else if (name == "words")
+      canary.words = in.string();
+    else if (name == "at_ms")
+      canary.at = read_time(in);
+    else
+      in.raw();
+  });
+  return canary;
+}
+
 }  // namespace
 
 std::string encode_report(const SessionReport& report) {
@@ -91,6 +114,7 @@ std::string encode_report(const SessionReport& report) {
   out.json("loops", encode_loops(report));
   out.json("running", encode_running(report));
   if (report.broker) out.json("broker", encode_broker(*report.broker));
+  if (!report.canary.state.empty()) out.json("canary", encode_canary(report.canary));
   if (report.dramatiq) out.json("dramatiq", encode_broker(*report.dramatiq));
   if (!report.adopts.empty()) out.json("adopts", encode_names(report.adopts));
   out.text("adoption_problem", report.adoption_problem);
@@ -123,6 +147,8 @@ SessionReport decode_report(std::string_view text) {
       in.array([&](size_t) { report.running.push_back(read_running(in)); });
     else if (name == "broker")
       report.broker = read_broker(in);
+    else if (name == "canary")
+      report.canary = read_canary(in);
     else if (name == "dramatiq")
       report.dramatiq = read_broker(in);
     else if (name == "adopts")

@@ -14,6 +14,7 @@ namespace opscore {
 // What a worker says of itself with every renewal: the only thing that doctor and api know of it.
 struct SessionReport {
   std::string state = "starting";  // starting connecting consuming draining stopped
+  bool takes_work() const { return state == "connecting" || state == "consuming"; }
   std::vector<std::string> queues;
   std::vector<std::string> types;
   int slots = 0;
@@ -38,7 +39,15 @@ struct SessionReport {
     bool operator==(const Broker&) const = default;
   };
   std::optional<Broker> broker;
-  // The same of who publishes messages for Dramatiq.
+  // What became of the last canary, which went the way of a task through this worker.
+  struct Canary {
+    std::string state;  // flying arrived busy skipped lost; empty: none was sent
+    std::string words;  // where it went, or why not
+    TimePoint at{};
+    bool operator==(const Canary&) const = default;
+  };
+  Canary canary;
+  // As `broker`, of who publishes messages for Dramatiq.
   std::optional<Broker> dramatiq;
   std::vector<std::string> adopts;  // queues of Dramatiq that it consumes
   std::string adoption_problem;     // why it does not, for now

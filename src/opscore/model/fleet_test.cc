@@ -11,6 +11,7 @@ using namespace std::chrono_literals;
 
 void expect_same(const SessionReport& a, const SessionReport& b) {
   EXPECT_EQ(a.state, b.state);
+  EXPECT_EQ(a.canary, b.canary);
   EXPECT_EQ(a.queues, b.queues);
   EXPECT_EQ(a.types, b.types);
   EXPECT_EQ(std::tuple(a.slots, a.busy, a.abandoned, a.unstarted),
@@ -32,6 +33,7 @@ TEST(SessionReport, RoundTrips) {
   expect_same(decode_report(""), SessionReport{});
   SessionReport report;
   report.state = "consuming";
+  report.canary = {"lost", "the broker has not delivered it", from_ms(1'700'000'000'123)};
   report.queues = {"default", "mail"};
   report.types = {"a", "quote\"d"};
   report.slots = 8;

@@ -6,6 +6,8 @@
 #include <cctype>
 #include <numeric>
 
+#include "opscore/model/canary.h"
+
 namespace opscore {
 namespace {
 
@@ -62,6 +64,7 @@ std::optional<std::string> name_problem(std::string_view name) {
 std::optional<std::string> queue_name_problem(std::string_view name) {
   if (name.ends_with(".DQ") || name.ends_with(".XQ"))
     return "must not end in .DQ or .XQ, which Dramatiq uses for delayed and dead messages";
+  if (is_canary_queue(name)) return "is kept for the canaries of sessions";
   return name_problem(name);
 }
 

@@ -11,7 +11,7 @@ namespace opscore {
 
 // Queues, types and labels: [A-Za-z_][A-Za-z0-9._-]{0,127}.
 std::optional<std::string> name_problem(std::string_view name);
-// The same, and not ending in .DQ or .XQ, which Dramatiq uses for its own.
+// The same, and not ending in .DQ or .XQ, which Dramatiq uses for its own, nor one of canaries.
 std::optional<std::string> queue_name_problem(std::string_view name);
 // 1-128 of [A-Za-z0-9._:-], starting alphanumeric; `batch` is reserved.
 std::optional<std::string> task_id_problem(std::string_view id);

@@ -16,6 +16,7 @@ namespace opscore {
 struct CrashPage::Page {
   std::atomic<int64_t> session{0};
   std::atomic<uint64_t> progress{0};
+  std::atomic<bool> ready{false};
   std::atomic<int32_t> signal{0};
   std::atomic<int32_t> blamed{kNoSlot};
   Cell cells[kSlots];
@@ -72,6 +73,14 @@ void CrashPage::progress() {
   page_->progress.fetch_add(1, std::memory_order_relaxed);
 }
 
+void CrashPage::set_ready() {
+  page_->ready.store(true);
+}
+
+bool CrashPage::is_ready() const {
+  return page_->ready.load();
+}
+
 int64_t CrashPage::session() const {
   return page_->session.load();
 }
@@ -109,6 +118,7 @@ uint64_t CrashPage::progress_count() const {
 void CrashPage::reset() {
   page_->session.store(0);
   page_->progress.store(0);
+  page_->ready.store(false);
   page_->signal.store(0);
   page_->blamed.store(kNoSlot);
   for (Cell& cell : page_->cells) {

@@ -42,6 +42,8 @@ class CrashPage {
   void blame(int32_t slot, int32_t signal);
   // The worker's main loop is alive; a counter that the supervisor watches.
   void progress();
+  // It takes work: what the supervisor tells others.
+  void set_ready();
 
   // The supervisor's side.
   int64_t session() const;
@@ -50,6 +52,7 @@ class CrashPage {
   int32_t crash_signal() const;    // 0: the crash handler did not run
   bool sent_from_outside() const;  // the signal was another process' kill(2), not a fault
   uint64_t progress_count() const;
+  bool is_ready() const;
   void reset();  // between two workers
 
  private:

@@ -15,9 +15,13 @@ void LateStore::not_yet(std::string why) {
   why_ = std::move(why);
 }
 
-Store& LateStore::refuse() const {
+std::string LateStore::why_not_open() const {
   MutexLock lock(mutex_);
-  throw Error(Errc::unavailable, "the store was not reached yet: " + why_);
+  return "the store was not reached yet: " + why_;
+}
+
+Store& LateStore::refuse() const {
+  throw Error(Errc::unavailable, why_not_open());
 }
 
 }  // namespace opscore

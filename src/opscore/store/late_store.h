@@ -19,6 +19,7 @@ class LateStore final : public Store {
   bool is_open() const { return open_.load(std::memory_order_acquire) != nullptr; }
   // Why it is not open yet, in words.
   void not_yet(std::string why);
+  std::string why_not_open() const;
 
   TaskStore& tasks() override { return get().tasks(); }
   TaskReader& reader() override { return get().reader(); }

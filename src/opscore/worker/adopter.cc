@@ -284,6 +284,13 @@ void Adopter::report(SessionReport& report) const {
       report.adoption_problem = "RabbitMQ refuses " + refusal.why;
 }
 
+std::string Adopter::unready() const {
+  SessionReport said;
+  report(said);
+  if (!said.adoption_problem.empty()) return "it adopts nothing: " + said.adoption_problem;
+  return is_subscribed_ ? "" : "it does not consume the queues of Dramatiq yet";
+}
+
 void Adopter::count(const std::string& queue, const char* outcome) {
   metrics_
       .counter("opscore_adopted_messages_total",

@@ -5,6 +5,7 @@
 //
 // A crash at any point costs a repeated delivery, which the store recognises by the message's id.
 
+#include <atomic>
 #include <map>
 #include <set>
 #include <string>
@@ -42,6 +43,8 @@ class Adopter {
 
   // What it consumes, and why it does not at the moment. From any thread.
   void report(SessionReport& report) const;
+  // Why it has not consumed all its queues yet; empty: it has. From any thread.
+  std::string unready() const;
 
  private:
   struct Round;
@@ -65,7 +68,7 @@ class Adopter {
   Metrics& metrics_;
   const AdopterOptions options_;
   std::set<std::string> subscribed_;
-  bool is_subscribed_ = false;
+  std::atomic<bool> is_subscribed_{false};
   std::map<std::string, SteadyPoint> full_until_;  // queues that take no more for now
   struct Consumers {
     bool others = false;

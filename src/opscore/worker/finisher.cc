@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "opscore/model/canary.h"
 #include "opscore/model/decide.h"
 #include "opscore/model/limits.h"
 
@@ -136,7 +137,9 @@ void Finisher::apply(std::span<const Finished> batch) {
   }
   auto results = store_.tasks().apply(std::move(plans));
   for (size_t i = 0; i < results.size(); ++i)
-    if (results[i] != Applied::lease_lost)
+    if (batch[i].task.type == kCanaryType)
+      on_canary_(batch[i], results[i]);
+    else if (results[i] != Applied::lease_lost)
       count(batch[i], decided[i]);
     else
       log_.warn("{} #{}: its lease was lost meanwhile; the outcome is dropped",

@@ -5,6 +5,7 @@
 // already_applied. What the store cannot write of a batch is kept by itself and tried again now and
 // then, so that it keeps nothing else from being written.
 
+#include <functional>
 #include <map>
 
 #include "opscore/base/log.h"
@@ -25,6 +26,9 @@ class Finisher {
 
   // From any thread. Blocks while too much is waiting (the store is away).
   void post(std::vector<Finished> finished);
+  // Who is told what became of canaries, which are not counted. Before start().
+  using OnCanary = std::function<void(const Finished& canary, Applied applied)>;
+  void on_canary(OnCanary told) { on_canary_ = std::move(told); }
   // Drops what belongs to a session that was lost.
   void forget(SessionId session);
 
@@ -55,6 +59,7 @@ class Finisher {
   Log& log_;
   Metrics& metrics_;
   Histogram& commit_;
+  OnCanary on_canary_ = [](const Finished&, Applied) {};
   mutable Mutex mutex_;
   StoppableCondition changed_;
   std::vector<Finished> posted_ OPSCORE_GUARDED_BY(mutex_);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "opscore/model/canary.h"
 #include "opscore/model/limits.h"
 #include "opscore/worker/intake.h"
 
@@ -73,7 +74,7 @@ Duration HintRelay::step() {
 void HintRelay::look_at_sessions() {
   workers_ = store_.fleet().sessions(Duration(0));
   std::erase_if(workers_, [](const Session& session) {
-    return session.ended_at || session.report.state != "consuming" || session.report.slots == 0;
+    return session.ended_at || !session.report.takes_work() || session.report.slots == 0;
   });
   look_at_ = clock_.steady() + kLookAtSessionsEvery;
 }
@@ -84,7 +85,7 @@ bool HintRelay::relay() {
   if (clock_.steady() >= ask_refused_at_) refused_.clear();
   auto rows = store_.outbox().due(OutboxRow::Kind::token, kRows, refused_);
   auto hints = hints_for(rows);
-  if (hints.empty() || !announce(hints)) return false;
+  if (rows.empty() || (!hints.empty() && !announce(hints))) return false;
   announced_.add(static_cast<double>(hints.size()));
   std::vector<int64_t> delivered;
   for (const OutboxRow& row : rows)
@@ -99,6 +100,7 @@ bool HintRelay::relay() {
 std::vector<Hint> HintRelay::hints_for(const std::vector<OutboxRow>& rows) const {
   std::map<std::string, size_t> due;
   for (const OutboxRow& row : rows) {
+    if (is_canary_queue(row.destination)) continue;  // its session hints at it
     size_t tasks = 1;
     std::from_chars(row.body.data(), row.body.data() + row.body.size(), tasks);
     due[row.destination] += tasks;

@@ -60,7 +60,10 @@ bool Hints::listen(const std::vector<std::string>& queues) {
     for (const std::string& name : queues)
       if (!queues_.contains(name)) look_at(queues_[name]);
     listening_ = queues;
-    if (std::exchange(away_, false)) look_everywhere();
+    if (std::exchange(away_, false)) {
+      ++connection_;
+      look_everywhere();
+    }
     if (std::exchange(complained_, false)) log_.info("the broker brings hints again");
   }
   look_without_hints();
@@ -193,6 +196,23 @@ void Hints::pass_on() {
   passed_on_.add(static_cast<double>(hints.size()));
   pass_on_at_.reset();
   for (auto& [name, queue] : queues_) queue.pass_on = 0;
+}
+
+std::optional<std::string> Hints::send_to_self(const Hint& hint) {
+  std::optional<std::string> refusal;
+  if (!attempt([&] { refusal = broker_.send_to_self(hint); })) refusal = problem();
+  return refusal;
+}
+
+bool Hints::holds(const std::string& name) const {
+  auto found = queues_.find(name);
+  return found != queues_.end() && !found->second.held.empty();
+}
+
+std::string Hints::problem() const {
+  if (!away_) return {};
+  const std::string why = broker_.state().problem;
+  return why.empty() ? "the broker has not answered yet" : why;
 }
 
 SessionReport::Broker Hints::report() const {

@@ -45,6 +45,16 @@ class Hints {
   // Announces again, a second later, what hints stood for that could not be claimed here.
   void pass_on();
 
+  // Sends a hint to this worker alone, by the connection that brings all others. Why that fails,
+  // else nothing.
+  std::optional<std::string> send_to_self(const Hint& hint);
+  // A hint of this queue was delivered and is not answered.
+  bool holds(const std::string& queue) const;
+  // Why no hints come; empty: they do.
+  std::string problem() const;
+  // Grows with every new connection that brings hints.
+  uint64_t connection() const { return connection_; }
+
   SessionReport::Broker report() const;
 
  private:
@@ -77,6 +87,7 @@ class Hints {
   std::map<std::string, Queue> queues_;
   std::vector<std::string> listening_;  // empty while resting
   bool away_ = true;                    // nobody has listened yet
+  uint64_t connection_ = 0;
   bool complained_ = false;
   SteadyPoint try_at_{};                    // while away: not before this
   std::optional<SteadyPoint> rests_since_;  // nothing can be taken since then

@@ -16,6 +16,8 @@ constexpr Duration kWaitRestricted{50};
 constexpr Duration kReportSoon{200};
 // A worker whose slots are taken keeps its hints for so long: one may come free at any moment.
 constexpr Duration kKeepHints{100};
+// While a canary is under way, which takes it milliseconds.
+constexpr Duration kLookAtCanary{5};
 // Between two looks at a task whose row is damaged.
 constexpr Duration kDamagedAgain{60'000};
 // A wall clock that is off by more has jumped.
@@ -32,7 +34,10 @@ Intake::Intake(Store& store, Runner& runner, const Clock& clock, Random& random,
       log_(log),
       options_(std::move(options)),
       shares_(options_.queues),
-      loop_("intake", log, [this](std::stop_token stop) { return tick(stop); }) {}
+      loop_("intake", log, [this](std::stop_token stop) { return tick(stop); }) {
+  if (options_.sends_canaries)
+    canary_.emplace(store_, runner_, clock_, random_, log_, options_.hints);
+}
 
 Intake::~Intake() {
   stop();
@@ -49,13 +54,31 @@ std::string Intake::state() const {
   return consuming_ ? "consuming" : session() ? "connecting" : "starting";
 }
 
+std::string Intake::why_not_consuming() const {
+  if (told_) return {};
+  if (!session()) return "no session could be opened in the store yet";
+  if (canary_) {
+    const SessionReport::Canary canary = canary_->report();
+    if (canary.state == "flying" || canary.state == "lost") return "its canary: " + canary.words;
+    if (canary.state.empty()) return "no canary was sent yet";
+  }
+  const std::string why = options_.unready();
+  return why.empty() ? "it has not said so in the store yet" : why;
+}
+
+void Intake::canary_ended(const ClaimedTask& task, const Outcome& outcome, Applied applied) {
+  if (!canary_) return;
+  canary_->ended(task, outcome, applied);
+  store_.changes().interrupt();
+}
+
 void Intake::open() {
   position_ = store_.changes().position();
   // What can fail comes before there is a session: afterwards nobody would look again.
   for (const QueueStats& queue : store_.reader().queues()) shares_.see(queue.name);
   session_ = store_.fleet().open_session(options_.session_name, options_.session_context).value;
   renew_at_ = clock_.steady();
-  consuming_ = false;
+  consuming_ = told_ = false;
   for (const auto& [queue, weight] : options_.queues)
     if (queue != "*") shares_.see(queue);
   if (options_.hints) options_.hints->look_everywhere();
@@ -71,6 +94,7 @@ void Intake::renew() {
   report.types = *types;
   report.loops["intake"] = clock_.now();
   if (options_.hints) report.broker = options_.hints->report();
+  if (canary_) report.canary = canary_->report();
   runner_.fill(report);
   options_.complete(report);
   RenewReply reply = store_.fleet().renew(session(), report);
@@ -197,6 +221,7 @@ Duration Intake::step(bool patient) {
   size_t appetite = std::min(runner_.appetite(limits::kClaimAhead), limits::kClaimBatch);
   if (appetite == 0) {
     wait_for_ = Wait::room;
+    say_that_it_consumes();
     if (!options_.hints) return until_next(clock_.now());
     options_.hints->rest(kKeepHints);
     return std::min(until_next(clock_.now()), kKeepHints);
@@ -216,6 +241,7 @@ void Intake::follow(ChangeBatch news) {
 
 Duration Intake::look_for_work(size_t appetite, bool patient) {
   // Patient only after a claim that found nothing, which says when something will be due.
+  patient = patient && !(canary_ && canary_->is_flying());
   Duration patience = patient && !found_ ? until_next(clock_.now()) : Duration(0);
   SteadyPoint asked_at = clock_.steady();
   ClaimResult result = claim(shares_.divide(appetite), patience);
@@ -241,17 +267,23 @@ Duration Intake::follow_hints(size_t appetite, bool patient) {
   found_ = false;  // so that without the broker it begins by asking the store
   if (!queues.empty()) return Duration(0);
   Duration wait = std::min(hints.wait(), until_renewal());
+  if (canary_ && canary_->is_flying()) wait = std::min(wait, kLookAtCanary);
   if (!patient) return std::max(wait, Duration(1));
   hints.receive(Deadline::after(wait));
   return Duration(0);
 }
 
 void Intake::say_that_it_consumes() {
-  if (!consuming_.exchange(true)) renew();
+  if (canary_ && canary_->step(session())) renew_at_ = clock_.steady();
+  if (told_ || (canary_ && !canary_->proves()) || !options_.unready().empty()) return;
+  consuming_ = true;
+  renew();
+  told_ = true;
 }
 
 Duration Intake::until_next(TimePoint now) const {
   Duration wait = restricted_ ? kWaitRestricted : kWaitMax;
+  if (canary_ && canary_->is_flying()) wait = kLookAtCanary;
   if (next_due_at_) wait = std::min(wait, std::max(*next_due_at_ - now, Duration(0)));
   return std::max(std::min(wait, until_renewal()), Duration(1));
 }
@@ -295,6 +327,7 @@ void Intake::drain() {
 }
 
 void Intake::close(const std::string& last_words) {
+  if (canary_) canary_->withdraw();
   if (session()) end_session(store_, log_, session(), last_words);
   session_ = 0;
 }

@@ -12,6 +12,7 @@
 #include "opscore/base/thread.h"
 #include "opscore/model/limits.h"
 #include "opscore/store/store.h"
+#include "opscore/worker/canary.h"
 #include "opscore/worker/hints.h"
 #include "opscore/worker/queue_shares.h"
 #include "opscore/worker/runner.h"
@@ -29,13 +30,17 @@ struct IntakeOptions {
   std::function<void()> on_progress = [] {};  // once per iteration: the loop is alive
   std::function<void(SessionReport&)> complete = [](SessionReport&) {};  // what else to report
   Hints* hints = nullptr;  // null: no broker, the store's change feed tells of work
+  // The session is consuming only once a canary got through; else once it has claimed.
+  bool sends_canaries = false;
+  // Why something else that belongs to consuming is not ready yet; empty: it is.
+  std::function<std::string()> unready = [] { return std::string(); };
 };
 
 // Tells a session to look for work by itself: its hints do not come.
 inline constexpr char kLookCommand[] = "look";
 
 // step() is driven by the loop's thread, or by the simulation. Thread-safe: drain(), room(),
-// session(), state().
+// session(), state(), why_not_consuming(), canary_ended().
 class Intake {
  public:
   // All must outlive it.
@@ -58,6 +63,13 @@ class Intake {
 
   SessionId session() const { return SessionId{session_.load()}; }
   std::string state() const;
+  // Why it is not consuming; empty: it is. Any thread.
+  std::string why_not_consuming() const;
+  SessionReport::Canary canary() const {
+    return canary_ ? canary_->report() : SessionReport::Canary();
+  }
+  // From the finisher; see Canary::ended().
+  void canary_ended(const ClaimedTask& task, const Outcome& outcome, Applied applied);
 
  private:
   enum class Wait : uint8_t { work, room };
@@ -87,7 +99,9 @@ class Intake {
   std::atomic<int64_t> session_{0};
   std::atomic<bool> draining_{false};
   std::atomic<bool> hungry_{false};     // waiting for room
-  std::atomic<bool> consuming_{false};  // claimed successfully since the session was opened
+  std::atomic<bool> consuming_{false};  // it was shown, since the session was opened
+  std::atomic<bool> told_{false};       // and the session says so
+  std::optional<Canary> canary_;
   // When a claim went out whose answer never came: it may have taken tasks that nobody knows of.
   struct Asked {
     TimePoint at;

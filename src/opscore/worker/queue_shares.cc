@@ -2,10 +2,12 @@
 
 #include <algorithm>
 
+#include "opscore/model/canary.h"
+
 namespace opscore {
 
 bool QueueShares::see(const std::string& queue) {
-  if (seen_.contains(queue)) return false;
+  if (seen_.contains(queue) || is_canary_queue(queue)) return false;
   auto exact = weights_.find(queue);
   if (exact == weights_.end() && !weights_.contains("*")) return false;
   seen_[queue] = exact == weights_.end() ? 1 : exact->second;

@@ -15,7 +15,8 @@ class QueueShares {
   // Queues with their weights (1 or more); "*" stands for every other queue, at weight 1.
   explicit QueueShares(std::map<std::string, int> weights) : weights_(std::move(weights)) {}
 
-  // A queue that was seen in the store; ignored when it is not among ours. True when it is new.
+  // A queue that was seen in the store; ignored when it is not among ours, or one of canaries. True
+  // when it is new.
   bool see(const std::string& queue);
   // The queues of a claim of `total` tasks, each with its share, starting with another one every
   // time. Shares are at least 1, so they may add up to more than `total`.

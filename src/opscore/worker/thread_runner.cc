@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "opscore/model/canary.h"
 #include "opscore/model/decide.h"
 #include "opscore/model/error_kind.h"
 
@@ -16,6 +17,18 @@ ErrorInfo words_of(const std::exception& error) {
   return {error_kind::kActorError, error.what(), {}};
 }
 
+class CanaryActor final : public Actor {
+ public:
+  Outcome run(TaskContext&) override { return Outcome::complete("null"); }
+};
+
+std::shared_ptr<const RegisteredActor> canary_actor() {
+  auto canary = std::make_shared<RegisteredActor>();
+  canary->entry.type = kCanaryType;
+  canary->actor = std::make_unique<CanaryActor>();
+  return canary;
+}
+
 }  // namespace
 
 ThreadRunner::ThreadRunner(std::shared_ptr<const Registry> actors, Store& store, const Clock& clock,
@@ -25,6 +38,7 @@ ThreadRunner::ThreadRunner(std::shared_ptr<const Registry> actors, Store& store,
       log_(log),
       options_(std::move(options)),
       post_(std::move(post)),
+      canary_(canary_actor()),
       watch_("watch", log, [this](std::stop_token) { return watch(); }) {
   OPSCORE_ASSERT(options_.slots > 0 && options_.slots <= CrashPage::kSlots, "slots out of range");
   for (size_t i = 0; i < options_.slots; ++i) slots_.push_back(std::make_unique<Slot>());
@@ -86,6 +100,10 @@ void ThreadRunner::start(std::vector<ClaimedTask> tasks) {
       if (draining_) {
         Outcome outcome = stopped_outcome(task, Stopping::drain, {});
         unwanted.push_back({std::move(task), std::move(outcome), {}, clock_.now()});
+        continue;
+      }
+      if (task.type == kCanaryType) {
+        queue_.push_back({std::move(task), canary_, now});
         continue;
       }
       const RegisteredActor* actor = actors_->find(task.type);
@@ -206,7 +224,7 @@ Outcome ThreadRunner::call(const Waiting& waiting, SlotContext& context) {
 }
 
 void ThreadRunner::left(const Waiting& waiting, std::chrono::nanoseconds took) {
-  pace_.took(took);
+  if (waiting.task.type != kCanaryType) pace_.took(took);  // which says nothing about actors
   MutexLock lock(mutex_);
   --busy_;
   if (waiting.task.live.suspect) --suspects_;

@@ -115,6 +115,7 @@ class ThreadRunner final : public Runner {
   size_t busy_ OPSCORE_GUARDED_BY(mutex_) = 0;
   size_t suspects_ OPSCORE_GUARDED_BY(mutex_) = 0;
   std::atomic<size_t> abandoned_{0};
+  const std::shared_ptr<const RegisteredActor> canary_;  // runs the session's own
   Pace pace_;
   std::vector<std::unique_ptr<Slot>> slots_;
   Loop watch_;

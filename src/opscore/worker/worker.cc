@@ -30,6 +30,9 @@ Worker::Worker(std::shared_ptr<const Registry> actors, Store& store, const Clock
       progress_("progress", log, [this](std::stop_token) { return flush_progress(); }) {
   runner_.on_progress([this] { progress_.wake(); });
   if (hosted_) hosted_->on_progress([this] { progress_.wake(); });
+  finisher_.on_canary([this](const Finished& canary, Applied applied) {
+    intake_.canary_ended(canary.task, canary.outcome, applied);
+  });
 }
 
 Runner& Worker::add_hosted() {
@@ -63,6 +66,8 @@ IntakeOptions Worker::intake_options(Metrics& metrics) {
   intake.on_command = [this](const std::string& command) { on_command(command); };
   intake.complete = options_.complete;
   intake.on_progress = options_.on_progress;
+  intake.sends_canaries = true;
+  intake.unready = options_.unready;
   if (options_.broker) intake.hints = &hints_.emplace(*options_.broker, clock_, log_, metrics);
   return intake;
 }

@@ -25,6 +25,8 @@ struct WorkerOptions {
   std::function<void()> on_progress = [] {};  // the intake is alive; what the supervisor watches
   std::function<void(const std::string&)> on_command = [](const std::string&) {};
   std::function<void(SessionReport&)> complete = [](SessionReport&) {};  // what else to report
+  // Why something beside it that takes work is not ready yet; empty: it is.
+  std::function<std::string()> unready = [] { return std::string(); };
   // Too many slots are abandoned: the process should hand back and die.
   std::function<void(const std::string&)> on_dying = [](const std::string&) {};
 };
@@ -43,7 +45,8 @@ class Worker {
   // From now on runs what it starts with these actors; what runs ends with those it began with.
   // Returns when the session has reported them, or after a while when it could not. Throws nothing.
   void replace(std::shared_ptr<const Registry> actors);
-  // Until it has told the installation what it runs, and takes work. False: not by the deadline.
+  // Until it has told the installation what it runs, and a canary has shown that tasks get through.
+  // False: not by the deadline.
   bool wait_consuming(Deadline deadline) const;
   // Drains: no more claims, what waits goes back, what runs gets the grace, then is stopped and
   // handed back uncharged. False: an actor did not stop; the process must exit now.
@@ -53,6 +56,10 @@ class Worker {
 
   SessionId session() const { return intake_.session(); }
   std::string state() const { return intake_.state(); }
+  // Why it is not consuming; empty: it is. Any thread.
+  std::string why_not_consuming() const { return intake_.why_not_consuming(); }
+  // The last one that was sent; any thread.
+  SessionReport::Canary canary() const { return intake_.canary(); }
   ThreadRunner& runner() { return runner_; }
 
  private:

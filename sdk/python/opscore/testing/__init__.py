@@ -7,8 +7,9 @@
             assert worker.client.run("greet", "Ada", wait=10) == "Hello, Ada"
 
 The binary is `OPSCORE_BINARY`, else `opscore` on the PATH. It gets a folder of its own with a fresh
-data file, and a free port; inside of the block /ready says that tasks are accepted and run. After
-it the processes and the folder are gone, and also when the test process is killed.
+data file, and a free port; inside of the block it is ready: a task of its own has gone through
+store, broker, slot and back. After it the processes and the folder are gone, and also when the test
+process is killed.
 
 pytest finds the plugin by itself once the package is installed: when a test fails, the log of what
 was running and `opscore explain` of its unfinished and failed tasks are shown with it, and there

@@ -57,6 +57,7 @@ CommandExit purge_queue(ClientContext& context);
 CommandExit list_workers(ClientContext& context);
 CommandExit drain_worker(ClientContext& context);
 CommandExit stop_worker(ClientContext& context);
+CommandExit wait_for_workers(ClientContext& context);  // until one is ready
 CommandExit list_actors(ClientContext& context);
 CommandExit set_actor(ClientContext& context);
 CommandExit explain_task(ClientContext& context);

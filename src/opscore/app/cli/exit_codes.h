@@ -14,7 +14,7 @@ enum class CommandExit : int {
   not_found = 3,    // no such task or queue
   unreachable = 4,  // no server answers, or it is not able to
   refused = 5,      // the server, or the state of things, says no
-  unfinished = 6,   // the task is not done after --wait
+  unfinished = 6,   // the task is not done after --wait; no worker is ready
 };
 
 // Of an HTTP status that is not a success.
@@ -43,7 +43,8 @@ inline constexpr ExitWords kExitWords[] = {
      "process holds the data file or the port, or because a file is no backup, damaged, or made by "
      "a newer "
      "opscore"},
-    {CommandExit::unfinished, "the task or job is not done after the time given with `--wait`"},
+    {CommandExit::unfinished,
+     "the task or job is not done after the time given with `--wait`, or no worker is ready"},
 };
 
 }  // namespace opscore

@@ -160,6 +160,15 @@ CommandExit stop_worker(ClientContext& context) {
   return end_worker(context, "stop");
 }
 
+// Why it ended, or what keeps it from consuming.
+std::string words_of_worker(const Json& worker) {
+  const Json canary = worker.value("canary", Json());
+  if (!field_text(worker, "ended_at").empty() || !canary.is_object() ||
+      field_text(canary, "state") != "lost")
+    return field_text(worker, "last_words");
+  return "canary: " + field_text(canary, "words");
+}
+
 CommandExit list_workers(ClientContext& context) {
   std::string path = "/workers";
   if (!context.line.ended_within.empty())
@@ -179,7 +188,7 @@ CommandExit list_workers(ClientContext& context) {
                 list_of(worker, "queues"),
                 since(context, field_text(worker, "renewed_at")),
                 printable(context.screen, difference(ours, worker.value("context", Json()))),
-                printable(context.screen, field_text(worker, "last_words"))};
+                printable(context.screen, words_of_worker(worker))};
       });
 }
 
@@ -264,6 +273,7 @@ ClientCommand find_client_command(const std::string& command) {
       {"workers list", list_workers},
       {"workers drain", drain_worker},
       {"workers stop", stop_worker},
+      {"workers wait", wait_for_workers},
       {"actors list", list_actors},
       {"actors set", set_actor},
       {"explain", explain_task},

@@ -12,6 +12,7 @@
 #include "opscore/app/version.h"
 #include "opscore/app/wiring.h"
 #include "opscore/doctor/explain.h"
+#include "opscore/store/hidden_canaries.h"
 #include "opscore/store/sqlite/sqlite_store.h"
 
 namespace opscore {
@@ -24,8 +25,9 @@ class OfflineApiClient final : public ApiClient {
   explicit OfflineApiClient(const Config& config)
       : log_(silent_log()),
         is_shared_(!config.store.url.empty()),
-        store_(is_shared_ ? open_shared(config)
-                          : open_sqlite_store(clock_, random_, *log_, options_for(config))),
+        store_(hide_canaries(is_shared_
+                                 ? open_shared(config)
+                                 : open_sqlite_store(clock_, random_, *log_, options_for(config)))),
         service_(*store_, clock_, *log_, metrics_, {}),
         look_at_queues_(make_broker_look(config, http_)),
         routes_(service_, metrics_, *log_, {version(), "{}"}) {}

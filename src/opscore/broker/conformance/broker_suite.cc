@@ -106,6 +106,30 @@ TEST_P(BrokerConformance, UnansweredDeliveriesOutliveTheSubscription) {
   }));
 }
 
+TEST_P(BrokerConformance, WhatAWorkerSendsToItselfComesToNobodyElse) {
+  auto other = connect();
+  other->subscribe({"q"});
+  broker_->subscribe({"q"});
+  EXPECT_EQ(broker_->send_to_self({"own.1", 7}), std::nullopt);
+  auto deliveries = receive(*broker_, 1);
+  ASSERT_EQ(deliveries.size(), 1u);
+  EXPECT_EQ(deliveries[0].hint.queue, "own.1");
+  EXPECT_EQ(deliveries[0].hint.tasks, 7u);
+  ack(*broker_, deliveries);
+  EXPECT_THAT(other->receive(Deadline::after(20ms)), IsEmpty());
+  EXPECT_EQ(queue(*broker_, "own.1").consumers, 0u);
+}
+
+TEST_P(BrokerConformance, WhatAWorkerSendsToItselfComesWhateverIsSubscribed) {
+  broker_->subscribe({});
+  EXPECT_EQ(broker_->send_to_self({"own.1", 1}), std::nullopt);
+  EXPECT_THAT(tasks_of(receive(*broker_, 1)), ElementsAre(1));
+  broker_->subscribe({"q"});
+  broker_->subscribe({});
+  EXPECT_EQ(broker_->send_to_self({"own.1", 2}), std::nullopt);
+  EXPECT_THAT(tasks_of(receive(*broker_, 1)), ElementsAre(2));
+}
+
 TEST_P(BrokerConformance, ReceiveEndsAtItsDeadline) {
   broker_->subscribe({"q"});
   EXPECT_THAT(broker_->receive(Deadline::after(0s)), IsEmpty());

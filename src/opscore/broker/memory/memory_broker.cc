@@ -20,6 +20,7 @@ struct QueueState {
 struct Consumer {
   std::set<std::string> queues;
   std::map<uint64_t, Hint> unanswered;  // by tag
+  std::deque<Hint> own;                 // that it has sent to itself
   uint64_t last_tag = 0;
 };
 
@@ -36,6 +37,7 @@ class Hub final : public MemoryBrokerHub, public std::enable_shared_from_this<Hu
   void subscribe(Consumer& consumer, const std::vector<std::string>& queues);
   std::vector<Delivery> receive(Consumer& consumer, Deadline deadline);
   void answer(Consumer& consumer, std::span<const uint64_t> tags, bool again);
+  std::optional<std::string> send_to_self(Consumer& consumer, const Hint& hint);
   std::vector<BrokerQueue> queues(std::span<const std::string> names);
   BrokerState state() const;
 
@@ -70,6 +72,9 @@ class MemoryBroker final : public Broker {
   }
   void ack(std::span<const uint64_t> tags) override { hub_->answer(*consumer_, tags, false); }
   void give_back(std::span<const uint64_t> tags) override { hub_->answer(*consumer_, tags, true); }
+  std::optional<std::string> send_to_self(const Hint& hint) override {
+    return hub_->send_to_self(*consumer_, hint);
+  }
   std::vector<BrokerQueue> queues(std::span<const std::string> names) override {
     return hub_->queues(names);
   }
@@ -92,7 +97,10 @@ void Hub::set_away(bool away) {
   MutexLock lock(mutex_);
   away_ = away;
   if (away)
-    for (const auto& consumer : consumers_) give_back_all(*consumer);
+    for (const auto& consumer : consumers_) {
+      give_back_all(*consumer);
+      consumer->own.clear();
+    }
   news_.notify_all();
 }
 
@@ -164,6 +172,8 @@ std::vector<Delivery> Hub::receive(Consumer& consumer, Deadline deadline) {
 
 std::vector<Delivery> Hub::take(Consumer& consumer) {
   std::vector<Delivery> deliveries;
+  for (; !consumer.own.empty(); consumer.own.pop_front())
+    deliveries.push_back({++consumer.last_tag, consumer.own.front()});
   for (const std::string& name : consumer.queues) {
     QueueState& queue = queues_[name];
     while (!queue.ready.empty() && consumer.unanswered.size() < kWindow) {
@@ -191,6 +201,15 @@ void Hub::answer(Consumer& consumer, std::span<const uint64_t> tags, bool again)
     consumer.unanswered.erase(found);
   }
   news_.notify_all();
+}
+
+std::optional<std::string> Hub::send_to_self(Consumer& consumer, const Hint& hint) {
+  MutexLock lock(mutex_);
+  require_available();
+  if (auto refused = refused_.find(hint.queue); refused != refused_.end()) return refused->second;
+  consumer.own.push_back(hint);
+  news_.notify_all();
+  return std::nullopt;
 }
 
 void Hub::give_back_all(Consumer& consumer) {

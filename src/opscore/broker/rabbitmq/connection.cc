@@ -170,6 +170,7 @@ class RabbitConnection final : public Connection {
   std::optional<std::string> declare_missing(const std::string& queue,
                                              std::span<const QueueArgument> arguments,
                                              Duration patience) override;
+  std::optional<std::string> declare_own(const std::string& queue, Duration patience) override;
   std::optional<QueueCounts> inspect(const std::string& queue) override;
   std::optional<Delivered> get(const std::string& queue) override;
   void confirm_publishes() override;
@@ -198,8 +199,9 @@ class RabbitConnection final : public Connection {
   // The same for the questions channel, which is opened again when it was closed.
   std::optional<Closed> answer_to_question(std::string_view doing);
   void limit_answers(Duration limit);
-  std::optional<Closed> ask_for_queue(const std::string& queue, bool passive,
-                                      amqp_table_t arguments, Duration patience);
+  enum class Kind : uint8_t { durable, existing, own };
+  std::optional<Closed> ask_for_queue(const std::string& queue, Kind kind, amqp_table_t arguments,
+                                      Duration patience);
   // The client library waits without end for room to send, so nothing is sent without it.
   void wait_for_room(std::string_view doing, Deadline deadline);
   void wait_for_room(std::string_view doing);
@@ -482,14 +484,14 @@ std::optional<std::string> RabbitConnection::declare(const std::string& queue, D
   std::array arguments{entry("x-queue-type", text_value(options_.queue_type)),
                        entry("x-delivery-limit", integer_value(kDeliveryLimit))};
   amqp_table_t table{options_.queue_type == "quorum" ? 2 : 1, arguments.data()};
-  auto closed = ask_for_queue(queue, false, table, patience);
+  auto closed = ask_for_queue(queue, Kind::durable, table, patience);
   if (!closed) return std::nullopt;
   return refusal(*closed, queue);
 }
 
 std::optional<std::string> RabbitConnection::declare_missing(
     const std::string& queue, std::span<const QueueArgument> arguments, Duration patience) {
-  auto closed = ask_for_queue(queue, true, amqp_empty_table, patience);
+  auto closed = ask_for_queue(queue, Kind::existing, amqp_empty_table, patience);
   if (!closed) return std::nullopt;
   if (closed->code != AMQP_NOT_FOUND) return refusal(*closed, queue);
   std::vector<amqp_table_entry_t> entries;
@@ -499,18 +501,27 @@ std::optional<std::string> RabbitConnection::declare_missing(
         entry(argument.name.c_str(), number ? small_integer_value(*number)
                                             : text_value(std::get<std::string>(argument.value))));
   }
-  closed =
-      ask_for_queue(queue, false, {static_cast<int>(entries.size()), entries.data()}, patience);
+  closed = ask_for_queue(queue, Kind::durable, {static_cast<int>(entries.size()), entries.data()},
+                         patience);
   if (!closed) return std::nullopt;
   return refusal(*closed, queue);
 }
 
-std::optional<Closed> RabbitConnection::ask_for_queue(const std::string& queue, bool passive,
+std::optional<std::string> RabbitConnection::declare_own(const std::string& queue,
+                                                         Duration patience) {
+  auto closed = ask_for_queue(queue, Kind::own, amqp_empty_table, patience);
+  if (!closed) return std::nullopt;
+  return refusal(*closed, queue);
+}
+
+std::optional<Closed> RabbitConnection::ask_for_queue(const std::string& queue, Kind kind,
                                                       amqp_table_t arguments, Duration patience) {
   const std::string doing = fmt::format("declare queue '{}'", queue);
   wait_for_room(doing);
   limit_answers(patience);
-  amqp_queue_declare(state_, kQuestions, bytes_of(queue), passive, 1, 0, 0, arguments);
+  const bool is_own = kind == Kind::own;
+  amqp_queue_declare(state_, kQuestions, bytes_of(queue), kind == Kind::existing, !is_own, is_own,
+                     is_own, arguments);
   limit_answers(options_.call_timeout);
   return answer_to_question(doing);
 }

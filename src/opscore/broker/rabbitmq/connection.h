@@ -96,6 +96,8 @@ class Connection {
   virtual std::optional<std::string> declare_missing(const std::string& queue,
                                                      std::span<const QueueArgument> arguments,
                                                      Duration patience) = 0;
+  // One that only this connection has, gone with its consumer; the answer is why it is refused.
+  virtual std::optional<std::string> declare_own(const std::string& queue, Duration patience) = 0;
   // nullopt: there is no such queue.
   virtual std::optional<QueueCounts> inspect(const std::string& queue) = 0;
 

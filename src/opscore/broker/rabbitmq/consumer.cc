@@ -26,6 +26,7 @@ Connection& Consumer::connection(Deadline deadline) {
   if (generation_ != link_.generation()) {
     generation_ = link_.generation();
     consumed_.clear();
+    own_.clear();
     inbox_.clear();
     inbox_bytes_ = 0;
     unanswered_.clear();
@@ -63,7 +64,7 @@ void Consumer::subscribe(std::set<std::string> queues) {
 void Consumer::follow_subscription(Connection& server, Deadline deadline) {
   std::set<std::string> consumed = consumed_;
   for (const std::string& queue : consumed) {
-    if (wanted_.contains(queue)) continue;
+    if (wanted_.contains(queue) || is_own(queue)) continue;
     end(server, queue);
     if (deadline.passed()) return;
   }
@@ -124,7 +125,9 @@ void Consumer::handle(Connection& server, Incoming incoming) {
   if (auto* delivered = std::get_if<Delivered>(&incoming)) {
     take(server, std::move(*delivered));
   } else if (auto* cancelled = std::get_if<ConsumerCancelled>(&incoming)) {
-    consumed_.erase(options_.names.in_opscore(cancelled->queue));
+    const std::string queue = options_.names.in_opscore(cancelled->queue);
+    consumed_.erase(queue);
+    if (is_own(queue)) return own_.clear();  // the next one that is sent makes another
     log_.warn("RabbitMQ at {}: queue '{}' was deleted; making it again", server.where(),
               cancelled->queue);
   }
@@ -137,6 +140,23 @@ void Consumer::take(Connection& server, Delivered delivered) {
   delivered.tag |= generation_ << kTagBits;
   inbox_bytes_ += delivered.body.size();
   inbox_.push_back(std::move(delivered));
+}
+
+std::optional<std::string> Consumer::send_to_self(const std::string& queue, std::string_view body) {
+  std::optional<std::string> refusal;
+  on_connection(Deadline::after(call_timeout_), [&](Connection& server) {
+    if (own_.empty()) {
+      const std::string name = options_.names.in_rabbitmq(queue);
+      refusal = server.declare_own(name, call_timeout_);
+      if (refusal) return;
+      refusal = server.consume(name);
+      if (refusal) throw Error(Errc::unavailable, *refusal);  // the connection is of no use now
+      consumed_.insert(queue);
+      own_ = queue;
+    }
+    server.publish(options_.names.in_rabbitmq(own_), body, {}, Deadline::after(call_timeout_));
+  });
+  return refusal;
 }
 
 std::vector<uint64_t> Consumer::of_this_connection(std::span<const uint64_t> tags) const {

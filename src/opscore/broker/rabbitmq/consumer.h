@@ -32,6 +32,11 @@ class Consumer {
   void ack(std::span<const uint64_t> tags);
   // Gives them back, or has RabbitMQ drop them, which may mean its dead-letter queue.
   void reject(std::span<const uint64_t> tags, bool give_back);
+  // Sends a message to this consumer alone, through a queue that is made for it and ends with the
+  // connection. Why RabbitMQ refuses, else nothing.
+  std::optional<std::string> send_to_self(const std::string& queue, std::string_view body);
+  // Whether it is that queue.
+  bool is_own(const std::string& queue) const { return queue == own_; }
   const Link& link() const { return link_; }
 
  private:
@@ -55,6 +60,7 @@ class Consumer {
   // Of the connection of this generation.
   uint64_t generation_ = 0;
   std::set<std::string> consumed_;
+  std::string own_;  // one of them, that nobody else can consume; empty: there is none yet
   std::vector<Delivered> inbox_;
   size_t inbox_bytes_ = 0;
   Unanswered unanswered_;

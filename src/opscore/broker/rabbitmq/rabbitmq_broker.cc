@@ -46,6 +46,8 @@ class RabbitMqBroker final : public Broker {
   RabbitMqBroker(const RabbitMqOptions& options, const std::vector<AmqpUrl>& urls, Log& log,
                  Random& random)
       : log_(log),
+        random_(random),
+        session_(options.session),
         notices_(log),
         publisher_(
             urls, announcing(options),
@@ -61,11 +63,14 @@ class RabbitMqBroker final : public Broker {
   std::vector<Delivery> receive(Deadline deadline) override;
   void ack(std::span<const uint64_t> tags) override { consumer_.ack(tags); }
   void give_back(std::span<const uint64_t> tags) override { consumer_.reject(tags, true); }
+  std::optional<std::string> send_to_self(const Hint& hint) override;
   std::vector<BrokerQueue> queues(std::span<const std::string> names) override;
   BrokerState state() const override;
 
  private:
   Log& log_;
+  Random& random_;
+  const std::function<std::string()> session_;
   Notices notices_;
   Publisher publisher_;
   Consumer consumer_;
@@ -86,7 +91,7 @@ std::vector<Delivery> RabbitMqBroker::receive(Deadline deadline) {
   do {
     for (const Delivered& delivered : consumer_.receive(deadline)) {
       auto hint = decode_token(delivered.body);
-      if (hint && hint->queue != delivered.queue)
+      if (hint && hint->queue != delivered.queue && !consumer_.is_own(delivered.queue))
         hint = std::unexpected(Error(Errc::malformed, "it names another queue"));
       if (hint) {
         deliveries.push_back({delivered.tag, *std::move(hint)});
@@ -99,6 +104,12 @@ std::vector<Delivery> RabbitMqBroker::receive(Deadline deadline) {
     }
   } while (deliveries.empty() && !deadline.passed());
   return deliveries;
+}
+
+// A queue of that name from an earlier connection may still be there, and is not ours then.
+std::optional<std::string> RabbitMqBroker::send_to_self(const Hint& hint) {
+  const std::string queue = fmt::format("canary.{}.{:08x}", session_(), random_.next() >> 32);
+  return consumer_.send_to_self(queue, encode_token(hint));
 }
 
 std::vector<BrokerQueue> RabbitMqBroker::queues(std::span<const std::string> names) {

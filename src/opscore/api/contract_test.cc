@@ -126,6 +126,7 @@ TEST_F(ContractTest, AnswersHaveTheDocumentedShape) {
   expect_fits(answer("GET", path + "/explain"), "Explanation");
   expect_fits(answer("GET", "/api/v1/queues")["queues"][0], "Queue");
   expect_fits(answer("GET", "/api/v1/workers")["workers"][0], "Worker");
+  expect_fits(answer("GET", "/api/v1/workers/worker-1"), "Worker");
   expect_fits(answer("GET", "/api/v1/actors")["actors"][0], "Actor");
   expect_fits(answer("GET", "/ready"), "Readiness");
   const std::string all = R"({"action": "export", "filter": {"labels": {"a": "b"}, "queue": "q",

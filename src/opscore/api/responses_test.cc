@@ -76,6 +76,7 @@ class ResponsesTest : public ApiTest {
   // The request with which `operation` answers `status`; nothing when there is none here.
   std::optional<Request> request_for(const std::string& operation, int status, Request plain);
   std::optional<Request> special(const std::string& operation, int status, Request plain);
+  std::optional<Request> of_worker_or_log(const std::string& key, const Request& plain);
   std::optional<Request> plain_success(const std::string& operation, int status, Request plain);
 
   std::atomic<bool> broken_config{false};
@@ -97,6 +98,8 @@ std::optional<Request> ResponsesTest::request_for(const std::string& operation, 
   plain.path =
       with(plain.path, "{job_id}", status == 404 ? "job_0" : job(JobAction::cancel, false));
   plain.path = with(plain.path, "{task_type}", status == 404 ? "nobody" : "mail.send");
+  plain.path =
+      with(plain.path, "{worker}", status == 404 ? "worker-99" : service->worker_name(session));
   if (plain.method == "PATCH" || plain.method == "PUT") plain.body = "{}";
   switch (status) {
     case 400:
@@ -128,6 +131,13 @@ std::optional<Request> ResponsesTest::plain_success(const std::string& operation
   if (operation == "delete_task" && status == 204) return plain;
   if (operation == "ready") renew(status == 200 ? "consuming" : "draining");
   if (status == 200 || (operation == "ready" && status == 503)) return plain;
+  return std::nullopt;
+}
+
+std::optional<Request> ResponsesTest::of_worker_or_log(const std::string& key,
+                                                       const Request& plain) {
+  const std::string& path = plain.path;
+  if (key == "list_workers 422") return Request{"GET", path + "?ended_within=x", {}, {}};
   return std::nullopt;
 }
 
@@ -189,8 +199,7 @@ std::optional<Request> ResponsesTest::special(const std::string& operation, int 
   if (key == "hear_reports 200")
     return Request{"POST", path, R"({"reports": [{"message_id": "x", "kind": "running"}]})", {}};
   if (key == "hear_reports 422") return Request{"POST", path, R"({"reports": [{}]})", {}};
-  if (key == "list_workers 422") return Request{"GET", path + "?ended_within=x", {}, {}};
-  return std::nullopt;
+  return of_worker_or_log(key, plain);
 }
 
 TEST_F(ResponsesTest, EveryDocumentedResponseIsGiven) {

@@ -39,6 +39,7 @@ constexpr Route kRoutes[] = {
     {"GET", "/api/v1/jobs/{job_id}/export", &Routes::job_export},
     {"POST", "/api/v1/dramatiq/reports", &Routes::hear_reports},
     {"GET", "/api/v1/workers", &Routes::list_workers},
+    {"GET", "/api/v1/workers/{worker}", &Routes::get_worker},
     {"GET", "/api/v1/actors", &Routes::list_actors},
     {"GET", "/api/v1/actors/{task_type}", &Routes::get_actor},
     {"PATCH", "/api/v1/actors/{task_type}", &Routes::change_actor},

@@ -96,6 +96,7 @@ class Routes {
   Reply job_export(const Call& call);
   Reply hear_reports(const Call& call);
   Reply list_workers(const Call& call);
+  Reply get_worker(const Call& call);
   Reply list_actors(const Call& call);
   Reply get_actor(const Call& call);
   Reply change_actor(const Call& call);
@@ -113,6 +114,7 @@ class Routes {
   Response batch_response(const std::vector<Submitted>& answers);
   Reply submit_per_item(const ApiRequest& request, bool ndjson);
   Response queue_response(const std::string& name);
+  std::string id_of(TaskKey key);
   Response actor_response(const std::string& type);
   int accepted() const { return options_.ops_core ? 201 : 202; }
   TaskView view_of(const Task& task);

@@ -18,7 +18,8 @@ namespace {
 
 // What can be answered from the store alone.
 bool reads_offline(const std::string& command) {
-  return command == "explain" || command == "tasks show";
+  return command == "explain" || command == "tasks show" || command == "workers show" ||
+         command == "workers diff";
 }
 
 CommandExit run_client(ClientCommand command, const CommandLine& line, const Config& config) {
@@ -205,6 +206,7 @@ std::string error_text(const std::string& attempted, const std::string& message)
 }
 
 int run_main(int argc, char** argv, const AddActors& add_actors) {
+  const Launch launch = look_at_launch();
   hold_standard_files();
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   auto line = parse_command_line(arguments);
@@ -218,6 +220,7 @@ int run_main(int argc, char** argv, const AddActors& add_actors) {
     return static_cast<int>(CommandExit::usage);
   }
   try {
+    line->run.launch = launch;
     int code = run_command(*line, add_actors);
     return serves(line->command) ? code : after_output(code);
   } catch (const std::exception& error) {

@@ -179,8 +179,9 @@ class CommandTree {
         ->type_name("[=DURATION]");
   }
 
-  CLI::Option* add_ids(CLI::App* command, int most) {
-    return command->add_option("id", line_.ids, most == 1 ? "The task" : "The tasks")
+  CLI::Option* add_ids(CLI::App* command, int most, const char* words = nullptr) {
+    const char* of_tasks = most == 1 ? "The task" : "The tasks";
+    return command->add_option("id", line_.ids, words ? words : of_tasks)
         ->required()
         ->expected(1, most);
   }
@@ -335,11 +336,23 @@ class CommandTree {
   }
 
   void add_fleet() {
-    CLI::App* workers = add_client(root_, "workers", "List workers", "opscore workers list");
+    CLI::App* workers =
+        add_client(root_, "workers", "List and compare workers", "opscore workers list");
     workers->require_subcommand(0, 1);
     CLI::App* list = add_client(*workers, "list", "List workers with what they run",
                                 "opscore workers list --ended-within 1h");
     list->add_option("--ended-within", line_.ended_within, "Also those that ended in this time");
+    add_ids(add_client(*workers, "show",
+                       "Show a worker with where it runs: how it was started, by whom, with which "
+                       "files, signals, limits, environment, services and packages",
+                       "opscore workers show worker-12"),
+            1, "The worker");
+    add_ids(add_client(*workers, "diff",
+                       "Show what differs between the places where two workers run, most "
+                       "suspicious first",
+                       "opscore workers diff worker-12 worker-13"),
+            2, "The two workers")
+        ->expected(2);
     CLI::App* actors = add_client(root_, "actors", "List what workers can run", "opscore actors");
     actors->require_subcommand(0, 1);
     add_client(*actors, "list", "List what workers can run", "opscore actors list");

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "opscore/app/config.h"
+#include "opscore/process/launch.h"
 
 namespace opscore {
 
@@ -17,6 +18,7 @@ struct RunOptions {
   bool supervise = true;       // false: --no-supervise
   bool require_store = false;  // end when PostgreSQL does not answer at the start
   int impatient_exit = 130;    // the exit code after a second request to stop
+  Launch launch;               // of this process, as it was started
 };
 
 struct MigrateOptions {

@@ -213,6 +213,7 @@ WiringOptions wiring_options(const Start& start, Requests& requests, WorkerLink*
   wiring.listener = start.listener;
   wiring.groups = start.sandbox.groups.get();
   wiring.require_store = start.options.require_store;
+  wiring.launch = start.options.launch;
   wiring.on_dying = [&](const std::string&) { requests.dying = true; };
   wiring.on_actors = [&] { requests.reload = true; };
   wiring.gives_up = is_asked_to_end;

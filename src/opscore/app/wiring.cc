@@ -190,8 +190,10 @@ Retention retention_of(const Config& config) {
 }
 
 WorkerOptions worker_options(const Config& config, const WiringOptions& wiring, Broker* broker,
-                             Children* children, std::function<void(SessionReport&)> complete) {
+                             Children* children, std::function<void(SessionReport&)> complete,
+                             std::function<std::string()> describe) {
   WorkerOptions options;
+  options.describe = std::move(describe);
   options.broker = broker;
   options.children = children;
   options.complete = std::move(complete);
@@ -220,8 +222,10 @@ MaintenanceOptions maintenance_options(const Config& config, std::function<Sessi
 }
 
 PresenceOptions presence_options(const WiringOptions& wiring,
-                                 std::function<void(SessionReport&)> complete) {
+                                 std::function<void(SessionReport&)> complete,
+                                 std::function<std::string()> describe) {
   PresenceOptions options;
+  options.describe = std::move(describe);
   options.session_name = session_name();
   options.session_context = session_context();
   options.on_command = wiring.on_command;
@@ -398,13 +402,17 @@ void Server::start() {
   if (api) api->start();
 }
 
-// May be tried again after it has failed.
-void Server::begin() {
+void Server::open_store() {
   if (!store.is_open()) {
     auto opened = is_embedded(config_) ? open_embedded(config_, clock, random, log)
                                        : open_shared(config_, role_, clock, random, log);
     store.open(observe(std::move(opened), clock, metrics));
   }
+}
+
+// May be tried again after it has failed.
+void Server::begin() {
+  open_store();
   end_lost_sessions(store, log, is_embedded(config_), options_.previous_death);
   if (duties_.maintenance) configure_queues(store, config_);
   if (has_broker(config_, duties_) && !broker) {
@@ -420,11 +428,14 @@ void Server::begin() {
     if (dramatiq && maintenance && maintenance->leads()) report_dramatiq(*dramatiq, report);
     if (adopter) adopter->report(report);
   };
+  note_context();
+  auto describe = [this] { return context(); };
   if (duties_.worker && !worker)
-    worker.emplace(registry_of(actors), store, clock, random, log, metrics,
-                   worker_options(config_, options_, broker.get(), python.get(), complete));
+    worker.emplace(
+        registry_of(actors), store, clock, random, log, metrics,
+        worker_options(config_, options_, broker.get(), python.get(), complete, describe));
   if (duties_.maintenance && !duties_.worker && !presence)
-    presence.emplace(store, clock, log, presence_options(options_, complete));
+    presence.emplace(store, clock, log, presence_options(options_, complete, describe));
   if (duties_.maintenance && !maintenance)
     maintenance.emplace(store, clock, log, metrics,
                         maintenance_options(config_, [this] { return session(); }, service.bulk()));
@@ -454,6 +465,23 @@ void Server::begin() {
   if (relay) relay->start();
   if (external_watch) external_watch->start();
   begun_ = true;
+}
+
+// Made here, since it takes a while and is asked for by the loop that takes work.
+void Server::note_context() {
+  const Json context = full_context({.config = config_,
+                                     .role = role_,
+                                     .launch = options_.launch,
+                                     .actors = actors->registry,
+                                     .store_identity = store.identity(),
+                                     .python = python ? python->surroundings() : std::string()});
+  MutexLock lock(context_mutex_);
+  context_ = context.dump();
+}
+
+std::string Server::context() {
+  MutexLock lock(context_mutex_);
+  return context_;
 }
 
 Duration Server::connect() {
@@ -546,6 +574,7 @@ ReloadReport Server::reload_from(Config next) {
   config_ = std::move(next);
   log.set_level(parse_log_level(config_.log.level));
   if (maintenance) maintenance->set_retention(retention_of(config_));
+  if (begun_) note_context();
   if (worker) worker->replace(registry_of(actors));
   service.declare(declared(actors->registry, clock.now()));
   if (worker) warn_of_missing_sandboxes(config_, log);

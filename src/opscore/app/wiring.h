@@ -12,6 +12,7 @@
 #include "opscore/engine/service.h"
 #include "opscore/process/cgroup.h"
 #include "opscore/process/crash_page.h"
+#include "opscore/process/launch.h"
 #include "opscore/store/late_store.h"
 #include "opscore/store/postgres/postgres_store.h"
 #include "opscore/store/postgres/server_clock.h"
@@ -48,6 +49,7 @@ struct WiringOptions {
   std::optional<LostSession> previous_death;  // of the process before this one
   std::function<Config()> read_config;        // for a reload; empty: there is none
   int restarts = 0;                           // of this process, by the supervisor
+  Launch launch;                              // how this process was started
   bool require_store = false;  // start() throws when PostgreSQL does not answer, instead of waiting
 };
 
@@ -83,7 +85,10 @@ class Server {
   std::unique_ptr<PythonChildren> hosted(const Config& config);
   void adopt_hosted_queues() OPSCORE_REQUIRES(reload_mutex_);
   std::shared_ptr<InstalledActors> installed(const Config& config);
+  void open_store() OPSCORE_REQUIRES(reload_mutex_);
   void begin() OPSCORE_REQUIRES(reload_mutex_);
+  void note_context() OPSCORE_REQUIRES(reload_mutex_);
+  std::string context();
   Duration connect();
   void complain(const Error& error);
   SessionId session();
@@ -97,6 +102,8 @@ class Server {
   Mutex reload_mutex_;
   Config config_ OPSCORE_GUARDED_BY(reload_mutex_);  // what is in force
   std::atomic<bool> begun_{false};                   // with all that needs the store
+  Mutex context_mutex_;
+  std::string context_ OPSCORE_GUARDED_BY(context_mutex_);  // JSON: where this process runs
   SteadyPoint complain_at_{};
 
  public:

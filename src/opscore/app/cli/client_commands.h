@@ -55,6 +55,8 @@ CommandExit pause_queue(ClientContext& context);
 CommandExit resume_queue(ClientContext& context);
 CommandExit purge_queue(ClientContext& context);
 CommandExit list_workers(ClientContext& context);
+CommandExit show_worker(ClientContext& context);
+CommandExit diff_workers(ClientContext& context);
 CommandExit list_actors(ClientContext& context);
 CommandExit set_actor(ClientContext& context);
 CommandExit explain_task(ClientContext& context);

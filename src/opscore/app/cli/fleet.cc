@@ -216,6 +216,8 @@ ClientCommand find_client_command(const std::string& command) {
       {"queues resume", resume_queue},
       {"queues purge", purge_queue},
       {"workers list", list_workers},
+      {"workers show", show_worker},
+      {"workers diff", diff_workers},
       {"actors list", list_actors},
       {"actors set", set_actor},
       {"explain", explain_task},

@@ -443,6 +443,11 @@ class CommandTree {
   }
 
   void add_others() {
+    add_client(root_, "report",
+               "Write one archive for a report of a bug: versions, settings, workers, queues, what "
+               "is stuck and why, what failed last, logs; without payloads and secrets",
+               "opscore report")
+        ->add_option("file", line_.file, "The archive; opscore-report-TIME.tar.gz");
     add_migrate();
     add_backup("backup", "Write a checked copy of the data file, also while `opscore up` runs",
                "opscore backup /backup/opscore.backup");

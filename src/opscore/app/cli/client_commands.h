@@ -61,6 +61,7 @@ CommandExit list_actors(ClientContext& context);
 CommandExit set_actor(ClientContext& context);
 CommandExit explain_task(ClientContext& context);
 CommandExit reload_config(ClientContext& context);
+CommandExit write_report(ClientContext& context);  // the archive for a bug report
 CommandExit inspect_broker(ClientContext& context);
 CommandExit redrive_broker(ClientContext& context);
 CommandExit purge_broker(ClientContext& context);

@@ -222,6 +222,7 @@ ClientCommand find_client_command(const std::string& command) {
       {"actors set", set_actor},
       {"explain", explain_task},
       {"config reload", reload_config},
+      {"report", write_report},
       {"tasks export", export_tasks},
       {"jobs list", list_jobs},
       {"jobs show", show_job},

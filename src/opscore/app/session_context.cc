@@ -63,8 +63,7 @@ Json services(const Config& config) {
                                                    {"results", config.results.url},
                                                    {"store_direct", config.store.direct_url}};
   Json object = Json::object();
-  object["store"] =
-      config.store.url.empty() ? absolute(config.store.path) : config.store_words();
+  object["store"] = config.store.url.empty() ? absolute(config.store.path) : config.store_words();
   for (const auto& [name, url] : urls)
     if (!url.empty()) object[name] = mask_text(url);
   return object;

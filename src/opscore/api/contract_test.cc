@@ -130,6 +130,7 @@ TEST_F(ContractTest, AnswersHaveTheDocumentedShape) {
   const std::string worker = answer("GET", "/api/v1/workers")["workers"][0]["worker"];
   expect_fits(answer("GET", "/api/v1/workers/" + worker + "/explain"), "WorkerExplanation");
   expect_fits(answer("GET", "/api/v1/workers")["workers"][0], "Worker");
+  expect_fits(answer("GET", "/api/v1/workers/worker-1"), "Worker");
   expect_fits(answer("GET", "/api/v1/actors")["actors"][0], "Actor");
   expect_fits(answer("GET", "/ready"), "Readiness");
   const std::string all = R"({"action": "export", "filter": {"labels": {"a": "b"}, "queue": "q",

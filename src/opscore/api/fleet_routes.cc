@@ -135,13 +135,10 @@ Reply Routes::list_workers(const Call& call) {
     ended_within = *duration;
   }
   auto workers = service_.workers(ended_within);
-  auto id_of = [&](TaskKey key) {
-    auto task = service_.store().reader().find(key);
-    return task ? service_.id_of(*task) : service_.store().ids().encode(key);
-  };
   const auto warnings = service_.warnings();
   auto write = [&](std::string& out, const Session& session) {
-    append_worker(out, session, service_.worker_name(session.id), id_of);
+    append_worker(out, session, service_.worker_name(session.id),
+                  [this](TaskKey key) { return id_of(key); });
   };
   return list_response("workers", workers, write, &warnings);
 }
@@ -175,6 +172,23 @@ Reply Routes::end_worker(const Call& call, const char* command) {
   object.text("name", session.name);
   object.word("asked", command);
   object.close();
+  return response;
+}
+
+std::string Routes::id_of(TaskKey key) {
+  auto task = service_.store().reader().find(key);
+  return task ? service_.id_of(*task) : service_.store().ids().encode(key);
+}
+
+// With all that is known of where it runs, which is too much for a list.
+Reply Routes::get_worker(const Call& call) {
+  Query query(call.request.query, {});
+  Session session = service_.worker(call.args[0]);
+  if (std::string context = service_.worker_context(session.id); !context.empty())
+    session.context = std::move(context);
+  Response response;
+  append_worker(response.body, session, service_.worker_name(session.id),
+                [this](TaskKey key) { return id_of(key); });
   return response;
 }
 

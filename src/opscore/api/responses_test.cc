@@ -76,6 +76,7 @@ class ResponsesTest : public ApiTest {
   // The request with which `operation` answers `status`; nothing when there is none here.
   std::optional<Request> request_for(const std::string& operation, int status, Request plain);
   std::optional<Request> special(const std::string& operation, int status, Request plain);
+  std::optional<Request> of_worker_or_log(const std::string& key, const Request& plain);
   std::optional<Request> plain_success(const std::string& operation, int status, Request plain);
   std::optional<Request> of_dramatiq(const std::string& key, const std::string& path);
 
@@ -98,6 +99,8 @@ std::optional<Request> ResponsesTest::request_for(const std::string& operation, 
   plain.path =
       with(plain.path, "{job_id}", status == 404 ? "job_0" : job(JobAction::cancel, false));
   plain.path = with(plain.path, "{task_type}", status == 404 ? "nobody" : "mail.send");
+  plain.path =
+      with(plain.path, "{worker}", status == 404 ? "worker-99" : service->worker_name(session));
   if (plain.method == "PATCH" || plain.method == "PUT") plain.body = "{}";
   switch (status) {
     case 400:
@@ -153,6 +156,13 @@ std::optional<Request> ResponsesTest::of_dramatiq(const std::string& key, const 
   if (key == "hear_reports 200")
     return Request{"POST", path, R"({"reports": [{"message_id": "x", "kind": "running"}]})", {}};
   if (key == "hear_reports 422") return Request{"POST", path, R"({"reports": [{}]})", {}};
+  return std::nullopt;
+}
+
+std::optional<Request> ResponsesTest::of_worker_or_log(const std::string& key,
+                                                       const Request& plain) {
+  const std::string& path = plain.path;
+  if (key == "list_workers 422") return Request{"GET", path + "?ended_within=x", {}, {}};
   return std::nullopt;
 }
 
@@ -212,8 +222,7 @@ std::optional<Request> ResponsesTest::special(const std::string& operation, int 
     return Request{"GET", at_job(job(JobAction::export_tasks, true)), {}, {}};
   if (key == "job_export 409") return Request{"GET", at_job(job(JobAction::cancel, true)), {}, {}};
   if (auto request = of_dramatiq(key, path)) return request;
-  if (key == "list_workers 422") return Request{"GET", path + "?ended_within=x", {}, {}};
-  return std::nullopt;
+  return of_worker_or_log(key, plain);
 }
 
 TEST_F(ResponsesTest, EveryDocumentedResponseIsGiven) {

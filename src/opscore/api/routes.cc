@@ -44,6 +44,7 @@ constexpr Route kRoutes[] = {
     {"GET", "/api/v1/workers/{worker}/explain", &Routes::explain_worker},
     {"POST", "/api/v1/workers/{worker}/drain", &Routes::drain_worker},
     {"POST", "/api/v1/workers/{worker}/stop", &Routes::stop_worker},
+    {"GET", "/api/v1/workers/{worker}", &Routes::get_worker},
     {"GET", "/api/v1/actors", &Routes::list_actors},
     {"GET", "/api/v1/actors/{task_type}", &Routes::get_actor},
     {"PATCH", "/api/v1/actors/{task_type}", &Routes::change_actor},

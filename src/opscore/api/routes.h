@@ -103,6 +103,7 @@ class Routes {
   Reply list_workers(const Call& call);
   Reply drain_worker(const Call& call);
   Reply stop_worker(const Call& call);
+  Reply get_worker(const Call& call);
   Reply list_actors(const Call& call);
   Reply get_actor(const Call& call);
   Reply change_actor(const Call& call);
@@ -120,6 +121,7 @@ class Routes {
   Response batch_response(const std::vector<Submitted>& answers);
   Reply submit_per_item(const ApiRequest& request, bool ndjson);
   Response queue_response(const std::string& name);
+  std::string id_of(TaskKey key);
   Response actor_response(const std::string& type);
   Response explained(const Explanation& explanation) const;
   Reply end_worker(const Call& call, const char* command);

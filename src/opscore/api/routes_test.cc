@@ -342,6 +342,13 @@ TEST_F(RoutesTest, WorkersActorsAndTheServerItself) {
   ASSERT_EQ(workers["workers"].size(), 1u);
   EXPECT_EQ(workers["workers"][0]["name"], "test:1");
   EXPECT_EQ(workers["workers"][0]["context"]["pid"], 1);
+  EXPECT_EQ(json(answer("GET", "/api/v1/workers/worker-1"))["context"]["pid"], 1);
+  store->fleet().describe(SessionId{1}, R"({"cwd": "/srv"})");
+  EXPECT_EQ(json(answer("GET", "/api/v1/workers/worker-1"))["context"]["cwd"], "/srv");
+  EXPECT_EQ(json(answer("GET", "/api/v1/workers/1"))["worker"], "worker-1");
+  EXPECT_EQ(json(answer("GET", "/api/v1/workers"))["workers"][0]["context"].count("cwd"), 0u);
+  for (const char* unknown : {"worker-99", "x", "worker-1x"})
+    EXPECT_EQ(answer("GET", std::string("/api/v1/workers/") + unknown).status, 404);
   expect_invalid(answer("GET", "/api/v1/workers?ended_within=x"), "ended_within");
   EXPECT_EQ(json(answer("GET", "/api/v1/actors"))["actors"][0]["task_type"], "mail.send");
   EXPECT_EQ(json(answer("GET", "/health"))["version"], "1.2.3");

@@ -20,7 +20,8 @@ namespace {
 
 // What can be answered from the store alone.
 bool reads_offline(const std::string& command) {
-  return command == "explain" || command == "tasks show";
+  return command == "explain" || command == "tasks show" || command == "workers show" ||
+         command == "workers diff";
 }
 
 CommandExit run_client(ClientCommand command, const CommandLine& line, const Config& config) {
@@ -249,6 +250,7 @@ std::string error_text(const std::string& attempted, const std::string& message)
 }
 
 int run_main(int argc, char** argv, const AddActors& add_actors) {
+  const Launch launch = look_at_launch();
   hold_standard_files();
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   auto line = parse_command_line(arguments);
@@ -264,6 +266,7 @@ int run_main(int argc, char** argv, const AddActors& add_actors) {
   // A reader of stdout or stderr that is gone ends no server.
   if (serves(line->command)) std::signal(SIGPIPE, SIG_IGN);
   try {
+    line->run.launch = launch;
     int code = run_command(*line, add_actors);
     return serves(line->command) ? code : after_output(code);
   } catch (const std::exception& error) {

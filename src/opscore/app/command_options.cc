@@ -193,8 +193,9 @@ class CommandTree {
         ->type_name("[=DURATION]");
   }
 
-  CLI::Option* add_ids(CLI::App* command, int most) {
-    return command->add_option("id", line_.ids, most == 1 ? "The task" : "The tasks")
+  CLI::Option* add_ids(CLI::App* command, int most, const char* words = nullptr) {
+    const char* of_tasks = most == 1 ? "The task" : "The tasks";
+    return command->add_option("id", line_.ids, words ? words : of_tasks)
         ->required()
         ->expected(1, most);
   }
@@ -349,7 +350,8 @@ class CommandTree {
   }
 
   void add_fleet() {
-    CLI::App* workers = add_client(root_, "workers", "List workers", "opscore workers list");
+    CLI::App* workers =
+        add_client(root_, "workers", "List and compare workers", "opscore workers list");
     CLI::App* wait = add_client(*workers, "wait", "Wait until workers are what is asked for",
                                 "opscore workers wait --ready --timeout 1m");
     wait->add_flag("--ready", line_.ready, "One consumes, and its canary has got through")
@@ -361,6 +363,17 @@ class CommandTree {
     CLI::App* list = add_client(*workers, "list", "List workers with what they run",
                                 "opscore workers list --ended-within 1h");
     list->add_option("--ended-within", line_.ended_within, "Also those that ended in this time");
+    add_ids(add_client(*workers, "show",
+                       "Show a worker with where it runs: how it was started, by whom, with which "
+                       "files, signals, limits, environment, services and packages",
+                       "opscore workers show worker-12"),
+            1, "The worker");
+    add_ids(add_client(*workers, "diff",
+                       "Show what differs between the places where two workers run, most "
+                       "suspicious first",
+                       "opscore workers diff worker-12 worker-13"),
+            2, "The two workers")
+        ->expected(2);
     CLI::App* actors = add_client(root_, "actors", "List what workers can run", "opscore actors");
     actors->require_subcommand(0, 1);
     add_client(*actors, "list", "List what workers can run", "opscore actors list");
@@ -491,6 +504,11 @@ class CommandTree {
   }
 
   void add_others() {
+    add_client(root_, "report",
+               "Write one archive for a report of a bug: versions, settings, workers, queues, what "
+               "is stuck and why, what failed last, logs; without payloads and secrets",
+               "opscore report")
+        ->add_option("file", line_.file, "The archive; opscore-report-TIME.tar.gz");
     add_migrate();
     add_backup("backup", "Write a checked copy of the data file, also while `opscore up` runs",
                "opscore backup /backup/opscore.backup");

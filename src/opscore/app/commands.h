@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "opscore/app/config.h"
+#include "opscore/process/launch.h"
 
 namespace opscore {
 
@@ -24,6 +25,7 @@ struct RunOptions {
   bool check = false;                  // show that tasks get through, and end
   std::optional<int> ready_fd;         // told when it takes work, see ready_signal.h
   std::string ready_file;              // there while it does
+  Launch launch;                       // of this process, as it was started
 };
 
 struct MigrateOptions {

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include "opscore/app/config_fields.h"
+#include "opscore/app/masking.h"
 
 namespace opscore {
 namespace {
@@ -63,6 +64,28 @@ std::string reference_table(std::span<const Field<Section>> fields) {
                         field.description);
   }
   return text;
+}
+
+// The password of a URL: all between the first colon behind the scheme and the last @.
+std::string password_of(const std::string& url) {
+  const size_t scheme = url.find("://"), at = url.rfind('@');
+  if (scheme == url.npos || at == url.npos) return {};
+  const size_t colon = url.find(':', scheme + 3);
+  return colon < at ? url.substr(colon + 1, at - colon - 1) : std::string();
+}
+
+template <class Section>
+void add_secrets(std::set<std::string>& secrets, std::span<const Field<Section>> fields,
+                 Section section) {
+  for (const auto& field : fields) {
+    if (field.secret == Secret::no) continue;
+    Slot slot = field.slot(section);
+    if (auto text = std::get_if<std::string*>(&slot))
+      secrets.insert(field.secret == Secret::url ? password_of(**text) : **text);
+    if (auto texts = std::get_if<std::map<std::string, std::string>*>(&slot))
+      for (const auto& [name, value] : **texts) secrets.insert(value);
+  }
+  secrets.erase("");
 }
 
 constexpr char kReferenceHead[] = R"(# Configuration
@@ -167,6 +190,18 @@ Json config_json(const Config& config) {
   Json files = Json::array();
   for (const auto& file : config.files) files.push_back({{"path", file.path}, {"read", file.read}});
   return {{"settings", settings}, {"files", files}, {"notes", config.notes}};
+}
+
+std::set<std::string> known_secrets(const Config& config) {
+  constexpr size_t kShortest = 8;  // of a variable that may as well be a word
+  std::set<std::string> secrets;
+  add_secrets<Config>(secrets, config_fields(), config);
+  for (const auto& actor : config.actors) add_secrets<ActorConfig>(secrets, actor_fields(), actor);
+  const auto shown = masked_environment(config.environment);
+  for (const auto& [name, value] : config.environment)
+    if (shown.at(name) == kMasked && (value.size() >= kShortest || is_secret_name(name)))
+      secrets.insert(value);
+  return secrets;
 }
 
 std::string config_reference() {

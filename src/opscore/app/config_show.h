@@ -1,6 +1,7 @@
 #pragma once
 // The configuration for people: every value with its origin, and the reference of all settings.
 
+#include <set>
 #include <string>
 
 #include "opscore/app/config.h"
@@ -18,6 +19,9 @@ struct ShownSetting {
 std::vector<ShownSetting> shown_settings(const Config& config);
 std::string config_text(const Config& config);
 Json config_json(const Config& config);
+// Values of settings and variables that must not be shown: secrets, passwords of URLs, and what
+// masked_environment() masks.
+std::set<std::string> known_secrets(const Config& config);
 
 // docs/reference/config.md, from the tables of settings.
 std::string config_reference();

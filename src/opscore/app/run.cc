@@ -232,6 +232,7 @@ WiringOptions wiring_options(const Start& start, Requests& requests, WorkerLink*
   wiring.groups = start.sandbox.groups.get();
   wiring.require_store = start.options.require_store;
   wiring.exclusive = start.options.exclusive;
+  wiring.launch = start.options.launch;
   wiring.on_dying = [&](const std::string&) { requests.dying = true; };
   wiring.on_actors = [&] { requests.reload = true; };
   wiring.gives_up = is_asked_to_end;

@@ -218,11 +218,13 @@ std::string submit_of_actor(Service& service, const std::string& body, const std
 WorkerOptions worker_options(const Config& config, const WiringOptions& wiring, Broker* broker,
                              Children* children, Service& service,
                              std::function<void(SessionReport&)> complete,
-                             std::function<std::string()> unready) {
+                             std::function<std::string()> unready,
+                             std::function<std::string()> describe) {
   WorkerOptions options;
   options.submit = [&service](const std::string& body, const std::string& key) {
     return submit_of_actor(service, body, key);
   };
+  options.describe = std::move(describe);
   options.broker = broker;
   options.children = children;
   options.complete = std::move(complete);
@@ -253,8 +255,10 @@ MaintenanceOptions maintenance_options(const Config& config, std::function<Sessi
 }
 
 PresenceOptions presence_options(const WiringOptions& wiring,
-                                 std::function<void(SessionReport&)> complete) {
+                                 std::function<void(SessionReport&)> complete,
+                                 std::function<std::string()> describe) {
   PresenceOptions options;
+  options.describe = std::move(describe);
   options.session_name = session_name();
   options.session_context = session_context();
   options.on_command = wiring.on_command;
@@ -447,13 +451,17 @@ void Server::start() {
   if (api) api->start();
 }
 
-// May be tried again after it has failed.
-void Server::begin() {
+void Server::open_store() {
   if (!store.is_open()) {
     auto opened = is_embedded(config_) ? open_embedded(config_, clock, random, log)
                                        : open_shared(config_, role_, clock, random, log);
     store.open(observe(hide_canaries(std::move(opened)), clock, metrics));
   }
+}
+
+// May be tried again after it has failed.
+void Server::begin() {
+  open_store();
   end_lost_sessions(store, log, is_embedded(config_), options_.previous_death);
   if (duties_.worker && !worker) refuse_shared_queues(store, options_.exclusive, clock.now());
   if (duties_.maintenance) configure_queues(store, config_);
@@ -472,12 +480,14 @@ void Server::begin() {
     if (adopter) adopter->report(report);
   };
   auto unready = [this] { return adopter ? adopter->unready() : std::string(); };
+  note_context();
+  auto describe = [this] { return context(); };
   if (duties_.worker && !worker)
-    worker.emplace(
-        registry_of(actors), store, clock, random, log, metrics,
-        worker_options(config_, options_, broker.get(), python.get(), service, complete, unready));
+    worker.emplace(registry_of(actors), store, clock, random, log, metrics,
+                   worker_options(config_, options_, broker.get(), python.get(), service, complete,
+                                  unready, describe));
   if (duties_.maintenance && !duties_.worker && !presence)
-    presence.emplace(store, clock, log, presence_options(options_, complete));
+    presence.emplace(store, clock, log, presence_options(options_, complete, describe));
   if (duties_.maintenance && !auditor) auditor.emplace(store, clock, log, metrics);
   if (duties_.maintenance && !maintenance)
     maintenance.emplace(
@@ -518,6 +528,23 @@ void Server::start_parts() {
 std::string Server::why_not_ready() const {
   if (!duties_.worker) return {};
   return begun_ ? worker->why_not_consuming() : store.why_not_open();
+}
+
+// Made here, since it takes a while and is asked for by the loop that takes work.
+void Server::note_context() {
+  const Json context = full_context({.config = config_,
+                                     .role = role_,
+                                     .launch = options_.launch,
+                                     .actors = actors->registry,
+                                     .store_identity = store.identity(),
+                                     .python = python ? python->surroundings() : std::string()});
+  MutexLock lock(context_mutex_);
+  context_ = context.dump();
+}
+
+std::string Server::context() {
+  MutexLock lock(context_mutex_);
+  return context_;
 }
 
 Duration Server::connect() {
@@ -610,6 +637,7 @@ ReloadReport Server::reload_from(Config next) {
   config_ = std::move(next);
   log.set_level(parse_log_level(config_.log.level));
   if (maintenance) maintenance->set_retention(retention_of(config_));
+  if (begun_) note_context();
   if (worker) worker->replace(registry_of(actors));
   service.declare(declared(actors->registry, clock.now()));
   if (worker) warn_of_missing_sandboxes(config_, log);

@@ -13,6 +13,7 @@
 #include "opscore/engine/service.h"
 #include "opscore/process/cgroup.h"
 #include "opscore/process/crash_page.h"
+#include "opscore/process/launch.h"
 #include "opscore/store/late_store.h"
 #include "opscore/store/postgres/postgres_store.h"
 #include "opscore/store/postgres/server_clock.h"
@@ -51,6 +52,7 @@ struct WiringOptions {
   int restarts = 0;                           // of this process, by the supervisor
   // A worker does not start when another live one serves one of these queues.
   std::vector<std::string> exclusive;
+  Launch launch;                              // how this process was started
   bool require_store = false;  // start() throws when PostgreSQL does not answer, instead of waiting
 };
 
@@ -89,8 +91,11 @@ class Server {
   std::unique_ptr<PythonChildren> hosted(const Config& config);
   void adopt_hosted_queues() OPSCORE_REQUIRES(reload_mutex_);
   std::shared_ptr<InstalledActors> installed(const Config& config);
+  void open_store() OPSCORE_REQUIRES(reload_mutex_);
   void begin() OPSCORE_REQUIRES(reload_mutex_);
   void start_parts();
+  void note_context() OPSCORE_REQUIRES(reload_mutex_);
+  std::string context();
   Duration connect();
   void complain(const Error& error);
   SessionId session();
@@ -104,6 +109,8 @@ class Server {
   Mutex reload_mutex_;
   Config config_ OPSCORE_GUARDED_BY(reload_mutex_);  // what is in force
   std::atomic<bool> begun_{false};                   // with all that needs the store
+  Mutex context_mutex_;
+  std::string context_ OPSCORE_GUARDED_BY(context_mutex_);  // JSON: where this process runs
   SteadyPoint complain_at_{};
 
  public:

@@ -24,6 +24,7 @@ constexpr int kTries = 8;
 constexpr int64_t kFirstCursorMs = 1'000'000'000'000;  // of the year 2001
 constexpr size_t kNameShown = 128;
 constexpr Duration kPurgeWait = std::chrono::seconds(1);
+constexpr Duration kWorkersKnown = std::chrono::hours(24);  // after their end
 
 Error conflict_error(Store& store, const InsertItem& item, const InsertResult& result) {
   // What is not there was to be inserted together with the item, and was not either.
@@ -489,6 +490,16 @@ Job Service::purge(const std::string& name) {
 
 std::vector<Session> Service::workers(Duration ended_within) {
   return store_.fleet().sessions(ended_within);
+}
+
+Session Service::worker(std::string_view name) {
+  const std::string_view number = name.starts_with("worker-") ? name.substr(7) : name;
+  for (Session& session : store_.fleet().sessions(kWorkersKnown))
+    if (std::to_string(session.id.value) == number) return std::move(session);
+  throw Error(Errc::not_found,
+              fmt::format("no worker '{}'; 'opscore workers list --ended-within 24h' shows those "
+                          "that there are and were",
+                          name));
 }
 
 std::vector<CatalogueEntry> Service::actors() {

@@ -143,6 +143,11 @@ class Service {
   std::string reason(const Task& task);
 
   std::string id_of(const Task& task) const { return store_.id_of(task); }
+  // By its name, "worker-12" or "12", also when it ended in the last days. Throws
+  // Error{not_found}.
+  Session worker(std::string_view name);
+  // Where it runs, a JSON object; empty when it has not said so.
+  std::string worker_context(SessionId session) { return store_.fleet().context(session); }
   static std::string worker_name(SessionId session);  // "worker-12"
   Store& store() { return store_; }
   BulkJobs& bulk() { return bulk_; }

@@ -140,6 +140,12 @@ class InterceptedFleet final : public Fleet {
   std::vector<CatalogueEntry> catalogue() override {
     return run_("catalogue", [&] { return inner_.catalogue(); });
   }
+  void describe(SessionId session, const std::string& context) override {
+    run_("describe", [&] { inner_.describe(session, context); });
+  }
+  std::string context(SessionId session) override {
+    return run_("context", [&] { return inner_.context(session); });
+  }
   bool lead(SessionId session) override {
     return run_("lead", [&] { return inner_.lead(session); });
   }

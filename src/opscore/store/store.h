@@ -179,6 +179,11 @@ class Fleet {
   virtual void command(SessionId session, const std::string& command) = 0;
   virtual void announce_actors(const std::vector<CatalogueEntry>& entries) = 0;
   virtual std::vector<CatalogueEntry> catalogue() = 0;
+  // Where a session runs, in full: a JSON object that replaces what was there. Of a session that is
+  // gone nothing is kept.
+  virtual void describe(SessionId session, const std::string& context) = 0;
+  // The same, read; empty when nothing is known.
+  virtual std::string context(SessionId session) = 0;
   // True while `session` is the one that runs maintenance. A leader that ends, or that has not
   // asked for a session TTL, is followed by the next live session that asks.
   virtual bool lead(SessionId session) = 0;

@@ -78,14 +78,25 @@ void Intake::open() {
   for (const QueueStats& queue : store_.reader().queues()) shares_.see(queue.name);
   session_ = store_.fleet().open_session(options_.session_name, options_.session_context).value;
   renew_at_ = clock_.steady();
-  consuming_ = told_ = false;
+  consuming_ = told_ = described_ = false;
   for (const auto& [queue, weight] : options_.queues)
     if (queue != "*") shares_.see(queue);
   if (options_.hints) options_.hints->look_everywhere();
   if (options_.on_session) options_.on_session(session());
 }
 
+void Intake::describe() {
+  if (!options_.describe || described_.exchange(true)) return;
+  try {
+    store_.fleet().describe(session(), options_.describe());
+  } catch (const Error&) {
+    described_ = false;
+    throw;
+  }
+}
+
 void Intake::renew() {
+  describe();
   SessionReport report;
   report.state = state();
   report.queues = shares_.names();

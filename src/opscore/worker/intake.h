@@ -22,6 +22,8 @@ namespace opscore {
 struct IntakeOptions {
   std::string session_name;     // "host:pid"
   std::string session_context;  // JSON
+  // Where this process runs, in full; told to the store with the first renewal of a session.
+  std::function<std::string()> describe;
   std::map<std::string, int> queues = {{"*", 1}};
   std::function<size_t()> suspects = [] { return 0; };  // in flight on this worker
   std::function<void(SessionId)> on_session;            // a session was opened
@@ -40,7 +42,7 @@ struct IntakeOptions {
 inline constexpr char kLookCommand[] = "look";
 
 // step() is driven by the loop's thread, or by the simulation. Thread-safe: drain(), room(),
-// session(), state(), why_not_consuming(), canary_ended().
+// session(), state(), why_not_consuming(), canary_ended(), describe_again().
 class Intake {
  public:
   // All must outlive it.
@@ -58,6 +60,8 @@ class Intake {
   void drain();
   // The runner has room again.
   void room();
+  // With the next renewal the store is told again where this process runs.
+  void describe_again() { described_ = false; }
   // Ends the session in good order: what it still holds goes back unrun.
   void close(const std::string& last_words);
 
@@ -74,6 +78,7 @@ class Intake {
  private:
   enum class Wait : uint8_t { work, room };
   void open();
+  void describe();
   void renew();
   void lose_session();
   void follow(ChangeBatch news);
@@ -98,6 +103,7 @@ class Intake {
   QueueShares shares_;
   std::atomic<int64_t> session_{0};
   std::atomic<bool> draining_{false};
+  std::atomic<bool> described_{false};
   std::atomic<bool> hungry_{false};     // waiting for room
   std::atomic<bool> consuming_{false};  // it was shown, since the session was opened
   std::atomic<bool> told_{false};       // and the session says so

@@ -25,10 +25,15 @@ SessionId Presence::keep(const std::string& state) {
   if (!id()) {
     id_ = store_.fleet().open_session(options_.session_name, options_.session_context).value;
     renew_at_ = clock_.steady();
+    described_ = false;
     log_.info("session {} opened", id().value);
     options_.on_session(id());
   }
   if (clock_.steady() < renew_at_ && state == state_) return id();
+  if (options_.describe && !described_) {
+    store_.fleet().describe(id(), options_.describe());
+    described_ = true;
+  }
   SessionReport report;
   report.state = state_ = state;
   options_.complete(report);

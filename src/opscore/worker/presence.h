@@ -17,8 +17,9 @@ namespace opscore {
 void end_session(Store& store, Log& log, SessionId session, const std::string& last_words);
 
 struct PresenceOptions {
-  std::string session_name;                                      // "host:pid"
-  std::string session_context;                                   // JSON
+  std::string session_name;               // "host:pid"
+  std::string session_context;            // JSON
+  std::function<std::string()> describe;  // where this process runs, in full: JSON
   std::function<void(SessionId)> on_session = [](SessionId) {};  // it was opened
   std::function<void(const std::string&)> on_command = [](const std::string&) {};
   std::function<void(SessionReport&)> complete = [](SessionReport&) {};  // what else to report
@@ -42,6 +43,7 @@ class Presence {
   Log& log_;
   const PresenceOptions options_;
   std::atomic<int64_t> id_{0};
+  bool described_ = false;
   std::string state_;  // as last reported
   SteadyPoint renew_at_{};
 };

@@ -55,6 +55,7 @@ IntakeOptions Worker::intake_options(Metrics& metrics) {
   IntakeOptions intake;
   intake.session_name = options_.session_name;
   intake.session_context = options_.session_context;
+  intake.describe = options_.describe;
   intake.queues = options_.queues;
   intake.suspects = [this] { return runner_.suspects() + (hosted_ ? hosted_->suspects() : 0); };
   intake.on_session = [this](SessionId session) {
@@ -85,6 +86,7 @@ void Worker::announce(const Registry& actors) {
 void Worker::replace(std::shared_ptr<const Registry> actors) {
   if (hosted_) hosted_->replace(actors);
   runner_.replace(std::move(actors));
+  intake_.describe_again();
   if (!session()) return;  // reports when it is opened
   MutexLock lock(report_mutex_);
   uint64_t before = reports_;

@@ -15,6 +15,7 @@ struct WorkerOptions {
   std::map<std::string, int> queues = {{"*", 1}};
   std::string session_name;
   std::string session_context;
+  std::function<std::string()> describe;  // where this process runs, in full: JSON
   Duration drain_grace = limits::kDrainGrace;
   size_t result_bytes_max = limits::kPayloadBytes;
   CrashPage* page = nullptr;

@@ -7,6 +7,7 @@ capture     what a task prints and logs
 outcomes    what a call came to, as the parent is told it
 crew        threads and event loop that run tasks
 catalogue   what the application can run
+surroundings  what this interpreter is
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 
 def main(settings: dict[str, Any]) -> None:
     """The life of one interpreter: import, announce, run until the parent has no more tasks."""
-    from opscore._host import capture, catalogue, crew, importing
+    from opscore._host import capture, catalogue, crew, importing, surroundings
     from opscore._host.channel import Channel
     from opscore._host.slots import Slots
 
@@ -33,13 +34,14 @@ def main(settings: dict[str, Any]) -> None:
     capture.install(channel, settings["log_level"], settings["takes_logging"])
     try:
         with importing.watched(channel, settings["report_imports_ms"] / 1000):
-            actors = catalogue.load(settings)
+            with surroundings.import_times() as times:
+                actors = catalogue.load(settings)
     except BaseException as error:  # SystemExit, too: whatever it is, nothing can be run
         channel.tell(importing.refusal(error))
         channel.flush()
         sys.exit(2)
     workers = crew.Crew(channel, slots, actors)
-    channel.tell(catalogue.hello(settings, actors))
+    channel.tell(catalogue.hello(settings, actors, surroundings.facts(times)))
     channel.flush()
     workers.serve()
     for ending in catalogue.ENDINGS:

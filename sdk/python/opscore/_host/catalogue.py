@@ -92,12 +92,15 @@ def with_hooks(invoke: Callable[[Any], Any], is_async: bool) -> Callable[[Any], 
     return hooked_async if is_async else hooked
 
 
-def hello(settings: dict[str, Any], actors: dict[str, Hosted]) -> str:
+def hello(
+    settings: dict[str, Any], actors: dict[str, Hosted], surroundings: dict[str, Any]
+) -> str:
     return '["hello",%s]' % encode(
         {
             "version": settings["version"],
             "python": platform.python_version(),
             "own_package": settings["own_package"],
             "actors": [actor.entry for actor in actors.values()],
+            "surroundings": surroundings,
         }
     )

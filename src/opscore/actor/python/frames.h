@@ -12,7 +12,7 @@
 //        | ["step", call, kind, answer] kind: "run" (then without answer), "recorded", "mismatch",
 //                                       "refused", "failed"
 //   from the child:
-//   item = ["hello", {version, python, slots, actors}]        once it can run tasks
+//   item = ["hello", {version, python, actors, surroundings}]  once it can run tasks
 //        | ["importing", module, ms, stack]                   it still cannot, and what it is at
 //        | ["refused", words, trace]                          it never will; it ends then
 //        | ["log", number, level, line]                       level: as in the log

@@ -111,6 +111,11 @@ std::string PythonChildren::words() const {
   return words_;
 }
 
+std::string PythonChildren::surroundings() const {
+  MutexLock lock(mutex_);
+  return surroundings_;
+}
+
 void PythonChildren::wake() const {
   const uint64_t one = 1;
   [[maybe_unused]] ssize_t written = ::write(wake_.get(), &one, sizeof one);
@@ -337,18 +342,21 @@ void PythonChildren::greet(const Child& child, const std::string& text) {
       entries_of(hello),
       fmt::format(
           "Python {} at {}{}", hello.at("python").get<std::string>(), options_.interpreter,
-          is_own ? "; it has no package opscore, so the one inside this program is used" : ""));
+          is_own ? "; it has no package opscore, so the one inside this program is used" : ""),
+      hello.at("surroundings").dump());
   tell([&](ChildListener& to) { to.ready(child->id(), options_.threads); });
   if (before && !tell([&](ChildListener& to) { to.retiring(before->id()); })) before->close();
 }
 
-void PythonChildren::note_actors(std::vector<CatalogueEntry> actors, std::string words) {
+void PythonChildren::note_actors(std::vector<CatalogueEntry> actors, std::string words,
+                                 std::string surroundings) {
   auto same = [](const CatalogueEntry& one, const CatalogueEntry& other) {
     return encode_entry(one) == encode_entry(other);
   };
   {
     MutexLock lock(mutex_);
     words_ = std::move(words);
+    surroundings_ = std::move(surroundings);
     if (actors_ && std::ranges::equal(*actors_, actors, same)) return;
     const bool is_first = !actors_;
     actors_ = std::move(actors);

@@ -30,6 +30,9 @@ class PythonChildren final : public Children {
   void reload();
   // "Python 3.11.2 at /usr/bin/python3", as the first of them said.
   std::string words() const;
+  // What the interpreter that came last is: JSON, with executable, version, prefix, path, packages,
+  // slow_imports_ms.
+  std::string surroundings() const;
 
   void listen(ChildListener* listener) override;
   void run(ChildId child, const std::vector<HostedTask>& tasks) override;
@@ -66,7 +69,7 @@ class PythonChildren final : public Children {
   void attend(const Child& child);
   void heard(const Child& child, ChildSpeech speech);
   void greet(const Child& child, const std::string& hello);
-  void note_actors(std::vector<CatalogueEntry> actors, std::string words);
+  void note_actors(std::vector<CatalogueEntry> actors, std::string words, std::string surroundings);
   void look_at_sizes();
   void look_at_files();
   void replace(Place& place, size_t index);
@@ -101,6 +104,7 @@ class PythonChildren final : public Children {
   std::optional<std::vector<CatalogueEntry>> actors_ OPSCORE_GUARDED_BY(mutex_);
   std::optional<std::string> refusal_ OPSCORE_GUARDED_BY(mutex_);
   std::string words_ OPSCORE_GUARDED_BY(mutex_);
+  std::string surroundings_ OPSCORE_GUARDED_BY(mutex_) = "{}";
 
   Mutex listener_mutex_;  // held during calls
   ChildListener* listener_ OPSCORE_GUARDED_BY(listener_mutex_) = nullptr;

@@ -58,10 +58,13 @@ CommandExit list_workers(ClientContext& context);
 CommandExit drain_worker(ClientContext& context);
 CommandExit stop_worker(ClientContext& context);
 CommandExit wait_for_workers(ClientContext& context);  // until one is ready
+CommandExit show_worker(ClientContext& context);
+CommandExit diff_workers(ClientContext& context);
 CommandExit list_actors(ClientContext& context);
 CommandExit set_actor(ClientContext& context);
 CommandExit explain_task(ClientContext& context);
 CommandExit reload_config(ClientContext& context);
+CommandExit write_report(ClientContext& context);  // the archive for a bug report
 CommandExit inspect_broker(ClientContext& context);
 CommandExit redrive_broker(ClientContext& context);
 CommandExit purge_broker(ClientContext& context);

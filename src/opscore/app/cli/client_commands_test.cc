@@ -368,5 +368,32 @@ TEST_F(ClientCommandTest, ATestOfAPythonActorFollowsItsTask) {
   EXPECT_THAT(out_, HasSubstr("not on queue 'default' yet")) << "no leader publishes here";
 }
 
+TEST_F(ClientCommandTest, AWorkerIsShownWithWhereItRuns) {
+  store_->fleet().describe(session_, R"({"cwd": "/srv/app", "argv": ["opscore", "up"],
+      "signals": {"blocked": [], "ignored": ["SIGPIPE"]}, "unheard_of": 1,
+      "parents": [{"pid": 7, "argv": ["-bash"]}]})");
+  EXPECT_EQ(run({"workers", "show", "worker-1"}), 0) << err_;
+  EXPECT_THAT(out_, StartsWith("worker-1  test:1  starting\n"));
+  for (const char* line : {"\n  argv             opscore up\n", "\n  cwd              /srv/app\n",
+                           "\n    ignored          SIGPIPE\n", "\n    7                -bash\n",
+                           "\n    blocked          none\n", "\n  unheard_of       1\n"})
+    EXPECT_THAT(out_, HasSubstr(line));
+  EXPECT_EQ(run({"workers", "show", "1", "--json"}), 0);
+  EXPECT_EQ(parse_json(out_)["context"]["cwd"], "/srv/app");
+  EXPECT_EQ(run({"workers", "show", "worker-9"}), 3);
+}
+
+TEST_F(ClientCommandTest, WhatDiffersBetweenTwoWorkersIsShown) {
+  store_->fleet().describe(session_, R"({"stdout": "terminal /dev/pts/1", "umask": "0022"})");
+  const SessionId other = store_->fleet().open_session("test:2", "{}");
+  store_->fleet().describe(other, R"({"stdout": "pipe", "umask": "0077"})");
+  EXPECT_EQ(run({"workers", "diff", "1", "worker-2"}), 0) << err_;
+  EXPECT_THAT(out_, StartsWith("stdout: "));
+  EXPECT_THAT(out_, HasSubstr("\n  worker-1  terminal /dev/pts/1\n  worker-2  pipe\numask: "));
+  EXPECT_EQ(run({"workers", "diff", "2", "2"}), 0);
+  EXPECT_THAT(out_, StartsWith("nothing differs"));
+  EXPECT_EQ(run({"workers", "diff", "2", "9"}), 3);
+}
+
 }  // namespace
 }  // namespace opscore

@@ -48,6 +48,27 @@ TEST_P(StoreFleet, ASessionIsListedWithItsReport) {
   EXPECT_EQ(listed.report.loops.at("intake"), clock_.now());
 }
 
+TEST_P(StoreFleet, WhereASessionRunsIsKeptAndReplaced) {
+  EXPECT_EQ(store_->fleet().context(session_), "");
+  store_->fleet().describe(session_, R"({"cwd": "/"})");
+  SessionId second = store_->fleet().open_session("host:2", "{}");
+  store_->fleet().describe(second, R"({"cwd": "/two"})");
+  store_->fleet().describe(second, R"({"cwd": "/three"})");
+  EXPECT_EQ(store_->fleet().context(session_), R"({"cwd": "/"})");
+  EXPECT_EQ(store_->fleet().context(second), R"({"cwd": "/three"})");
+}
+
+TEST_P(StoreFleet, WhereASessionRanIsKnownAfterItsEnd) {
+  store_->fleet().describe(session_, R"({"cwd": "/"})");
+  store_->tasks().rescue(lost_session(session_, Cause::gone));
+  EXPECT_EQ(store_->fleet().context(session_), R"({"cwd": "/"})");
+}
+
+TEST_P(StoreFleet, WhereNobodyRunsIsNotKept) {
+  store_->fleet().describe(SessionId{99999}, R"({"cwd": "/"})");
+  EXPECT_EQ(store_->fleet().context(SessionId{99999}), "");
+}
+
 TEST_P(StoreFleet, RenewalsAreCounted) {
   uint64_t before = store_->fleet().sessions(0s).at(0).renewals;
   for (int i = 0; i < 3; ++i) store_->fleet().renew(session_, {});

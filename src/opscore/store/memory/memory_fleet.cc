@@ -65,6 +65,16 @@ std::vector<CatalogueEntry> MemoryFleet::catalogue() {
   return entries;
 }
 
+void MemoryFleet::describe(SessionId session, const std::string& context) {
+  MutexLock lock(state_.mutex);
+  state_.sessions.describe(session, context);
+}
+
+std::string MemoryFleet::context(SessionId session) {
+  MutexLock lock(state_.mutex);
+  return state_.sessions.context(session);
+}
+
 bool MemoryFleet::lead(SessionId session) {
   MutexLock lock(state_.mutex);
   return state_.sessions.lead(session, state_.clock.steady());

@@ -57,6 +57,15 @@ std::vector<std::string> SessionTable::take_commands(SessionId id) {
   return std::exchange(commands_[id], {});
 }
 
+void SessionTable::describe(SessionId id, const std::string& context) {
+  if (sessions_.contains(id)) contexts_[id] = context;
+}
+
+std::string SessionTable::context(SessionId id) const {
+  auto found = contexts_.find(id);
+  return found == contexts_.end() ? std::string() : found->second;
+}
+
 bool SessionTable::lead(SessionId id, SteadyPoint now) {
   bool vacant = !leader_ || now - led_at_ > limits::kSessionTtl;
   if (vacant && alive(id)) leader_ = id;

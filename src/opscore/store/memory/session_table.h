@@ -23,6 +23,9 @@ class SessionTable {
   // False when it is not alive.
   bool command(SessionId id, const std::string& command);
   std::vector<std::string> take_commands(SessionId id);
+  // Ignored of a session that is unknown.
+  void describe(SessionId id, const std::string& context);
+  std::string context(SessionId id) const;
   // A leader that has not asked for a TTL is deposed by the next session that does.
   bool lead(SessionId id, SteadyPoint now);
   void announce(const std::vector<CatalogueEntry>& entries, TimePoint now);
@@ -30,6 +33,7 @@ class SessionTable {
 
  private:
   std::map<SessionId, Session> sessions_;
+  std::map<SessionId, std::string> contexts_;
   std::map<SessionId, std::vector<std::string>> commands_;
   std::map<std::string, CatalogueEntry> catalogue_;
   SessionId leader_;

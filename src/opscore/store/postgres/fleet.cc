@@ -52,6 +52,11 @@ constexpr Statement kAnnounce{
     "INSERT INTO catalogue SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[]) "
     "u(type, seen, entry) ORDER BY type "
     "ON CONFLICT(type) DO UPDATE SET seen = excluded.seen, entry = excluded.entry"};
+constexpr Statement kDescribe{"describe",
+                              "INSERT INTO contexts(session, context) SELECT id, $2::text FROM "
+                              "sessions WHERE id = $1::bigint "
+                              "ON CONFLICT(session) DO UPDATE SET context = excluded.context"};
+constexpr Statement kContext{"context", "SELECT context FROM contexts WHERE session = $1::bigint"};
 constexpr Statement kCatalogue{"catalogue", "SELECT entry, seen FROM catalogue ORDER BY type"};
 
 }  // namespace
@@ -169,6 +174,19 @@ std::vector<CatalogueEntry> PostgresFleet::catalogue() {
         entries.back().chosen_concurrency = set->second;
     }
     return entries;
+  });
+}
+
+void PostgresFleet::describe(SessionId session, const std::string& context) {
+  parts_.writers.run("describe a session", [&](Transaction& transaction) {
+    transaction.send(kDescribe, Parameters::of(session, context));
+  });
+}
+
+std::string PostgresFleet::context(SessionId session) {
+  return parts_.readers.run("read the context of a session", [&](Connection& connection) {
+    Rows rows = connection.query(kContext, Parameters::of(session));
+    return rows.size() == 0 ? std::string() : std::string(rows.text(0, 0));
   });
 }
 

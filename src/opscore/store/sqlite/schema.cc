@@ -135,6 +135,10 @@ ALTER TABLE live ADD COLUMN external INTEGER;
 CREATE INDEX live_external ON live(external) WHERE external IS NOT NULL;
 CREATE INDEX live_external_later ON live(run_at) WHERE external IS NOT NULL AND state = 0;
 )sql",
+    R"sql(
+-- Where each session runs, in full. Beside their rows, which are written with every renewal.
+CREATE TABLE contexts(session INTEGER PRIMARY KEY, context TEXT NOT NULL) STRICT;
+)sql",
 };
 
 [[noreturn]] void refuse(Errc code, const std::string& path, const std::string& why) {

@@ -136,6 +136,22 @@ std::vector<CatalogueEntry> SqliteFleet::catalogue() {
   return entries;
 }
 
+void SqliteFleet::describe(SessionId session, const std::string& context) {
+  parts_.write("describe a session", 1, Kind::ends_work, [&](WriteSide& side) {
+    Statement upsert(side.db,
+                     "INSERT INTO contexts(session, context) SELECT id, ?2 FROM sessions "
+                     "WHERE id = ?1 ON CONFLICT DO UPDATE SET context = excluded.context");
+    upsert.run(session.value, context);
+  });
+}
+
+std::string SqliteFleet::context(SessionId session) {
+  auto reader = parts_.readers.borrow();
+  Statement select(reader->db, "SELECT context FROM contexts WHERE session = ?");
+  auto rows = select.query(session.value);
+  return rows.next() ? std::string(rows.text(0)) : std::string();
+}
+
 bool SqliteFleet::lead(SessionId session) {
   bool leads = false;
   parts_.write("lead", 1, Kind::ends_work, [&](WriteSide& side) { leads = side.lead(session); });

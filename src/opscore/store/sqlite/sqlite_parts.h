@@ -92,6 +92,8 @@ class SqliteFleet final : public Fleet {
   void command(SessionId session, const std::string& command) override;
   void announce_actors(const std::vector<CatalogueEntry>& entries) override;
   std::vector<CatalogueEntry> catalogue() override;
+  void describe(SessionId session, const std::string& context) override;
+  std::string context(SessionId session) override;
   bool lead(SessionId session) override;
 
  private:

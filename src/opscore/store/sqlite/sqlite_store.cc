@@ -63,6 +63,7 @@ struct Writing {
   void forget_old_sessions(TimePoint now) {
     Statement forget(db, "DELETE FROM sessions WHERE ended < ?");
     forget.run(now - kKeepSessions);
+    db.execute("DELETE FROM contexts WHERE session NOT IN (SELECT id FROM sessions)");
   }
 
   Connection& migrated(Random& random) {

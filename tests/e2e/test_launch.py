@@ -47,10 +47,11 @@ class Cell:
     stdio: str = "file"
     environment: object = dataclasses.field(default_factory=lambda: dict(PLAIN_ENVIRONMENT))
     launch: dict = dataclasses.field(default_factory=dict)
-    cwd: str = ""  # "", "deleted", "read-only", "other", or a path
+    cwd: str = ""  # "", "deleted", "other", "other database", or a path
     popen: dict = dataclasses.field(default_factory=dict)
     arguments: tuple = ()
     refuses: str = ""  # the reason that it gives; empty: it works
+    keeps_last_words: bool = False  # in the store, too
 
 
 def full():
@@ -106,7 +107,7 @@ CELLS = (
     # Its working directory.
     Cell("in `/`", cwd="/"),
     Cell("in a deleted folder", cwd="deleted"),
-    Cell("in a folder that cannot be written", cwd="read-only"),
+    Cell("in a folder that cannot be written", cwd="/proc"),
     Cell("in another project with its `.env`", cwd="other"),
     Cell(
         "in another project whose `.env` names its database",
@@ -130,6 +131,12 @@ CELLS = (
         "a log file that cannot be written",
         arguments=("--log-file", "/proc/none/log"),
         refuses="/proc/none/log",
+    ),
+    Cell(
+        "a `--ready-fd` that is not open",
+        arguments=("--ready-fd", "77"),
+        refuses="--ready-fd 77: it is not open",
+        keeps_last_words=True,
     ),
 )
 NAMES = [cell.name for cell in CELLS]
@@ -242,7 +249,8 @@ class Run:
 
     def command(self):
         arguments = ["--config", self.folder / "opscore.toml"]
-        if "--log-file" not in self.cell.arguments:
+        # Where stderr is peculiar, the log goes there.
+        if self.cell.stdio == "file" and "--log-file" not in self.cell.arguments:
             arguments += ["--log-file", self.log]
         if self.program == "dramatiq":
             arguments += ["app:broker", "-p", "1", "-t", "4", "-P", self.folder]
@@ -283,8 +291,6 @@ class Run:
             if self.cell.cwd == "other database":
                 text += f"DATABASE_URL={AWAY}\n"
             (cwd / ".env").write_text(text)
-        if self.cell.cwd == "read-only":
-            cwd.chmod(0o555)
         return cwd
 
     def stdio(self):
@@ -342,6 +348,9 @@ class Run:
             sinks["log file"] = self.log.read_text()
         for sink, text in sinks.items():
             assert re.search(self.cell.refuses, text), f"no reason in {sink}: {text}"
+        if self.cell.keeps_last_words and self.program != "up":
+            ended = self.rest.get("workers?ended_within=1h")["workers"]
+            assert any(re.search(self.cell.refuses, each["last_words"] or "") for each in ended)
         return f"exit code {code}, with the reason"
 
     def stop(self):

@@ -47,8 +47,9 @@ def test_a_report_has_what_a_report_needs_and_no_secret(new_server):
     done = server.cli("report", "mine.tar.gz")
     assert done.returncode == 0, done.stderr
     files = unpacked(server.folder / "mine.tar.gz")
-    expected = "versions.json config.json ready.json queues.json actors.json workers.json"
-    expected += f" workers/worker-1.json metrics.txt log.txt README.txt failed/{failed}.json"
+    expected = "versions.json config.json doctor.json ready.json queues.json actors.json"
+    expected += " workers.json workers/worker-1.json metrics.txt log.txt README.txt"
+    expected += f" failed/{failed}.json"
     assert set(expected.split()) <= set(files)
     for name, text in files.items():
         for secret in (*SECRETS.values(), WEBHOOK, AMQP, INPUT):
@@ -56,6 +57,7 @@ def test_a_report_has_what_a_report_needs_and_no_secret(new_server):
         if name.endswith(".json"):
             json.loads(text)
         assert name in done.stdout and (name == "README.txt" or name in files["README.txt"])
+    assert json.loads(files["doctor.json"])["findings"]
     task = json.loads(files[f"failed/{failed}.json"])
     assert task["explain"]["verdict"] == "failed" and task["events"]["events"]
     assert "login failed: password=***" in files["log.txt"]

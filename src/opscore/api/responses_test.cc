@@ -130,6 +130,8 @@ std::optional<Request> ResponsesTest::plain_success(const std::string& operation
     return plain;
   }
   if (operation == "delete_task" && status == 204) return plain;
+  const bool ends_worker = operation == "drain_worker" || operation == "stop_worker";
+  if (ends_worker && status == 202) return plain;
   if (operation == "ready") renew(status == 200 ? "consuming" : "draining");
   if (status == 200 || (operation == "ready" && status == 503)) return plain;
   return std::nullopt;

@@ -27,7 +27,10 @@ struct PresenceTest : testing::Test {
   Presence presence{*store,
                     clock,
                     *log,
-                    {"host:1", "{}", [](SessionId) {},
+                    {"host:1",
+                     "{}",
+                     [] { return std::string("{}"); },
+                     [](SessionId) {},
                      [this](const std::string& command) { commands.push_back(command); },
                      [this](SessionReport& report) { report.loops["maintenance"] = clock.now(); }}};
 };

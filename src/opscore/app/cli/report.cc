@@ -15,7 +15,9 @@
 #include "opscore/app/cli/client_commands.h"
 #include "opscore/app/cli/json_field.h"
 #include "opscore/app/cli/tar_gz.h"
+#include "opscore/app/command_line.h"
 #include "opscore/app/config_show.h"
+#include "opscore/app/doctor/examine.h"
 #include "opscore/app/masking.h"
 #include "opscore/app/version.h"
 #include "opscore/process/file_descriptor.h"
@@ -205,6 +207,9 @@ void Report::collect() {
   find_server();
   add_versions();
   add_json("config.json", config_json(context_.config), "settings as this command reads them");
+  add_json("doctor.json",
+           to_json(examine(config_sources(context_.line, process_environment()), {})),
+           "what opscore doctor finds");
   add_answer("/ready", "ready.json", "whether tasks are accepted and run");
   add_answer("/queues", "queues.json", "queues");
   add_answer("/actors", "actors.json", "what can be run");

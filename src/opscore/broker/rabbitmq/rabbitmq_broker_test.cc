@@ -280,7 +280,6 @@ TEST_F(RabbitMq, WhatIsWrongWithTheUrlIsSaidWithoutThePassword) {
            {fmt::format("amqp://{}:{}@127.0.0.1:{}/", url.user, url.password, url.port),
             "the vhost without a name"},
            {fmt::format("amqp://u:s3cret@127.0.0.1:{}/v", closed), "refused"},
-           {"amqp://u:s3cret@nowhere.invalid/v", "cannot find the host 'nowhere.invalid'"},
            {fmt::format("amqps://u:s3cret@127.0.0.1:{}/v", url.port), "cannot connect"},
        }) {
     auto broker = open(wrong.url);

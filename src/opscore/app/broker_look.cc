@@ -30,7 +30,9 @@ LookAtQueues make_broker_look(const Config& config, HttpClient& http) {
     }
     try {
       for (BrokerLook::Queue& queue : look.queues) queue.unacked = unacked(queue.name);
-    } catch (const Error&) {  // then nothing is known of what is unacked, and that is shown
+    } catch (const Error&) {
+      // Then nothing is known of what is unacked, and that is shown.
+      for (BrokerLook::Queue& queue : look.queues) queue.unacked.reset();
     }
     return look;
   };

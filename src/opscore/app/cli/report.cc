@@ -49,7 +49,7 @@ class Report {
  private:
   // Strings that are masked one by one stay JSON.
   Json masked(const Json& value) const;
-  void add(const std::string& name, std::string text, const std::string& what);
+  void add(const std::string& name, const std::string& text, const std::string& what);
   void add_json(const std::string& name, const Json& value, const std::string& what);
   // Nothing: it could not be had, which is noted.
   std::optional<std::string> get(const std::string& path);
@@ -83,7 +83,7 @@ Json Report::masked(const Json& value) const {
   return copy;
 }
 
-void Report::add(const std::string& name, std::string text, const std::string& what) {
+void Report::add(const std::string& name, const std::string& text, const std::string& what) {
   archive_.add("opscore-report/" + name, text);
   entries_.push_back({name, text.size(), what});
 }

@@ -76,7 +76,7 @@ std::string password_of(const std::string& url) {
 
 template <class Section>
 void add_secrets(std::set<std::string>& secrets, std::span<const Field<Section>> fields,
-                 Section section) {
+                 Section& section) {
   for (const auto& field : fields) {
     if (field.secret == Secret::no) continue;
     Slot slot = field.slot(section);
@@ -195,8 +195,10 @@ Json config_json(const Config& config) {
 std::set<std::string> known_secrets(const Config& config) {
   constexpr size_t kShortest = 8;  // of a variable that may as well be a word
   std::set<std::string> secrets;
-  add_secrets<Config>(secrets, config_fields(), config);
-  for (const auto& actor : config.actors) add_secrets<ActorConfig>(secrets, actor_fields(), actor);
+  Config settings = config;  // fields give out what can be written to
+  add_secrets<Config>(secrets, config_fields(), settings);
+  for (ActorConfig& actor : settings.actors)
+    add_secrets<ActorConfig>(secrets, actor_fields(), actor);
   const auto shown = masked_environment(config.environment);
   for (const auto& [name, value] : config.environment)
     if (shown.at(name) == kMasked && (value.size() >= kShortest || is_secret_name(name)))

@@ -128,7 +128,8 @@ ServerFacts probe_server(const Config& config) {
     for (const Json& worker : workers.value("workers", Json::array()))
       if (worker.contains("name") && worker["name"].is_string())
         facts.workers->push_back(worker["name"].get<std::string>());
-  } catch (const Error&) {  // that none answers is what there is to know
+  } catch (const Error&) {
+    facts.workers.reset();  // that none answers, or no more, is what there is to know
   }
   return facts;
 }

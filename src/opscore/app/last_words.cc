@@ -6,10 +6,10 @@
 
 #include <algorithm>
 
+#include "opscore/app/open_services.h"
 #include "opscore/app/session_context.h"
-#include "opscore/app/wiring.h"
 #include "opscore/process/file_descriptor.h"
-#include "opscore/store/sqlite/sqlite_store.h"
+#include "opscore/store/postgres/postgres_store.h"
 
 namespace opscore {
 namespace {
@@ -28,16 +28,6 @@ void write_if_room(int fd, std::string_view text) {
   }
 }
 
-std::unique_ptr<Store> open_for_words(const Config& config, const Clock& clock, Random& random,
-                                      Log& log) {
-  if (!config.store.url.empty())
-    return open_postgres_store(clock, random, log, postgres_options(config));
-  SqliteOptions options;
-  options.path = config.store.path;
-  options.disk_reserve_bytes = config.store.disk_reserve.value;
-  return open_sqlite_store(clock, random, log, options);
-}
-
 }  // namespace
 
 void say_everywhere(const std::string& log_file, const std::string& text) {
@@ -48,15 +38,19 @@ void say_everywhere(const std::string& log_file, const std::string& text) {
   }
 }
 
-void keep_last_words(const Config& config, const std::string& words) {
+bool keep_last_words(const Config& config, const std::string& words) {
   try {
     SystemClock clock;
     SystemRandom random;
     const auto log = silent_log();
-    const auto store = open_for_words(config, clock, random, *log);
+    const auto store = is_embedded(config)
+                           ? open_embedded(config, clock, random, *log)
+                           : open_postgres_store(clock, random, *log, postgres_options(config));
     const SessionId session = store->fleet().open_session(session_name(), session_context());
     end_session(*store, *log, session, words);
-  } catch (const std::exception&) {  // the other sinks have it
+    return true;
+  } catch (const std::exception&) {
+    return false;
   }
 }
 

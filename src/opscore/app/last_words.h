@@ -12,8 +12,8 @@ namespace opscore {
 void say_everywhere(const std::string& log_file, const std::string& text);
 
 // Keeps `words` in the store, as the last ones of a session that this process opens for it, so that
-// `opscore workers list --ended-within 1h` shows them. Where the store cannot be used nothing
-// happens. The caller holds the data lock of a SQLite file.
-void keep_last_words(const Config& config, const std::string& words);
+// `opscore workers list --ended-within 1h` shows them; false: the store cannot be used. The caller
+// holds the data lock of a SQLite file.
+bool keep_last_words(const Config& config, const std::string& words);
 
 }  // namespace opscore

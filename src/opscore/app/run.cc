@@ -431,7 +431,8 @@ int run_role(Role role, const Config& loaded, const ConfigSources& sources, cons
   try {
     return run_with_store(role, config, sources, options, add_actors);
   } catch (const Error& error) {
-    if (!store_is_away(config, options, error)) keep_last_words(config, error.message());
+    // Where the store takes no words, stderr and the log have them.
+    if (!store_is_away(config, options, error)) (void)keep_last_words(config, error.message());
     rethrow_with_advice(error, options);
   }
 }

@@ -472,17 +472,23 @@ ReloadReport Server::reload() {
   try {
     return reload_from(options_.read_config());
   } catch (const Error& error) {
-    Error refused = error.with_context("reload: nothing was changed");
-    log.error("{}", refused.what());
-    throw refused;
+    throw refused_reload(error);
   }
 }
 
 void Server::reload_if_usable() {
+  MutexLock lock(reload_mutex_);
   try {
-    reload();
-  } catch (const Error&) {  // it is in the log
+    reload_from(options_.read_config());
+  } catch (const Error& error) {
+    refused_reload(error);
   }
+}
+
+Error Server::refused_reload(const Error& error) {
+  Error refused = error.with_context("reload: nothing was changed");
+  log.error("{}", refused.what());
+  return refused;
 }
 
 ReloadReport Server::reload_everywhere() {

@@ -100,6 +100,7 @@ class Server {
   void complain(const Error& error);
   SessionId session();
   ReloadReport reload_from(Config next) OPSCORE_REQUIRES(reload_mutex_);
+  Error refused_reload(const Error& error);
   std::string tell_others_to_reload();
 
   const Role role_;

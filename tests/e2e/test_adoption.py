@@ -205,7 +205,11 @@ def bodies_that_nobody_could_run(message):
 
 
 @interop("messages that nobody could run", note="on `.XQ`, with `x-opscore-reason`")
-def test_bad_messages_are_dead_with_a_reason_and_hold_up_no_other(up, python, rabbitmq):
+@pytest.mark.parametrize("version", VERSIONS)
+def test_bad_messages_are_dead_with_a_reason_and_hold_up_no_other(
+    up, new_python, rabbitmq, version
+):
+    python = new_python(version)
     message = python.send("add.send(0)")
     task_of(up.rest, message)
     bodies = list(bodies_that_nobody_could_run(message))

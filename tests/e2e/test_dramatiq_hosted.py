@@ -142,8 +142,9 @@ def test_actors_run_with_their_options_and_middleware(new_server, version):
 
 @interop("command: broker as `module`, `module:path.to.broker`, `module:function`")
 @pytest.mark.parametrize("broker", ["app.broker", "app.broker:holder.inner", "app.broker:setup"])
-def test_the_broker_is_named_as_dramatiq_has_it(new_server, broker):
-    server = application(new_server(), NEWEST)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_broker_is_named_as_dramatiq_has_it(new_server, broker, version):
+    server = application(new_server(), version)
     server.launch(broker, "app.tasks", role="dramatiq")
     server.wait_ready()
     assert server.rest.run("add", {"a": 1, "b": 1})["result"] == 2
@@ -183,8 +184,9 @@ def test_a_wrong_value_is_said_by_its_flag(tmp_path, flag):
 
 
 @interop("command: `--queues`")
-def test_queues_can_be_chosen(new_server):
-    server = application(new_server(), NEWEST)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_queues_can_be_chosen(new_server, version):
+    server = application(new_server(), version)
     rest = run(server, "-Q", "emails")
     waiting = rest.submit("add", {"a": 1, "b": 1})["task_id"]
     assert rest.run("broken")["status"] == "failed"
@@ -196,8 +198,9 @@ def test_queues_can_be_chosen(new_server):
     outcome="differs",
     note="every actor is told of a shutdown, wanted or not, and it costs no retry",
 )
-def test_a_stop_is_raised_as_shutdown_and_costs_no_attempt(new_server):
-    server = application(new_server(), NEWEST)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_stop_is_raised_as_shutdown_and_costs_no_attempt(new_server, version):
+    server = application(new_server(), version)
     rest = run(server, "--worker-shutdown-timeout", "100")
     task_id = rest.submit("endless")["task_id"]
     wait_for(lambda: (server.folder / "endless").exists(), "the actor runs")
@@ -210,8 +213,9 @@ def test_a_stop_is_raised_as_shutdown_and_costs_no_attempt(new_server):
 
 
 @interop("command: a second SIGTERM ends it at once")
-def test_a_second_signal_ends_it_at_once_with_code_1(new_server):
-    server = application(new_server(), NEWEST)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_second_signal_ends_it_at_once_with_code_1(new_server, version):
+    server = application(new_server(), version)
     rest = run(server)
     rest.submit("endless")
     wait_for(lambda: (server.folder / "endless").exists(), "the actor runs")
@@ -232,8 +236,9 @@ def test_a_second_signal_ends_it_at_once_with_code_1(new_server):
     outcome="differs",
     note="the application is loaded anew beside what runs; Dramatiq ends and starts again",
 )
-def test_sighup_loads_the_application_anew(new_server):
-    server = application(new_server(), NEWEST)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_sighup_loads_the_application_anew(new_server, version):
+    server = application(new_server(), version)
     rest = run(server)
     running = rest.submit("endless")["task_id"]
     wait_for(lambda: (server.folder / "endless").exists(), "the actor runs")
@@ -246,13 +251,14 @@ def test_sighup_loads_the_application_anew(new_server):
 
 
 @interop("command: `--pid-file`")
-def test_the_pid_file_is_held_while_it_runs(new_server):
-    server = application(new_server(), NEWEST)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_pid_file_is_held_while_it_runs(new_server, version):
+    server = application(new_server(), version)
     pid_file = server.folder / "worker.pid"
     run(server, "--pid-file", pid_file)
     assert int(pid_file.read_text()) == server.process.pid
     assert pid_file.stat().st_mode & 0o777 == 0o644
-    other = application(new_server("other"), NEWEST)
+    other = application(new_server("other"), version)
     other.launch("app.broker", "--pid-file", pid_file, role="dramatiq")
     assert other.process.wait(20) == 4
     assert f"belongs to process {server.process.pid}" in other.output()
@@ -279,8 +285,9 @@ def test_a_second_one_says_how_there_can_be_several(new_server):
 
 
 @interop("command: `--log-file`, `-v`")
-def test_logs_go_where_they_are_told(new_server):
-    server = application(new_server(), NEWEST)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_logs_go_where_they_are_told(new_server, version):
+    server = application(new_server(), version)
     rest = run(server, "--log-file", "worker.log", "-v")
     task = rest.run("add", {"a": 1, "b": 1})
     log = server.folder / "worker.log"
@@ -300,9 +307,11 @@ def test_logs_go_where_they_are_told(new_server):
         (["--use-spawn"], "always started anew"),
     ],
 )
-def test_what_has_no_meaning_is_refused_by_name(arguments, words):
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_has_no_meaning_is_refused_by_name(arguments, words, version):
     command = [BINARY, "dramatiq", "app.broker", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "VIRTUAL_ENV": str(installed(version).parents[1])}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 2 and words in done.stderr
 
 

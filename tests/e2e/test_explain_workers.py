@@ -56,7 +56,7 @@ def test_a_worker_without_its_rabbitmq(new_cluster):
     cluster = new_cluster(environment={"RABBITMQ_URL": f"amqp://127.0.0.1:{free_port()}/"})
     rest = cluster.migrate().api().rest
     process = cluster.worker()
-    worker = worker_of(rest)
+    worker = worker_of(rest, "connecting")
     wait_for(lambda: verdict(rest, worker) == "broker_away", "RabbitMQ is away")
     findings = doctor(process)[1]
     assert {"broker_unreachable", "session_trouble"} <= set(findings)

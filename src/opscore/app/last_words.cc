@@ -43,9 +43,10 @@ bool keep_last_words(const Config& config, const std::string& words) {
     SystemClock clock;
     SystemRandom random;
     const auto log = silent_log();
-    const auto store = is_embedded(config)
-                           ? open_embedded(config, clock, random, *log)
-                           : open_postgres_store(clock, random, *log, postgres_options(config));
+    PostgresOptions shared = postgres_options(config);
+    shared.migrate = false;
+    const auto store = is_embedded(config) ? open_embedded(config, clock, random, *log)
+                                           : open_postgres_store(clock, random, *log, shared);
     const SessionId session = store->fleet().open_session(session_name(), session_context());
     end_session(*store, *log, session, words);
     return true;

@@ -36,11 +36,15 @@ std::optional<WorkerDiagnosis> diagnose_presence(const Session& session, TimePoi
                                               : "It is ready to do maintenance, when the leader "
                                                 "ends.",
                            std::nullopt};
-  if (state == "starting" || state == "connecting")
-    return WorkerDiagnosis{WorkerVerdict::worker_starting,
-                           fmt::format("It is {} since {} and takes no tasks yet.", state,
-                                       to_rfc3339(session.started_at)),
-                           "session"};
+  // A broker that is away keeps a worker connecting: see diagnose_work().
+  const bool has_broker = !session.report.broker || session.report.broker->problem.empty();
+  if ((state == "starting" || state == "connecting") && has_broker)
+    return WorkerDiagnosis{
+        WorkerVerdict::worker_starting,
+        fmt::format("It is {} since {}: {}.", state, to_rfc3339(session.started_at),
+                    session.report.canary.words.empty() ? "no task has got through it yet"
+                                                        : session.report.canary.words),
+        "session"};
   if (state == "draining")
     return WorkerDiagnosis{WorkerVerdict::worker_draining,
                            fmt::format("It was asked to end: it takes no tasks, and waits for {} "

@@ -14,8 +14,11 @@ def context_of(server, worker="worker-1"):
 
 
 def is_described(server, worker="worker-1"):
-    answer = server.rest.send("GET", f"workers/{worker}") if server.is_ready() else None
-    return answer and answer.status == 200 and "build_id" in answer.json()["context"]
+    try:
+        answer = server.rest.send("GET", f"workers/{worker}")
+    except OSError:
+        return False
+    return answer.status == 200 and "build_id" in answer.json()["context"]
 
 
 def test_a_worker_says_where_it_runs(new_server):

@@ -10,7 +10,10 @@ def sessions(rest):
 
 
 def only(rest):
-    (name,) = [name for name, each in sessions(rest).items() if each["state"] == "consuming"]
+    def look():
+        return [name for name, each in sessions(rest).items() if each["state"] == "consuming"]
+
+    (name,) = wait_for(look, "a worker consumes")
     return name
 
 
@@ -25,7 +28,7 @@ def test_drain_waits_for_what_runs(new_cluster):
     assert done.returncode == 0 and "asked to drain" in done.stdout, done.stderr
     assert worker.process.wait(timeout=40) == 0
     assert api.rest.get(f"tasks/{task_id}")["status"] == "completed"
-    assert sessions(api.rest)[name]["state"] == "ended"
+    assert sessions(api.rest)[name]["state"] == "stopped"
     # Who has ended does not hear.
     assert api.cli("workers", "drain", name).returncode == 3
 

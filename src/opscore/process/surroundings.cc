@@ -47,6 +47,7 @@ int find_build_id(dl_phdr_info* info, size_t, void* found) {
   constexpr size_t kAlign = 4;
   for (int i = 0; i < info->dlpi_phnum; ++i) {
     if (info->dlpi_phdr[i].p_type != PT_NOTE) continue;
+    // The loader tells addresses as numbers. NOLINTNEXTLINE(performance-no-int-to-ptr)
     const auto* at = reinterpret_cast<const char*>(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
     const char* end = at + info->dlpi_phdr[i].p_memsz;
     while (at + sizeof(ElfW(Nhdr)) <= end) {

@@ -157,7 +157,9 @@ void Canary::withdraw() {
   if (std::exchange(stage_, Stage::resting) == Stage::resting) return;
   try {
     store_.tasks().remove(std::span(&key_, 1));
-  } catch (const Error&) {  // its deadline ends it
+  } catch (const Error& error) {
+    log_.debug("the canary of session {} stays until its deadline: {}", session_.value,
+               error.what());
   }
 }
 

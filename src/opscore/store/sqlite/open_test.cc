@@ -59,7 +59,8 @@ TEST_F(OpenTest, AFileFromBeforeThereWereLimitsIsBroughtUpToDate) {
   {
     Connection db(path_, OpenMode::create);
     db.execute(
-        "DROP TABLE queue_limits; DROP TABLE actor_limits; DROP INDEX live_external; "
+        "DROP TABLE contexts; DROP TABLE queue_limits; DROP TABLE actor_limits; "
+        "DROP INDEX live_external; "
         "DROP INDEX live_external_later; ALTER TABLE live DROP COLUMN external; "
         "PRAGMA user_version=3");
   }

@@ -36,6 +36,8 @@ Canary::Canary(Store& store, Runner& runner, const Clock& clock, Random& random,
 
 bool Canary::step(SessionId session) {
   try {
+    // Of one that was given up the hint may come later.
+    if (hints_ && stage_ == Stage::resting) hints_->dismiss(queue_);
     if (session != session_) begin(session);
     if (stage_ == Stage::resting && clock_.steady() >= again_at_) send();
     if (stage_ == Stage::sent) claim();

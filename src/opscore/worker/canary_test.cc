@@ -10,6 +10,7 @@
 #include "opscore/store/intercepted_store.h"
 #include "opscore/store/memory/memory_store.h"
 #include "opscore/worker/conformance/runner_conformance.h"
+#include "opscore/worker/thread_runner.h"
 #include "opscore/worker/worker.h"
 
 namespace opscore {
@@ -146,6 +147,24 @@ TEST_F(CanaryTest, another_connection_to_the_broker_gets_another_one) {
   EXPECT_EQ(worker->state(), "consuming") << "it has shown that it works, and polls meanwhile";
   hub->set_refused("opscore.canary.1", "");
   EXPECT_TRUE(eventually([&] { return report().canary.state == "arrived"; }));
+}
+
+TEST_F(CanaryTest, the_hint_of_one_that_was_given_up_is_answered) {
+  broker = hub->connect();
+  Hints hints(*broker, clock, *log, metrics);
+  ThreadRunner runner(actors, *store, clock, *log, {.slots = 2}, [](std::vector<Finished>) {});
+  Canary canary(*store, runner, clock, random, *log, &hints);
+  const SessionId session{1};
+  const std::string queue = canary_queue(session);
+  ASSERT_TRUE(hints.listen({"default"}));
+  fail("claim");
+  canary.step(session);
+  hints.receive(Deadline::after(kTestPatience));
+  ASSERT_TRUE(hints.holds(queue));
+  canary.step(session);
+  ASSERT_EQ(canary.report().state, "lost");
+  canary.step(session);
+  EXPECT_FALSE(hints.holds(queue));
 }
 
 TEST_F(CanaryTest, full_slots_are_no_failure) {

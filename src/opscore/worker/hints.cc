@@ -209,6 +209,14 @@ bool Hints::holds(const std::string& name) const {
   return found != queues_.end() && !found->second.held.empty();
 }
 
+void Hints::dismiss(const std::string& name) {
+  if (!holds(name)) return;
+  std::vector<uint64_t> tags;
+  for (const Held& held : queues_[name].held) tags.push_back(held.tag);
+  queues_[name].held.clear();
+  attempt([&] { broker_.ack(tags); });
+}
+
 std::string Hints::problem() const {
   if (!away_) return {};
   const std::string why = broker_.state().problem;

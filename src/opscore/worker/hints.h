@@ -50,6 +50,8 @@ class Hints {
   std::optional<std::string> send_to_self(const Hint& hint);
   // A hint of this queue was delivered and is not answered.
   bool holds(const std::string& queue) const;
+  // Answers those, since nothing is wanted of that queue any more.
+  void dismiss(const std::string& queue);
   // Why no hints come; empty: they do.
   std::string problem() const;
   // Grows with every new connection that brings hints.

@@ -106,6 +106,15 @@ TEST_F(ListeningHints, a_backlog_is_worked_off_without_hints) {
   EXPECT_EQ(hints.wanted("a"), 0u);
 }
 
+TEST_F(ListeningHints, what_nobody_wants_is_answered) {
+  announce(3);
+  receive();
+  ASSERT_TRUE(hints.holds("a"));
+  hints.dismiss("a");
+  EXPECT_FALSE(hints.holds("a"));
+  expect_hints(0, 0);
+}
+
 TEST_F(ListeningHints, a_worker_without_room_gives_back_what_it_holds) {
   announce(3);
   receive();

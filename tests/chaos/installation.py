@@ -160,8 +160,8 @@ class Installation:
         return self.number(f"SELECT max(gap) FROM ({gaps} WHERE finished >= {since}) g") / 1000
 
     def check(self, clock_jumps=False):
-        """That what was accepted has ended as promised, and nothing is left of it. Workers' canaries
-        come and go meanwhile, and are not looked at."""
+        """That what was accepted has ended as promised, and nothing is left of it. The canaries of
+        workers come and go meanwhile, and are not looked at."""
         wait_for(
             lambda: self.select("SELECT count(*) FROM live") == "0",
             lambda: "drained; left: "

@@ -60,6 +60,12 @@ struct ForeignRabbitMqTest : testing::Test {
     GTEST_SKIP() << words;
   }
   static ForeignMessage message(const std::string& queue) { return {queue, "{}", {}, {}}; }
+  // As they were declared: RabbitMQ 4 adds its default.
+  Json arguments_of(const std::string& queue) {
+    Json arguments = host->queue(queue).at("arguments");
+    if (arguments.value("x-queue-type", "") == "classic") arguments.erase("x-queue-type");
+    return arguments;
+  }
 
   std::optional<Host> host;
 };
@@ -73,11 +79,11 @@ TEST_F(ForeignRabbitMqTest, QueuesAreDeclaredAsDramatiqDeclaresThem) {
                        {"x-dead-letter-routing-key", "default.XQ"},
                        {"x-max-priority", 10}};
   for (const char* name : {"default", "default.DQ"}) {
-    EXPECT_EQ(host->queue(name).at("arguments"), arguments) << name;
+    EXPECT_EQ(arguments_of(name), arguments) << name;
     EXPECT_EQ(host->queue(name).at("durable"), true);
     EXPECT_EQ(host->queue(name).at("type"), "classic");
   }
-  EXPECT_EQ(host->queue("default.XQ").at("arguments"), (Json{{"x-message-ttl", 5000}}));
+  EXPECT_EQ(arguments_of("default.XQ"), (Json{{"x-message-ttl", 5000}}));
 }
 
 TEST_F(ForeignRabbitMqTest, QueuesThatAreThereAreUsedAsTheyAre) {
@@ -87,7 +93,7 @@ TEST_F(ForeignRabbitMqTest, QueuesThatAreThereAreUsedAsTheyAre) {
   broker->subscribe({"default"});
   EXPECT_THAT(broker->publish(std::vector{message("default")}), ElementsAre(true));
   EXPECT_EQ(broker->receive(Deadline::after(20s)).size(), 1u);
-  EXPECT_EQ(host->queue("default").at("arguments"), (Json{{"x-max-priority", 3}}));
+  EXPECT_EQ(arguments_of("default"), (Json{{"x-max-priority", 3}}));
 }
 
 TEST_F(ForeignRabbitMqTest, AQueueThatItMayNotUseIsNamedAndHoldsUpNoOther) {

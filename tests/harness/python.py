@@ -20,7 +20,7 @@ def children_of(server):
     """The process ids of its interpreters."""
     found = []
     for line in subprocess.run(
-        ["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+        ["ps", "-wweo", "pid=,ppid=,args="], capture_output=True, text=True, check=True
     ).stdout.splitlines():
         pid, parent, *words = line.split(None, 2)
         if int(parent) == server.worker_pid() and "report_imports_ms" in " ".join(words):

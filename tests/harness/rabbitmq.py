@@ -95,7 +95,8 @@ class RabbitMq:
             "list_queues", "-p", self.vhost, "--no-table-headers", "messages_ready",
             "messages_unacknowledged",
         )  # fmt: skip
-        counts = [line.split() for line in rows.splitlines() if line.strip()]
+        # That of RabbitMQ 4 may write lines of its log between them.
+        counts = re.findall(r"^(\d+)\s+(\d+)$", rows, re.MULTILINE)
         return tuple(sum(int(row[i]) for row in counts) for i in (0, 1))
 
     @contextlib.contextmanager

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from harness.cluster import psql
-from harness.server import BINARY, Server
+from harness.server import BINARY, Server, free_port
 from harness.waiting import wait_for
 
 AWAY = "postgresql://127.0.0.1:1/nowhere"
@@ -262,3 +262,14 @@ def test_a_log_that_nobody_reads_stops_no_task(new_server):
     assert select.select([reading], [], [], 0)[0], "the pipe is full"
     assert server.stop() == 0
     os.close(reading)
+
+
+def test_an_up_without_its_rabbitmq_takes_tasks_and_is_ready(new_server):
+    """It polls the store meanwhile; only its messages of Dramatiq wait."""
+    url = f"amqp://127.0.0.1:{free_port()}/"
+    server = new_server(environment={"RABBITMQ_URL": url, "OPSCORE_ADOPT": "default"}).start()
+    (worker,) = server.rest.get("workers")["workers"]
+    assert worker["state"] == "connecting"
+    (reason,) = server.rest.send("GET", "/ready").json()["reasons"]
+    assert "takes no messages of Dramatiq" in reason
+    assert server.rest.run("opscore.echo", 1)["result"] == 1

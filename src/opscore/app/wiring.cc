@@ -416,7 +416,12 @@ void Server::start_parts() {
 
 std::string Server::why_not_ready() const {
   if (!duties_.worker) return {};
-  return begun_ ? worker->why_not_consuming() : store.why_not_open();
+  if (!begun_) return store.why_not_open();
+  // Who has an API is ready when tasks are accepted and run, and they are while RabbitMQ is away.
+  const bool lacks_broker =
+      (broker && !broker->state().connected) || (adopter && !adopter->unready().empty());
+  return duties_.api && worker->session() && lacks_broker ? std::string()
+                                                          : worker->why_not_consuming();
 }
 
 // Made here, since it takes a while and is asked for by the loop that takes work.

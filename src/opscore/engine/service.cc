@@ -517,6 +517,17 @@ CatalogueEntry Service::actor(const std::string& type) {
               fmt::format("no actor '{}'; 'opscore actors' shows what there is", type));
 }
 
+namespace {
+
+// Also while no canary can show it, since RabbitMQ is away: then it asks the store for work.
+bool takes_tasks(const SessionReport& report) {
+  const bool lacks_broker =
+      (report.broker && !report.broker->problem.empty()) || !report.adoption_problem.empty();
+  return report.state == "consuming" || (report.state == "connecting" && lacks_broker);
+}
+
+}  // namespace
+
 Readiness Service::readiness() {
   Readiness readiness;
   try {
@@ -525,7 +536,7 @@ Readiness Service::readiness() {
     bool consuming = std::any_of(sessions.begin(), sessions.end(), [&](const Session& session) {
       // A few renewals may be late; more, and it does not get through to the store.
       return !session.ended_at && now - session.renewed_at <= limits::kRenewEvery * 3 &&
-             session.report.state == "consuming";
+             takes_tasks(session.report);
     });
     readiness.ready = consuming || !options_.needs_worker;
     if (!consuming) readiness.reasons.push_back("no worker session is consuming");
